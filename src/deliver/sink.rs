@@ -1,0 +1,105 @@
+//! One destination, seen from its courier.
+
+use std::{error::Error, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::schema::{Date, Row};
+
+/// Place of a row in the spool: 0 for the first row ever appended, never reused while the spool lives.
+pub type Position = u64;
+
+/// A row and its place in the spool.
+#[derive(Clone, Debug)]
+pub struct Spooled {
+    /// Place in the spool. Positions of one sink's batches only grow.
+    pub position: Position,
+    /// The finished event.
+    pub row: Row,
+}
+
+/// Rows bound for one sink: all of one day, in spool order.
+///
+/// The positions may have gaps, where rows of other days lie.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Day of every row.
+    pub date: Date,
+    /// The rows; never empty.
+    pub rows: Vec<Spooled>,
+}
+
+impl Batch {
+    /// Sum of the encoded rows, in bytes.
+    pub fn size(&self) -> usize {
+        self.rows.iter().map(|spooled| spooled.row.bytes().len()).sum()
+    }
+}
+
+/// How a sink wants its batches.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Most rows in one batch.
+    pub rows: usize,
+    /// Most bytes of encoded rows in one batch; a single larger row still travels, alone.
+    pub bytes: usize,
+    /// Longest time a row waits for others before its batch goes.
+    pub linger: Duration,
+}
+
+/// The batch reached the destination, but for these rows, by index in the batch, which it will never take.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Index and the destination's words.
+    pub rejected: Vec<(usize, String)>,
+}
+
+/// Cause of a sink's failure.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a batch was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Will pass by itself: the courier tries again with back-off.
+    #[error("{source}")]
+    Transient {
+        /// Cause.
+        source: BoxError,
+        /// The destination's own wish for the pause.
+        retry_after: Option<Duration>,
+    },
+    /// Will not work until someone acts: the courier holds the batch, raises an alarm and probes.
+    #[error("{source} ({hint})")]
+    Blocked {
+        /// Cause.
+        source: BoxError,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The destination refuses the batch as it is: the courier splits it until the culprits stand alone.
+    #[error("{source}")]
+    Refused {
+        /// Cause.
+        source: BoxError,
+    },
+}
+
+/// One destination. It writes batches; it does not route, retry, buffer, count or decide.
+#[async_trait]
+pub trait Sink: Send + Sync {
+    /// Name in metrics, logs, cursors and dead letters.
+    fn name(&self) -> &'static str;
+
+    /// How batches are cut for it.
+    fn limits(&self) -> BatchLimits;
+
+    /// Creates what is missing at the destination and checks the rest. Called before the first write, and again after
+    /// a failure, until it succeeds.
+    async fn prepare(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Writes one batch. After a crash the same rows may come again, in other batches, from the last committed
+    /// position on.
+    async fn write(&self, batch: &Batch) -> Result<Written, SinkError>;
+}

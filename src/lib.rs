@@ -1,0 +1,25 @@
+//! real-streaming: one binary that fronts a website, collects its events, and keeps them as rows of Google Analytics
+//! 4's BigQuery export.
+//!
+//! The modules in reading order. Arrows point down only; `tests/it/layers.rs` checks them.
+
+/// Durations as people write them.
+pub mod units;
+
+/// What is wrong with a configuration.
+pub mod problem;
+
+/// The columns, the finished row, and every derived form of the schema.
+pub mod schema;
+
+/// From bytes on the wire to claims, and the client's answers.
+pub mod collect;
+
+/// The steps that fill a row's columns from the request.
+pub mod enrich;
+
+/// From rows to destinations: spool, couriers, sinks.
+pub mod deliver;
+
+/// Metrics and logs.
+pub mod telemetry;

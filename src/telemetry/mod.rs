@@ -1,0 +1,5 @@
+//! What the process tells its operator: metrics and logs. Everyone may import it; it imports nothing of the house.
+
+pub mod metrics;
+
+pub use metrics::Metrics;

@@ -1,0 +1,9 @@
+//! The one integration binary.
+
+mod cli;
+mod config;
+mod edge;
+mod enrich;
+mod golden;
+mod lake;
+mod schema;
