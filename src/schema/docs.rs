@@ -31,7 +31,7 @@ pub fn markdown() -> String {
         let index = if member { String::new() } else { top.to_string() };
         let brackets = if column.mode == Mode::Repeated { "[]" } else { "" };
         let type_name = bigquery::type_name(column.kind);
-        let about = column.about.replace('|', "\\|");
+        let about = escape(&column.about);
         writeln!(out, "| {index} | `{path}` | {type_name}{brackets} | {about} |").expect("a String takes all");
     }
     let leaves = column::flatten().iter().filter(|(_, column)| column.kind != Kind::Record).count();
@@ -42,4 +42,34 @@ pub fn markdown() -> String {
     )
     .expect("a String takes all");
     out
+}
+
+/// Text as it stands, in a cell of a table: `__uid__` is not bold, `|` ends no cell.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '|' | '_' | '*' | '<' | '`' | '[' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_no_markup() {
+        assert_eq!(escape("the __uid__ cookie | a <b> [c]"), r"the \_\_uid\_\_ cookie \| a \<b> \[c]");
+    }
+
+    #[test]
+    fn every_column_has_a_line() {
+        let page = markdown();
+        for (path, _) in column::flatten() {
+            assert!(page.contains(&format!("| `{path}` |")), "{path}");
+        }
+    }
 }
