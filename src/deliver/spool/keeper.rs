@@ -11,11 +11,6 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Shared, cursor, files::Files, segment};
 
-/// Shortest time between two writes of the same cursor: a cursor that is behind costs re-delivery after a crash, and
-/// a sync costs the writer's next sync some time.
-const PACE: Duration = Duration::from_millis(100);
-/// Time between two looks at a failed disk.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// The disk works again when it takes this much: enough for the rows that come in until the next look.
 const PROBE_SIZE: usize = 1 << 20;
 const PROBE: &str = "probe.new";
@@ -66,9 +61,9 @@ impl Keeper {
         state.stop
     }
 
-    /// Lets `PACE` pass, unless the thread is to end.
-    fn pause(&self) {
-        let deadline = Instant::now() + PACE;
+    /// Lets time pass, unless the thread is to end.
+    fn pause(&self, pace: Duration) {
+        let deadline = Instant::now() + pace;
         let mut state = self.state.lock();
         while !state.stop && !self.woken.wait_until(&mut state, deadline).timed_out() {}
     }
@@ -78,7 +73,7 @@ impl Keeper {
 pub fn run(shared: &Arc<Shared>, files: &dyn Files) {
     let mut unfinished = false;
     loop {
-        let patience = (unfinished || shared.queue.failed()).then_some(PROBE_EVERY);
+        let patience = (unfinished || shared.queue.failed()).then_some(shared.limits.probe_pace);
         let last = shared.keeper.wait(patience);
         unfinished = !tidy(shared, files);
         if last {
@@ -87,7 +82,7 @@ pub fn run(shared: &Arc<Shared>, files: &dyn Files) {
         if shared.queue.failed() {
             watch(shared, files);
         }
-        shared.keeper.pause();
+        shared.keeper.pause(shared.limits.cursor_pace);
     }
 }
 

@@ -26,8 +26,8 @@
 //!
 //! A segment is a header (`segment`: magic, format, identity, first position, checksum) and records (`frame`: marker,
 //! version, length, position, two checksums, row). Within one segment positions have no gaps. The last segment is the
-//! one being written; when it is full (64 MiB, or an eighth of `max_size`) a seal record ends it, and the next one is
-//! begun. A segment that every consumer is done with is removed; the last one never is, so that the position survives.
+//! one being written; when it is full (64 MiB, or an eighth of `max_size`) the next one is begun, whose header says how
+//! far the last one had been synced. An orderly end of the process leaves a seal record that says so. A segment that every consumer is done with is removed; the last one never is, so that the position survives.
 //!
 //! A cursor (`cursor`) is written to a temporary name, synced and renamed, a few times a second at most. Losing the
 //! newest one means re-delivery.
@@ -94,6 +94,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use bytesize::ByteSize;
@@ -248,7 +249,7 @@ impl Spool {
         );
         let consumer = |name: &&'static str| Consumer { name, read: 0, committed: 0, persisted: None };
         let log = Log::new(0, VecDeque::new(), names.iter().map(consumer).collect(), true);
-        let limits = Limits { max_size, segment: u64::MAX };
+        let limits = Limits { max_size, ..Limits::of(0) };
         let shared = Shared::new(identity::random(), Path::new(""), limits, log, Durability::Memory);
         let backlog = |consumer: &&'static str| Backlog { consumer, position: 0, streams: Default::default() };
         let recovery = Recovery { consumers: names.iter().map(backlog).collect(), ..Recovery::default() };
@@ -264,9 +265,9 @@ impl Spool {
         limits: Limits,
         names: &[&'static str],
     ) -> Result<(Spool, Vec<Reader>, Recovery), SpoolError> {
-        let Restored { id, segments, next, consumers, holes, recovery } = recovery::restore(&*files, names)?;
+        let Restored { id, segments, next, assured, consumers, holes, recovery } = recovery::restore(&*files, names)?;
         let positions: Vec<_> = consumers.iter().map(|consumer| consumer.committed).collect();
-        let active = Active::begin(&*files, id, next).map_err(SpoolError::io("begin", "a segment"))?;
+        let active = Active::begin(&*files, id, next, assured).map_err(SpoolError::io("begin", "a segment"))?;
         let mut log = Log::new(next, segments, consumers, false);
         for (from, to) in holes {
             log.add_hole(from, to, false);
@@ -394,6 +395,11 @@ struct Limits {
     max_size: u64,
     /// Of one segment; one that holds a single write may be larger.
     segment: u64,
+    /// Shortest time between two writes of the cursors: one that is behind costs re-delivery after a crash, one that is
+    /// written costs the next rows' sync some time.
+    cursor_pace: Duration,
+    /// Time between two looks at a disk that has failed.
+    probe_pace: Duration,
 }
 
 impl Limits {
@@ -402,7 +408,8 @@ impl Limits {
         let reserved = (max_size / 64).clamp(1 << 10, 1 << 20);
         // An eighth, so that a small spool, too, gets space back in steps.
         let segment = (max_size / 8).clamp(4 << 10, SEGMENT);
-        Limits { max_size: max_size.saturating_sub(reserved), segment }
+        let max_size = max_size.saturating_sub(reserved);
+        Limits { max_size, segment, cursor_pace: Duration::from_millis(100), probe_pace: Duration::from_millis(500) }
     }
 }
 

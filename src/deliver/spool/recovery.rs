@@ -51,6 +51,8 @@ pub struct Restored {
     pub segments: VecDeque<Segment>,
     /// Position of the next row.
     pub next: Position,
+    /// What the next segment's header is to say of the last one here.
+    pub assured: Position,
     pub consumers: Vec<Consumer>,
     /// Positions that hold no row.
     pub holes: Vec<(Position, Position)>,
@@ -69,11 +71,12 @@ pub fn restore(files: &dyn Files, names: &[&'static str]) -> Result<Restored, Sp
     let mut segments = VecDeque::new();
     let mut holes = Vec::new();
     let mut recovery = Recovery::default();
+    let mut assured = 0;
     let mut next = consumers.iter().map(|consumer| consumer.committed).max().unwrap_or(0);
     for (n, file) in contents.segments.iter().enumerate() {
         let name = segment::name(file.first);
-        let following = contents.segments.get(n + 1).map(|file| file.first);
-        if following.is_some_and(|following| following <= needed) {
+        let following = contents.segments.get(n + 1);
+        if following.is_some_and(|following| following.first <= needed) {
             files.remove(&name).map_err(SpoolError::io("remove", &name))?;
             continue;
         }
@@ -104,13 +107,18 @@ pub fn restore(files: &dyn Files, names: &[&'static str]) -> Result<Restored, Sp
         next = next.max(survey.end);
         segments.push_back(Segment { first: file.first, end: survey.end, len: survey.len });
         holes.extend(survey.holes);
-        holes.extend(following.map(|following| (survey.end, following)));
+        holes.extend(following.map(|following| (survey.end, following.first)));
+        assured = match file.header {
+            // The next segment takes this one's place, and must say of the one before what this one said.
+            Header::Known { assured, .. } if survey.end == file.first => assured,
+            _ => survey.synced,
+        };
     }
     let ends = segments.back().map_or(next, |last: &Segment| last.end);
     holes.push((ends, next));
 
     recovery.consumers = backlogs(&consumers, counts);
-    Ok(Restored { id, segments, next, consumers, holes, recovery })
+    Ok(Restored { id, segments, next, assured, consumers, holes, recovery })
 }
 
 fn backlogs(consumers: &[Consumer], counts: HashMap<StreamId, Vec<u64>>) -> Vec<Backlog> {
@@ -227,6 +235,8 @@ struct Survey {
     /// Bytes up to the end of the last whole record.
     len: u64,
     sealed: bool,
+    /// What lies below is known to have been synced.
+    synced: Position,
     /// Acknowledged rows that are not there, and unknown records.
     damaged: Vec<(Position, Position)>,
     /// Positions that hold no row.
@@ -234,30 +244,31 @@ struct Survey {
 }
 
 impl Survey {
-    /// Positions of one segment have no gaps when it is written: one found now is damage. Only in the write that a crash
-    /// cut short it is not, and only the last segment can end in one. Each row tells how many rows of its write
-    /// precede it, so all before those had been synced.
+    /// Positions of one segment have no gaps when it is written: one found now is damage, unless it lies in a write that a
+    /// crash or an error cut short. Each row tells how many rows of its write precede it, so all before those had been
+    /// synced; the header of the following segment tells how far this one had been.
     fn of(
         mut scan: Scan,
         first: Position,
-        following: Option<Position>,
+        following: Option<&SegmentFile>,
         mut row: impl FnMut(Position, &str),
     ) -> io::Result<Survey> {
-        let mut survey = Survey { end: first, len: scan.offset(), sealed: false, damaged: Vec::new(), holes: Vec::new() };
-        let (mut synced, mut trailing) = (first, false);
+        let (len, damaged, holes) = (scan.offset(), Vec::new(), Vec::new());
+        let mut survey = Survey { end: first, len, sealed: false, synced: first, damaged, holes };
         let mut gaps: Vec<(Position, Position)> = Vec::new();
+        let mut trailing = false;
         while let Some(found) = scan.next()? {
             trailing = matches!(found, Found::Garbage | Found::Damaged { .. });
             let (from, to) = match found {
                 Found::Garbage | Found::Damaged { .. } => continue,
                 Found::Row { position, .. } if position < survey.end => continue,
                 Found::Row { position, preceding, payload } => {
-                    synced = synced.max(position.saturating_sub(u64::from(preceding)));
+                    survey.synced = survey.synced.max(position.saturating_sub(u64::from(preceding)));
                     row(position, frame::stream(&payload));
                     (position, position + 1)
                 }
                 Found::Seal { end } => {
-                    synced = synced.max(end);
+                    survey.synced = survey.synced.max(end);
                     survey.sealed = true;
                     (end, end)
                 }
@@ -273,16 +284,19 @@ impl Survey {
             survey.end = survey.end.max(to);
             survey.len = scan.offset();
         }
-        if let Some(following) = following {
-            synced = following;
-            // Damaged up to its end; a segment that ends with a whole record may be followed by positions never used.
-            if trailing && !survey.sealed && survey.end < following {
-                gaps.push((survey.end, following));
-                survey.end = following;
-            }
+        let assured = match following.map(|following| (following.header, following.first)) {
+            Some((Header::Known { assured, .. }, _)) => assured,
+            // The best guess: rows that are not there have been.
+            Some((_, following)) if trailing => following,
+            _ => first,
+        };
+        survey.synced = survey.synced.max(assured);
+        if survey.end < assured {
+            gaps.push((survey.end, assured));
+            survey.end = assured;
         }
-        let acknowledged = gaps.iter().filter(|(from, _)| *from < synced);
-        survey.damaged.extend(acknowledged.map(|&(from, to)| (from, to.min(synced))));
+        let acknowledged = gaps.iter().filter(|(from, _)| *from < survey.synced);
+        survey.damaged.extend(acknowledged.map(|&(from, to)| (from, to.min(survey.synced))));
         survey.holes.extend(gaps);
         Ok(survey)
     }
@@ -342,9 +356,17 @@ mod tests {
     }
 
     fn survey(bytes: Vec<u8>, following: Option<Position>) -> (Survey, u64) {
+        survey_before(bytes, following.map(|first| Header::Known { id: 1, first, assured: first }))
+    }
+
+    fn survey_before(bytes: Vec<u8>, header: Option<Header>) -> (Survey, u64) {
+        let following = header.map(|header| {
+            let first = if let Header::Known { first, .. } = header { first } else { 106 };
+            SegmentFile { first, len: 0, header }
+        });
         let len = bytes.len() as u64;
         let mut rows = 0;
-        let survey = Survey::of(Scan::new(Arc::new(Bytes(bytes)), KEY(), 0, len), 100, following, |_, stream| {
+        let survey = Survey::of(Scan::new(Arc::new(Bytes(bytes)), KEY(), 0, len), 100, following.as_ref(), |_, stream| {
             assert_eq!(stream, "1");
             rows += 1;
         });
@@ -390,8 +412,23 @@ mod tests {
     }
 
     #[test]
-    fn positions_left_unused_before_a_successor_are_not_damage() {
-        let (survey, rows) = survey(rows(&[2, 4]), Some(150));
-        assert_eq!((lost(&survey), rows, survey.end), (0, 6, 106));
+    fn damage_at_the_end_is_seen_without_the_next_header_too() {
+        let (survey, rows) = survey_before(hit(rows(&[2, 4]), 5), Some(Header::Damaged));
+        assert_eq!((lost(&survey), rows, survey.end), (1, 5, 106));
+    }
+
+    #[test]
+    fn a_segment_that_lost_its_end_is_seen_to_have() {
+        let mut bytes = rows(&[2, 4]);
+        bytes.truncate(4 * RECORD);
+        let (survey, rows) = survey(bytes, Some(106));
+        assert_eq!((lost(&survey), rows, survey.end), (2, 4, 106));
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_not_damage() {
+        let header = Header::Known { id: 1, first: 106, assured: 102 };
+        let (survey, rows) = survey_before(hit(rows(&[2, 4]), 5), Some(header));
+        assert_eq!((lost(&survey), rows, survey.end), (0, 5, 105));
     }
 }

@@ -4,7 +4,7 @@
 use crate::deliver::Position;
 
 /// Bytes of a segment before its first record.
-pub const HEADER: u64 = 32;
+pub const HEADER: u64 = 40;
 
 const MAGIC: [u8; 8] = *b"rs-spool";
 const VERSION: u32 = 1;
@@ -32,15 +32,17 @@ pub fn parse_name(name: &str) -> Option<Position> {
     (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
-/// The first bytes of a segment.
-pub fn header(id: u64, first: Position) -> [u8; HEADER as usize] {
+/// The first bytes of a segment. Below `assured`, every row of the segment before it had been synced when this one was
+/// begun: what is missing there is damage. Positions from there up to `first` may have gone to rows that were refused.
+pub fn header(id: u64, first: Position, assured: Position) -> [u8; HEADER as usize] {
     let mut bytes = [0; HEADER as usize];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
     bytes[12..20].copy_from_slice(&id.to_le_bytes());
     bytes[20..28].copy_from_slice(&first.to_le_bytes());
-    let sum = crc32c::crc32c(&bytes[..28]);
-    bytes[28..].copy_from_slice(&sum.to_le_bytes());
+    bytes[28..36].copy_from_slice(&assured.to_le_bytes());
+    let sum = crc32c::crc32c(&bytes[..36]);
+    bytes[36..].copy_from_slice(&sum.to_le_bytes());
     bytes
 }
 
@@ -53,6 +55,8 @@ pub enum Header {
         id: u64,
         /// Position of the first row.
         first: Position,
+        /// See [`header`].
+        assured: Position,
     },
     /// Written by a newer binary, in a format that this one must not guess at.
     Newer(u32),
@@ -64,11 +68,11 @@ pub enum Header {
 pub fn parse_header(bytes: &[u8]) -> Header {
     let u32_at = |at: usize| bytes[at..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
     let u64_at = |at: usize| bytes[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
-    if bytes.len() < HEADER as usize || bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..28]) != u32_at(28) {
+    if bytes.len() < HEADER as usize || bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..36]) != u32_at(36) {
         return Header::Damaged;
     }
     match u32_at(8) {
-        VERSION => Header::Known { id: u64_at(12), first: u64_at(20) },
+        VERSION => Header::Known { id: u64_at(12), first: u64_at(20), assured: u64_at(28) },
         newer => Header::Newer(newer),
     }
 }
@@ -88,13 +92,13 @@ mod tests {
 
     #[test]
     fn headers_are_read_back_unless_damaged() {
-        let bytes = header(0xfeed, 77);
-        assert_eq!(parse_header(&bytes), Header::Known { id: 0xfeed, first: 77 });
+        let bytes = header(0xfeed, 77, 70);
+        assert_eq!(parse_header(&bytes), Header::Known { id: 0xfeed, first: 77, assured: 70 });
         for byte in 0..bytes.len() {
             let mut damaged = bytes;
             damaged[byte] ^= 4;
             assert_eq!(parse_header(&damaged), Header::Damaged, "byte {byte}");
         }
-        assert_eq!(parse_header(&bytes[..31]), Header::Damaged);
+        assert_eq!(parse_header(&bytes[..39]), Header::Damaged);
     }
 }

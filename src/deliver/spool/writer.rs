@@ -9,7 +9,7 @@ use std::{io, mem, sync::Arc};
 use super::{
     Shared, SpoolFull, keeper,
     files::{self, Files, Output},
-    frame::{self, Key},
+    frame,
     log::{Group, Place},
     queue::{Append, Work},
     segment::{self, Segment},
@@ -42,16 +42,9 @@ pub struct Active {
 
 impl Active {
     /// Begins a segment whose first row will be at `first`. Its name and header are durable when this returns.
-    pub fn begin(files: &dyn Files, id: u64, first: Position) -> io::Result<Active> {
-        let file = files::create_whole(files, &segment::name(first), &segment::header(id, first))?;
+    pub fn begin(files: &dyn Files, id: u64, first: Position, assured: Position) -> io::Result<Active> {
+        let file = files::create_whole(files, &segment::name(first), &segment::header(id, first, assured))?;
         Ok(Active { file, first, len: segment::HEADER })
-    }
-
-    /// Says on disk that all before `end` was durable, so that damage found later is known to be damage.
-    fn seal(&mut self, end: Position, key: Key) -> io::Result<()> {
-        let mut seal = Vec::with_capacity(frame::HEADER);
-        frame::encode_seal(end, key, &mut seal);
-        self.file.write_at(&seal, self.len)
     }
 
     /// How the log sees it as long as it holds no row.
@@ -168,12 +161,9 @@ impl Writer {
     /// Ends the segment being written, and begins the next. When that fails, the old one is not written to any more all
     /// the same: the new file may exist, and no file may hold rows at or above the first position of the next.
     fn begin_segment(&mut self) -> io::Result<()> {
-        if let Some(ended) = &mut self.active {
-            // Not synced: a seal that is lost is merely missed when damage is judged.
-            let _ = ended.seal(self.next, self.shared.key);
-            self.active = None;
-        }
-        let active = Active::begin(&*self.files, self.shared.id, self.next)?;
+        self.active = None;
+        let assured = self.shared.log.lock().end();
+        let active = Active::begin(&*self.files, self.shared.id, self.next, assured)?;
         let mut log = self.shared.log.lock();
         log.begin_segment(active.describe());
         self.shared.publish(&log);
@@ -208,10 +198,13 @@ impl Writer {
         SpoolFull::Disk
     }
 
-    /// Seals the last segment, now that no row will follow.
+    /// Says on disk that all before was durable, so that damage at the end is known to be damage, and not taken for a
+    /// write that a crash cut short. (Of earlier segments, the header of the next one says so.)
     fn seal(&mut self) {
         let Some(active) = &mut self.active else { return };
-        if let Err(error) = active.seal(self.next, self.shared.key).and_then(|()| active.file.sync()) {
+        self.buffer.clear();
+        frame::encode_seal(self.next, self.shared.key, &mut self.buffer);
+        if let Err(error) = active.file.write_at(&self.buffer, active.len).and_then(|()| active.file.sync()) {
             tracing::warn!(%error, directory = %self.shared.directory.display(), "spool could not be sealed");
         }
     }
