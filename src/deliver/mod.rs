@@ -2,5 +2,6 @@
 //! an event.
 
 mod sink;
+pub mod spool;
 
 pub use sink::{Batch, BatchLimits, BoxError, Position, Sink, SinkError, Spooled, Written};
