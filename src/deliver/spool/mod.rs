@@ -83,6 +83,13 @@ mod scan;
 mod segment;
 mod writer;
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::VecDeque,
     fs::{File, TryLockError},

@@ -111,7 +111,9 @@ pub fn restore(files: &dyn Files, names: &[&'static str]) -> Result<Restored, Sp
         assured = match file.header {
             // The next segment takes this one's place, and must say of the one before what this one said.
             Header::Known { assured, .. } if survey.end == file.first => assured,
-            _ => survey.synced,
+            // Synced above. Only where a write has come out patchy, its gaps must not count as damage later.
+            _ if survey.unacknowledged_gaps => survey.synced,
+            _ => survey.end,
         };
     }
     let ends = segments.back().map_or(next, |last: &Segment| last.end);
@@ -237,6 +239,8 @@ struct Survey {
     sealed: bool,
     /// What lies below is known to have been synced.
     synced: Position,
+    /// Rows are missing from a write that was cut short.
+    unacknowledged_gaps: bool,
     /// Acknowledged rows that are not there, and unknown records.
     damaged: Vec<(Position, Position)>,
     /// Positions that hold no row.
@@ -254,7 +258,8 @@ impl Survey {
         mut row: impl FnMut(Position, &str),
     ) -> io::Result<Survey> {
         let (len, damaged, holes) = (scan.offset(), Vec::new(), Vec::new());
-        let mut survey = Survey { end: first, len, sealed: false, synced: first, damaged, holes };
+        let (sealed, unacknowledged_gaps) = (false, false);
+        let mut survey = Survey { end: first, len, sealed, synced: first, unacknowledged_gaps, damaged, holes };
         let mut gaps: Vec<(Position, Position)> = Vec::new();
         let mut trailing = false;
         while let Some(found) = scan.next()? {
@@ -297,6 +302,7 @@ impl Survey {
         }
         let acknowledged = gaps.iter().filter(|(from, _)| *from < survey.synced);
         survey.damaged.extend(acknowledged.map(|&(from, to)| (from, to.min(survey.synced))));
+        survey.unacknowledged_gaps = gaps.iter().any(|(_, to)| *to > survey.synced);
         survey.holes.extend(gaps);
         Ok(survey)
     }

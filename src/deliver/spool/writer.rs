@@ -199,14 +199,20 @@ impl Writer {
     }
 
     /// Says on disk that all before was durable, so that damage at the end is known to be damage, and not taken for a
-    /// write that a crash cut short. (Of earlier segments, the header of the next one says so.)
+    /// write that a crash cut short. Of the segment before, its header says so.
     fn seal(&mut self) {
-        let Some(active) = &mut self.active else { return };
-        self.buffer.clear();
-        frame::encode_seal(self.next, self.shared.key, &mut self.buffer);
-        if let Err(error) = active.file.write_at(&self.buffer, active.len).and_then(|()| active.file.sync()) {
+        if let Err(error) = self.try_seal() {
             tracing::warn!(%error, directory = %self.shared.directory.display(), "spool could not be sealed");
         }
+    }
+
+    fn try_seal(&mut self) -> io::Result<()> {
+        self.make_room(0)?;
+        let active = self.active.as_mut().expect("`make_room` leaves a segment");
+        self.buffer.clear();
+        frame::encode_seal(self.next, self.shared.key, &mut self.buffer);
+        active.file.write_at(&self.buffer, active.len)?;
+        active.file.sync()
     }
 }
 
