@@ -21,5 +21,11 @@ pub mod enrich;
 /// From rows to destinations: spool, couriers, sinks.
 pub mod deliver;
 
+/// From a hit to rows and a reply.
+pub mod pipeline;
+
+/// The listeners: collection ends here, everything else is the site's.
+pub mod edge;
+
 /// Metrics and logs.
 pub mod telemetry;
