@@ -73,6 +73,7 @@ fn no_body(error: &Error) -> NoBody {
 /// moment, within bounds, and thrown away.
 pub async fn send(session: &mut Session, reply: Reply, tuning: &Tuning) -> bool {
     let uploading = !session.is_body_done();
+    close_if_ending(session);
     let sent = matches!(timeout(tuning.answer, write(session, reply)).await, Ok(Ok(())));
     if !sent {
         session.set_keepalive(None);
@@ -80,6 +81,13 @@ pub async fn send(session: &mut Session, reply: Reply, tuning: &Tuning) -> bool 
         linger(session, tuning).await;
     }
     sent
+}
+
+/// A client must not be promised a next request by a process that is ending.
+pub fn close_if_ending(session: &mut Session) {
+    if session.is_process_shutting_down() {
+        session.set_keepalive(None);
+    }
 }
 
 async fn write(session: &mut Session, reply: Reply) -> Result<(), Box<Error>> {

@@ -83,6 +83,7 @@ fn text(text: String) -> HeaderValue {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::net::IpAddr;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
-    http::RequestHeader,
+    http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
@@ -16,7 +16,7 @@ use pingora::{
 use super::{
     Tuning,
     access::{AccessLog, Handler},
-    answer::send,
+    answer::{close_if_ending, send},
     assets::Asset,
     client_ip::{Client, Trust},
     endpoint::Endpoint,
@@ -187,6 +187,11 @@ impl ProxyHttp for Gateway {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        Ok(())
+    }
+
+    async fn response_filter(&self, session: &mut Session, _: &mut ResponseHeader, _: &mut Context) -> Result<()> {
+        close_if_ending(session);
         Ok(())
     }
 

@@ -36,6 +36,7 @@ pub fn healthy() -> Reply {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

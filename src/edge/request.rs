@@ -96,6 +96,7 @@ impl fmt::Display for RequestId {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use http::HeaderValue;
 
