@@ -51,7 +51,7 @@ impl Delivery {
     }
 
     /// Stand-in.
-    pub fn dropped(&self, _stream: &str, _reason: crate::collect::DropReason) {}
+    pub fn dropped(&self, _stream: &crate::schema::StreamId, _reason: &'static str) {}
 
     /// Stand-in.
     pub fn health(&self) -> Health {

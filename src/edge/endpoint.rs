@@ -147,7 +147,7 @@ impl Endpoint {
             }
         }
         for (_, reason) in dropped {
-            self.delivery.dropped(&stream, reason);
+            self.delivery.dropped(&stream, reason.label());
         }
         Ok(reply)
     }
