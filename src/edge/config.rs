@@ -330,29 +330,31 @@ as_text!(Cidr, UpstreamUrl, HostPattern, AllowedOrigin);
 mod address {
     use super::*;
 
-    pub fn parse<E: Error>(text: &str) -> Result<SocketAddr, E> {
-        text.parse().map_err(|_| E::custom(format!("`{text}` is not an address such as `0.0.0.0:8080` or `[::]:8080`")))
-    }
-
     pub fn serialize<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(address)
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-        parse(&String::deserialize(deserializer)?)
+        let text = String::deserialize(deserializer)?;
+        let example = "such as `0.0.0.0:8080` or `[::]:8080`";
+        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not an address {example}")))
     }
 }
 
-/// Several of them.
+/// Several of them, each an element of its own, so that an error names its place.
 mod addresses {
     use super::*;
 
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Element(#[serde(with = "address")] SocketAddr);
+
     pub fn serialize<S: Serializer>(addresses: &[SocketAddr], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(addresses.iter().map(SocketAddr::to_string))
+        serializer.collect_seq(addresses.iter().copied().map(Element))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
-        Vec::<String>::deserialize(deserializer)?.iter().map(|text| address::parse(text)).collect()
+        Ok(Vec::<Element>::deserialize(deserializer)?.into_iter().map(|Element(address)| address).collect())
     }
 }
 

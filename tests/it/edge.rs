@@ -772,6 +772,19 @@ fn a_site_that_is_down_gives_a_page_with_the_request_id() {
 }
 
 #[test]
+fn a_site_that_does_not_speak_tls_as_promised_is_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let world = World::fronting(&[format!("https://{address}")]);
+    assert_eq!(world.get("/", "").status, 502);
+}
+
+#[test]
 fn a_name_without_an_address_is_no_reason_to_fall_over() {
     let world = World::fronting(&["http://site.invalid".into()]);
     assert_eq!(world.get("/", "").status, 502);
