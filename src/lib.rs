@@ -24,5 +24,8 @@ pub mod pipeline;
 /// From rows to destinations: spool, couriers, sinks.
 pub mod deliver;
 
+/// The listeners: collection ends here, everything else is the site's.
+pub mod edge;
+
 /// Metrics and logs.
 pub mod telemetry;
