@@ -1,6 +1,6 @@
 //! A finished event: encoded once, never changed again. Delivery sees nothing else.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use bytes::Bytes;
 use prost::Message;
@@ -12,6 +12,9 @@ use super::proto::Event;
 pub struct Date(pub i32);
 
 impl Date {
+    /// The days that have a text form here and in BigQuery: 0001-01-01 to 9999-12-31.
+    pub const RANGE: RangeInclusive<i32> = -719_162..=2_932_896;
+
     /// The day that holds `micros` (microseconds since the Unix epoch) in UTC.
     pub fn of_utc_micros(micros: i64) -> Date {
         Date(micros.div_euclid(86_400_000_000) as i32)
@@ -24,8 +27,10 @@ impl Date {
         Some(Date(span.get_days()))
     }
 
+    /// The calendar day; the nearest end of [`Date::RANGE`] for a day outside of it.
     fn civil(self) -> jiff::civil::Date {
-        EPOCH.saturating_add(jiff::Span::new().days(i64::from(self.0).clamp(-700_000, 2_900_000)))
+        let days = self.0.clamp(*Date::RANGE.start(), *Date::RANGE.end());
+        EPOCH.saturating_add(jiff::Span::new().days(days))
     }
 
     /// `YYYYMMDD`, the form of GA4's `event_date`.
@@ -86,12 +91,20 @@ mod tests {
 
     #[test]
     fn dates_print_and_parse() {
-        for (days, text) in [(0, "1970-01-01"), (19_782, "2024-02-29"), (-1, "1969-12-31")] {
+        for (days, text) in [
+            (0, "1970-01-01"),
+            (19_782, "2024-02-29"),
+            (-1, "1969-12-31"),
+            (-719_162, "0001-01-01"),
+            (2_932_896, "9999-12-31"),
+        ] {
             assert_eq!(Date(days).to_string(), text);
             assert_eq!(Date::parse(text), Some(Date(days)));
         }
         assert_eq!(Date(19_782).compact(), "20240229");
         assert_eq!(Date::parse("2024-02-30"), None);
         assert_eq!(Date::of_utc_micros(-1), Date(-1));
+        assert_eq!(Date(i32::MIN).to_string(), "0001-01-01");
+        assert_eq!(Date(i32::MAX).to_string(), "9999-12-31");
     }
 }
