@@ -94,14 +94,12 @@ impl WritersConfig {
             if strategies[..index].contains(strategy) {
                 problems.push(Problem::new(&at, format!("`{strategy}` is there twice")).hint("remove one"));
             } else if *strategy != Strategy::Local {
-                problems
-                    .push(Problem::new(&at, format!("`{strategy}` is not in this version")).hint("use `local`"));
+                problems.push(Problem::new(&at, format!("`{strategy}` is not in this version")).hint("use `local`"));
             }
         }
         if self.local.directory.as_os_str().is_empty() {
-            problems.push(
-                Problem::new(format!("{path}.local.directory"), "empty path").hint("use `data`, the default"),
-            );
+            problems
+                .push(Problem::new(format!("{path}.local.directory"), "empty path").hint("use `data`, the default"));
         }
         if self.spool.directory.starts_with(self.local.directory.join("events")) {
             problems.push(

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// Stream of rows whose stream is not known.
+const OTHER: &str = "other";
+
 /// Books every event of one process.
 pub struct Ledger {
     metrics: Arc<Metrics>,
@@ -134,8 +137,8 @@ impl Ledger {
         counter.inc_by(events);
     }
 
-    /// Rows a sink has taken.
-    pub fn delivered<'a>(&self, sink: &'static str, rows: impl Iterator<Item = &'a Spooled>) {
+    /// Rows a sink has taken. Returns how many.
+    pub fn delivered<'a>(&self, sink: &'static str, rows: impl Iterator<Item = &'a Spooled>) -> u64 {
         let mut streams: Vec<(&StreamId, u64)> = Vec::new();
         for Spooled { row, .. } in rows {
             match streams.iter_mut().find(|(stream, _)| **stream == row.stream) {
@@ -143,12 +146,14 @@ impl Ledger {
                 None => streams.push((&row.stream, 1)),
             }
         }
+        let total = streams.iter().map(|(_, count)| count).sum();
         for (stream, count) in streams {
             self.at(sink, stream, |account| {
                 account.delivered.inc_by(count);
                 account.in_spool.dec_by(count as i64);
             });
         }
+        total
     }
 
     /// A row a sink will never take.
@@ -161,6 +166,15 @@ impl Ledger {
             });
             counter.inc();
             account.in_spool.dec();
+        });
+    }
+
+    /// Rows that the spool lost after they were booked: damaged on disk, found when they were read. Their streams are
+    /// not known any more, so the books of some stream stay wrong by them; `spool_damaged` says by how many.
+    pub fn lost(&self, sink: &'static str, rows: u64) {
+        self.metrics.spool_damaged.inc_by(rows);
+        self.at(sink, OTHER, |account| {
+            account.in_spool.dec_by(rows as i64);
         });
     }
 

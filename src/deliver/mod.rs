@@ -1,11 +1,24 @@
 //! From rows to destinations: a durable spool, and one courier per sink. Sees rows and batches, never a hit, a claim or
 //! an event.
+//!
+//! [`Delivery::accept`] returns when rows are as durable as configured; everything after that happens behind the
+//! client's back and loses nothing. One spool serves all sinks, each with its own reader, courier and pace: a sink that
+//! is slow or broken holds nobody up, until the spool is full.
 
 mod batcher;
+mod config;
+mod courier;
+pub mod dead_letter;
+mod delivery;
+mod ledger;
 pub mod peek;
 mod retry;
 mod sink;
 pub mod sinks;
 pub mod spool;
 
+pub use config::{BigQueryConfig, Format, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig};
+pub use delivery::{Delivery, Drained, Health, ReplayStartError, StartError, replay};
+pub use ledger::{Balance, Imbalance};
 pub use sink::{Batch, BatchLimits, BoxError, Position, Sink, SinkError, Spooled, Written};
+pub use spool::SpoolFull;

@@ -90,7 +90,7 @@ mod tests {
         let event = Event {
             event_name: Some("page_view".into()),
             user_pseudo_id: Some("1.2".into()),
-            synced_at_micros_: Some(1_700_000_000_000_000),
+            synced_at_micros: Some(1_700_000_000_000_000),
             event_value_in_usd: Some(1.5),
             ..Event::default()
         };

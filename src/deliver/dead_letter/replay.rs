@@ -78,7 +78,10 @@ pub async fn replay(directory: &Path, selection: &Selection, spool: &Spool) -> R
     let mut journal = Journal::open(&directory.join(FILE))?;
     for chunk in rows.chunks(CHUNK) {
         let ids: Vec<String> = chunk.iter().map(|(id, _)| (*id).to_owned()).collect();
-        write(&mut journal, &Line::Begun { ids: ids.clone(), spool: format!("{:016x}", spool.id()), end: spool.end() })?;
+        write(
+            &mut journal,
+            &Line::Begun { ids: ids.clone(), spool: format!("{:016x}", spool.id()), end: spool.end() },
+        )?;
         if let Err(full) = spool.append(chunk.iter().map(|(_, row)| row.clone()).collect()).await {
             write(&mut journal, &Line::Undone { ids })?;
             return Err(ReplayError::Full(outcome.replayed.len(), full));

@@ -52,25 +52,42 @@ pub enum Durability {
 }
 
 /// No room.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the spool is full")]
-pub struct SpoolFull;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpoolFull {
+    /// At its size.
+    #[error("the spool has reached its size")]
+    Size,
+    /// Closed.
+    #[error("the spool is closed")]
+    Closed,
+}
 
 /// Cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// Someone else has it.
     #[error("spool `{0}` is in use by another process")]
-    Locked(PathBuf),
+    InUse(PathBuf),
 }
 
 /// What was there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Recovery {
-    /// Rows per consumer and stream.
-    pub pending: HashMap<&'static str, BTreeMap<StreamId, u64>>,
+    /// What waits, per consumer.
+    pub consumers: Vec<Backlog>,
     /// Damaged records skipped.
     pub damaged: u64,
+}
+
+/// What waits for one consumer.
+#[derive(Clone, Debug)]
+pub struct Backlog {
+    /// Its name.
+    pub consumer: &'static str,
+    /// Where it goes on.
+    pub position: Position,
+    /// Rows by stream.
+    pub streams: BTreeMap<StreamId, u64>,
 }
 
 #[derive(Default)]
@@ -119,7 +136,7 @@ impl Spool {
         let mut all = ALL.lock();
         let state = all.entry(config.directory.clone()).or_default();
         if state.open {
-            return Err(SpoolError::Locked(config.directory.clone()));
+            return Err(SpoolError::InUse(config.directory.clone()));
         }
         state.open = true;
         let mut state = State {
@@ -132,10 +149,11 @@ impl Spool {
         let mut recovery = Recovery::default();
         for consumer in consumers {
             let from = *state.committed.entry(consumer).or_default();
-            let pending = recovery.pending.entry(consumer).or_default();
+            let mut streams = BTreeMap::<StreamId, u64>::new();
             for row in &state.rows[from as usize..] {
-                *pending.entry(row.stream.clone()).or_default() += 1;
+                *streams.entry(row.stream.clone()).or_default() += 1;
             }
+            recovery.consumers.push(Backlog { consumer, position: from, streams });
         }
         let committed = state.committed.clone();
         let shared = Shared { state: Mutex::new(state), changed: Notify::new(), max: config.max_size.as_u64() };
@@ -150,8 +168,11 @@ impl Spool {
         tokio::task::yield_now().await;
         let mut state = self.0.shared.state.lock();
         let size: u64 = rows.iter().map(|row| row.bytes().len() as u64).sum();
-        if !state.open || state.bytes + size > self.0.shared.max {
-            return Err(SpoolFull);
+        if !state.open {
+            return Err(SpoolFull::Closed);
+        }
+        if state.bytes + size > self.0.shared.max {
+            return Err(SpoolFull::Size);
         }
         state.bytes += size;
         state.rows.extend(rows);
@@ -173,6 +194,12 @@ impl Spool {
     /// Size.
     pub fn bytes(&self) -> u64 {
         self.0.shared.state.lock().bytes
+    }
+
+    /// Why not.
+    pub fn refusal(&self) -> Option<SpoolFull> {
+        let state = self.0.shared.state.lock();
+        (state.bytes >= self.0.shared.max).then_some(SpoolFull::Size)
     }
 
     /// Not committed.
@@ -223,6 +250,11 @@ impl Reader {
     /// Next row to read.
     pub fn position(&self) -> Position {
         self.at
+    }
+
+    /// Lost.
+    pub fn skipped(&self) -> u64 {
+        0
     }
 
     /// Reads again.

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{FileName, Lake, LakeError, Merged, merge, policy, swap};
+use super::{FileName, Lake, LakeError, Merged, merge, policy, step, swap};
 use crate::schema::Date;
 
 /// How often to look for merges. Files come every few seconds at most.
@@ -172,9 +172,10 @@ impl Lake {
         let path = self.staging_path("merge", "tmp");
         let staged = super::Staged::new(path, |path| merge::merge(&paths, path, checkpoint))?;
 
+        step("merged");
         let day = self.day(date);
         let _changing = day.lock();
-        let old = swap::replace(&folder, &self.staging, parts, &staged.path, &name, self.method)?;
+        let old = swap::replace(&folder, &self.staging, parts, &staged.path, &name, self.exchange)?;
         Ok((staged.value, old))
     }
 

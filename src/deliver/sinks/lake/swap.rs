@@ -15,45 +15,44 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FileName, LakeError, read_folder, sync_folder};
+use super::{FileName, LakeError, read_folder, step, sync_folder};
 
 /// Suffix of a day's next folder while the day itself may be moved aside.
 const NEXT: &str = ".next";
 /// Suffix of a day that was moved aside or exchanged.
 const OLD: &str = ".old";
 
-/// How two folders trade places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// One step.
-    Exchange,
-    /// Two steps, for file systems without exchange.
-    TwoRenames,
-}
-
 /// Puts `new` in the place of `parts` in `folder`. The caller holds the day's lock; `staging` lies on the same file
 /// system. Returns the folder that holds the replaced files, which may be removed once no reader lists it any more.
+/// Without `exchange`, behaves as on a file system that has none.
 pub fn replace(
     folder: &Path,
     staging: &Path,
     parts: &[FileName],
     new: &Path,
     name: &FileName,
-    method: Method,
+    exchange: bool,
 ) -> Result<PathBuf, LakeError> {
     let day = folder.file_name().unwrap_or_default().to_string_lossy();
     let next = staging.join(format!("{day}{NEXT}"));
     build(folder, &next, parts, new, name)?;
 
     let old = free_name(staging, &day);
-    match method {
-        Method::Exchange => match renameat_with(CWD, &next, CWD, folder, RenameFlags::EXCHANGE) {
-            Ok(()) => fs::rename(&next, &old).map_err(LakeError::io("move", &next))?,
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => two_renames(folder, &next, &old)?,
-            Err(errno) => return Err(LakeError::io("exchange", folder)(errno.into())),
-        },
-        Method::TwoRenames => two_renames(folder, &next, &old)?,
+    let exchanged =
+        if exchange { renameat_with(CWD, &next, CWD, folder, RenameFlags::EXCHANGE) } else { Err(Errno::NOSYS) };
+    match exchanged {
+        Ok(()) => {
+            step("exchanged");
+            fs::rename(&next, &old).map_err(LakeError::io("move", &next))?;
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            fs::rename(folder, &old).map_err(LakeError::io("move", folder))?;
+            step("moved aside");
+            fs::rename(&next, folder).map_err(LakeError::io("move", &next))?;
+        }
+        Err(errno) => return Err(LakeError::io("exchange", folder)(errno.into())),
     }
+    step("replaced");
     if let Some(events) = folder.parent() {
         sync_folder(events)?;
     }
@@ -70,10 +69,12 @@ fn build(folder: &Path, next: &Path, parts: &[FileName], new: &Path, name: &File
             continue;
         }
         let target = next.join(entry.file_name());
+        step("linking");
         link(&entry.path(), &target).map_err(LakeError::io("link", &entry.path()))?;
     }
     let target = next.join(name.to_string());
     fs::rename(new, &target).map_err(LakeError::io("publish", &target))?;
+    step("built");
     sync_folder(next)
 }
 
@@ -86,11 +87,6 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
         }
         _ => Err(error),
     })
-}
-
-fn two_renames(folder: &Path, next: &Path, old: &Path) -> Result<(), LakeError> {
-    fs::rename(folder, old).map_err(LakeError::io("move", folder))?;
-    fs::rename(next, folder).map_err(LakeError::io("move", next))
 }
 
 fn free_name(staging: &Path, day: &str) -> PathBuf {

@@ -62,17 +62,17 @@ pub fn write(path: &Path, rows: &[&[u8]]) -> Result<Written, LakeError> {
     for indices in order.chunks(CHUNK) {
         chunk.clear();
         chunk.extend(indices.iter().map(|&index| rows[index]));
-        let batch = match schema::arrow::record_batch(&chunk) {
+        let batch = match schema::arrow::record_batch(chunk.iter().copied()) {
             Ok(batch) => batch,
             Err(_) => {
                 chunk.clear();
                 for &index in indices {
-                    match schema::arrow::record_batch(&[rows[index]]) {
+                    match schema::arrow::record_batch([rows[index]]) {
                         Ok(_) => chunk.push(rows[index]),
                         Err(error) => written.rejected.push(Rejected { index, reason: error.to_string() }),
                     }
                 }
-                schema::arrow::record_batch(&chunk)
+                schema::arrow::record_batch(chunk.iter().copied())
                     .map_err(|e| file.failed("encode")(ParquetError::External(Box::new(e))))?
             }
         };
