@@ -18,6 +18,9 @@ pub mod collect;
 /// The steps that fill a row's columns from the request.
 pub mod enrich;
 
+/// The journey of an event: a hit in, rows and an answer out.
+pub mod pipeline;
+
 /// From rows to destinations: spool, couriers, sinks.
 pub mod deliver;
 

@@ -10,6 +10,7 @@ mod column;
 mod decode;
 pub mod descriptor;
 pub mod docs;
+mod event;
 mod format;
 pub mod json;
 pub mod proto;

@@ -1,10 +1,107 @@
-//! Stand-in with the spool's signatures: rows in memory, shared by everyone who opens the same directory in this
-//! process.
+//! The spool: what stands between a 200 and data loss. A queue of rows on local disk, written by one thread, read by one
+//! reader per sink.
+//!
+//! # What it promises
+//!
+//! - [`Spool::append`] returns `Ok` after the rows, and the name of the file that holds them, have been synced to disk.
+//!   All rows of one call are kept, or none.
+//! - Each consumer gets every acknowledged row, in order, at least once, from its last committed position on. After a
+//!   crash, rows at the border may come again.
+//! - A position is the sequence number of a row. It is never given to two acknowledged rows, in no two runs.
+//! - Memory and disk are bounded: appends are refused, with the reason, rather than queued without end.
+//! - Damage costs the records it hits, is counted, and stops nothing.
+//!
+//! # On disk
+//!
+//! ```text
+//! spool/
+//!   lock                            held while a process has the spool open
+//!   identity                        random number, checksum
+//!   00000000000000000000.segment    rows from position 0 on
+//!   00000000000000081920.segment    rows from position 81920 on
+//!   local.cursor                    consumer `local` has everything below this position
+//! ```
+//!
+//! Files are for the owner's eyes only: they hold personal data.
+//!
+//! A segment is a header (`segment`: magic, format, identity, first position, checksum) and records (`frame`: marker,
+//! version, length, position, two checksums, row). Within one segment positions have no gaps. The last segment is the
+//! one being written; when it is full (64 MiB, or an eighth of `max_size`) the next one is begun, whose header says how
+//! far the last one had been synced. An orderly end of the process leaves a seal record that says so. A segment that every consumer is done with is removed; the last one never is, so that the position survives.
+//!
+//! A cursor (`cursor`) is written to a temporary name, synced and renamed, a few times a second at most. Losing the
+//! newest one means re-delivery.
+//!
+//! # Writing
+//!
+//! `append` measures its rows, puts them into a bounded queue and waits. The writer (`writer`) takes all that wait,
+//! encodes them into one buffer, writes once, syncs once, and wakes everyone: while the disk syncs, the next group
+//! gathers by itself. A new segment's header is synced under a temporary name, renamed, and the directory synced, before
+//! the first row goes in.
+//!
+//! When a write fails, for want of space say, the file is cut back and the group refused. When a sync fails, what the
+//! kernel holds of the file is not to be trusted any more, and a second sync proves nothing: the file is never written
+//! again, the group's positions are never given out again, and the next group begins a new segment. After either, all
+//! appends are refused until a probe file could be written and synced; the keeper (`keeper`) tries twice a second.
+//!
+//! # Recovery
+//!
+//! Opening reads every segment that somebody still needs, from front to end (`recovery`), and begins a new one: no
+//! process ever writes into a file that another one began. What a crash can leave behind:
+//!
+//! - *A cut-off or patchy write at the end of the last segment.* It was not acknowledged, since its sync had not
+//!   returned. Whole records in it are kept (delivering an unacknowledged row is allowed), the rest is cut off. Every row
+//!   says how many rows of its write come before it, so what lies before the last write is known to have been
+//!   acknowledged: damage there is damage.
+//! - *A segment without its name, a cursor without its name:* temporary names, removed.
+//! - *A cursor older than the oldest segment,* because removals outlived it: it counts as the oldest segment's position.
+//! - *A cursor newer than the last segment:* the next row's position is the highest that any file speaks of.
+//! - *A segment that should have been removed:* removed now.
+//!
+//! Damage inside a segment (a flipped bit, a sector that cannot be read) costs the records it touches: the payload's
+//! checksum fails and the header says where the next record begins, or the header's fails and the next marker with a
+//! whole header is searched. Lost rows show as gaps between positions and are counted. Records of a version that this
+//! binary does not know are skipped and counted likewise. A segment of a newer *format* is not opened at all.
+//!
+//! # Reading
+//!
+//! The newest rows, up to 16 MiB, stay in memory until every reader has them; a reader that is further behind reads
+//! files (`reader`). With `durability: memory` there are no files, and memory keeps what is not committed.
+//!
+//! Model-checked against a `Vec`, with power cuts, full disks and bit flips between any two file operations: `model`.
+
+mod cursor;
+mod files;
+pub mod frame;
+mod identity;
+mod keeper;
+mod log;
+mod queue;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod writer;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-    sync::{Arc, LazyLock},
+    collections::VecDeque,
+    fs::{File, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use bytesize::ByteSize;
@@ -12,21 +109,30 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{Position, Spooled};
-use crate::{
-    problem::Problem,
-    schema::{Row, StreamId},
+use self::{
+    files::{Directory, Files},
+    frame::Key,
+    keeper::Keeper,
+    log::{Consumer, Group, Log, Place},
+    queue::Queue,
+    recovery::Restored,
+    writer::{Active, Writer},
 };
+pub use self::{
+    reader::Reader,
+    recovery::{Backlog, Recovery},
+};
+use crate::{deliver::Position, problem::Problem, schema::Row};
 
-/// Where and how rows wait.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Settings of the spool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder.
+    /// Where it lies. One process at a time.
     pub directory: PathBuf,
-    /// Promise behind a 200.
+    /// What an event has survived when its request is answered: `disk`, loss of power; `memory`, nothing.
     pub durability: Durability,
-    /// Most bytes.
+    /// Most bytes it may take. Requests beyond are answered 503 until sinks have made room.
     pub max_size: ByteSize,
 }
 
@@ -37,228 +143,363 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What is wrong.
-    pub fn check(&self, _path: &str, _problems: &mut Vec<Problem>) {}
+    /// Judges the settings; `path` is where they stand.
+    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        if self.directory.as_os_str().is_empty() && self.durability == Durability::Disk {
+            problems.push(
+                Problem::new(format!("{path}.directory"), "must not be empty").hint("the default is `data/spool`"),
+            );
+        }
+        if self.max_size < MIN_SIZE {
+            let message = format!("`{}` is too little to hold events back for a sink", self.max_size);
+            problems.push(
+                Problem::new(format!("{path}.max_size"), message).hint(format!("at least `{MIN_SIZE}`, better `10GB`")),
+            );
+        }
+    }
 }
 
-/// Promise behind a 200.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What an acknowledged row survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Synced.
+    /// Loss of power: the row is on disk.
+    #[default]
     Disk,
-    /// Not.
+    /// Nothing: the row is in memory, and gone with the process.
     Memory,
 }
 
-/// No room.
+/// Least size that is worth having.
+const MIN_SIZE: ByteSize = ByteSize::mb(1);
+/// Largest segment: small enough that space comes back soon, large enough that files are few.
+const SEGMENT: u64 = 64 << 20;
+/// Most bytes of rows without files, whatever `max_size` says: it was meant for a disk.
+const MAX_IN_MEMORY: u64 = 256 << 20;
+
+/// Why rows were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolFull {
-    /// At its size.
+    /// It holds as much as it may: the sinks are behind.
     #[error("the spool has reached its size")]
     Size,
-    /// Closed.
+    /// Too much waits for the disk.
+    #[error("the spool's disk does not keep up")]
+    Busy,
+    /// The disk is full, or fails.
+    #[error("the spool's disk takes no more")]
+    Disk,
+    /// An event larger than a record may be. Limits of collection are far below.
+    #[error("an event is larger than a record of the spool may be")]
+    TooLarge,
+    /// The process is shutting down.
     #[error("the spool is closed")]
     Closed,
 }
 
-/// Cannot be opened.
+/// Why the spool could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// Someone else has it.
-    #[error("spool `{0}` is in use by another process")]
+    /// Two processes must not write to one spool.
+    #[error("spool `{0}` is in use by another process, hint: stop it, or set another `writers.spool.directory`")]
     InUse(PathBuf),
+    /// Older binaries must not guess at newer files.
+    #[error("spool segment `{name}` has format {version}, hint: a newer release wrote it, let that one empty the spool")]
+    Newer {
+        /// The file.
+        name: String,
+        /// Its format.
+        version: u32,
+    },
+    /// The directory cannot be used.
+    #[error("cannot {action} `{what}` of the spool: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        what: String,
+        /// Cause.
+        source: io::Error,
+    },
 }
 
-/// What was there.
-#[derive(Clone, Debug, Default)]
-pub struct Recovery {
-    /// What waits, per consumer.
-    pub consumers: Vec<Backlog>,
-    /// Damaged records skipped.
-    pub damaged: u64,
-}
-
-/// What waits for one consumer.
-#[derive(Clone, Debug)]
-pub struct Backlog {
-    /// Its name.
-    pub consumer: &'static str,
-    /// Where it goes on.
-    pub position: Position,
-    /// Rows by stream.
-    pub streams: BTreeMap<StreamId, u64>,
-}
-
-#[derive(Default)]
-struct State {
-    id: u64,
-    rows: Vec<Row>,
-    bytes: u64,
-    committed: HashMap<&'static str, Position>,
-    open: bool,
-}
-
-struct Shared {
-    state: Mutex<State>,
-    changed: Notify,
-    max: u64,
-}
-
-static ALL: LazyLock<Mutex<HashMap<PathBuf, State>>> = LazyLock::new(Mutex::default);
-
-struct Handle {
-    shared: Shared,
-    directory: PathBuf,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        let state = std::mem::take(&mut *self.shared.state.lock());
-        ALL.lock().insert(self.directory.clone(), State { open: false, ..state });
+impl SpoolError {
+    fn io(action: &'static str, what: &str) -> impl Fn(io::Error) -> SpoolError {
+        move |source| SpoolError::Io { action, what: what.to_owned(), source }
     }
 }
 
-/// The queue.
+/// The spool; clones are the same one. Closed when the last clone and the last [`Reader`] are dropped, if not before.
 #[derive(Clone)]
-pub struct Spool(Arc<Handle>);
-
-/// One consumer's view.
-pub struct Reader {
-    spool: Spool,
-    consumer: &'static str,
-    at: Position,
-}
+pub struct Spool(Arc<Owner>);
 
 impl Spool {
-    /// Opens.
+    /// Opens the spool, with one reader per consumer, in the same order. Blocks while what an earlier process left is
+    /// read. Consumers must have names that are good file names.
     pub fn open(config: &Config, consumers: &[&'static str]) -> Result<(Spool, Vec<Reader>, Recovery), SpoolError> {
-        let mut all = ALL.lock();
-        let state = all.entry(config.directory.clone()).or_default();
-        if state.open {
-            return Err(SpoolError::InUse(config.directory.clone()));
+        if config.durability == Durability::Memory {
+            return Ok(Spool::in_memory(config.max_size.as_u64(), consumers));
         }
-        state.open = true;
-        let mut state = State {
-            id: if state.id == 0 { fastrand::u64(1..) } else { state.id },
-            rows: std::mem::take(&mut state.rows),
-            bytes: state.bytes,
-            committed: std::mem::take(&mut state.committed),
-            open: true,
-        };
-        let mut recovery = Recovery::default();
-        for consumer in consumers {
-            let from = *state.committed.entry(consumer).or_default();
-            let mut streams = BTreeMap::<StreamId, u64>::new();
-            for row in &state.rows[from as usize..] {
-                *streams.entry(row.stream.clone()).or_default() += 1;
-            }
-            recovery.consumers.push(Backlog { consumer, position: from, streams });
-        }
-        let committed = state.committed.clone();
-        let shared = Shared { state: Mutex::new(state), changed: Notify::new(), max: config.max_size.as_u64() };
-        let spool = Spool(Arc::new(Handle { shared, directory: config.directory.clone() }));
-        let reader = |consumer: &&'static str| Reader { spool: spool.clone(), consumer, at: committed[*consumer] };
-        let readers = consumers.iter().map(reader).collect();
-        Ok((spool, readers, recovery))
+        let path = &config.directory;
+        let what = path.to_string_lossy();
+        let files = Directory::open(path).map_err(SpoolError::io("create", &what))?;
+        let lock = lock(path)?;
+        Spool::on(Arc::new(files), path, Some(lock), Limits::of(config.max_size.as_u64()), consumers)
     }
 
-    /// Appends.
+    fn in_memory(max_size: u64, names: &[&'static str]) -> (Spool, Vec<Reader>, Recovery) {
+        let max_size = max_size.min(MAX_IN_MEMORY);
+        tracing::warn!(
+            max_size = %ByteSize(max_size),
+            "spool is in memory: events that were answered and not yet delivered are lost when the process ends, \
+             crashes or is killed; set `writers.spool.durability: disk` to keep them"
+        );
+        let consumer = |name: &&'static str| Consumer { name, read: 0, committed: 0, persisted: None };
+        let log = Log::new(0, VecDeque::new(), names.iter().map(consumer).collect(), true);
+        let limits = Limits { max_size, ..Limits::of(0) };
+        let shared = Shared::new(identity::random(), Path::new(""), limits, log, Durability::Memory);
+        let backlog = |consumer: &&'static str| Backlog { consumer, position: 0, streams: Default::default() };
+        let recovery = Recovery { consumers: names.iter().map(backlog).collect(), ..Recovery::default() };
+        let owner = Arc::new(Owner { shared: Arc::new(shared), threads: Mutex::default(), _lock: None });
+        let readers = (0..names.len()).map(|index| Reader::new(owner.clone(), index, 0, None)).collect();
+        (Spool(owner), readers, recovery)
+    }
+
+    fn on(
+        files: Arc<dyn Files>,
+        directory: &Path,
+        lock: Option<File>,
+        limits: Limits,
+        names: &[&'static str],
+    ) -> Result<(Spool, Vec<Reader>, Recovery), SpoolError> {
+        let Restored { id, segments, next, assured, consumers, holes, recovery } = recovery::restore(&*files, names)?;
+        let positions: Vec<_> = consumers.iter().map(|consumer| consumer.committed).collect();
+        let active = Active::begin(&*files, id, next, assured).map_err(SpoolError::io("begin", "a segment"))?;
+        let mut log = Log::new(next, segments, consumers, false);
+        for (from, to) in holes {
+            log.add_hole(from, to, false);
+        }
+        log.begin_segment(active.describe());
+        let shared = Arc::new(Shared::new(id, directory, limits, log, Durability::Disk));
+
+        let writer = Writer::new(shared.clone(), files.clone(), active);
+        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name.to_owned()).spawn(run).map_err(SpoolError::io("start", name))
+        };
+        let writer = start("spool-writer", Box::new(move || writer.run()))?;
+        let owner = Arc::new(Owner { shared: shared.clone(), threads: Mutex::new(vec![writer]), _lock: lock });
+        let kept = files.clone();
+        let keeper = start("spool-keeper", Box::new(move || keeper::run(&shared, &*kept)))?;
+        owner.threads.lock().push(keeper);
+        // Cursors of new consumers, and segments that nobody needs.
+        owner.shared.keeper.wake();
+
+        let reader = |(index, position)| Reader::new(owner.clone(), index, position, Some(files.clone()));
+        let readers = positions.into_iter().enumerate().map(reader).collect();
+        Ok((Spool(owner), readers, recovery))
+    }
+
+    /// Keeps the rows. When this returns `Ok` they are as durable as configured; otherwise none of them is kept. Dropped
+    /// before, it leaves open which.
     pub async fn append(&self, rows: Vec<Row>) -> Result<(), SpoolFull> {
-        tokio::task::yield_now().await;
-        let mut state = self.0.shared.state.lock();
-        let size: u64 = rows.iter().map(|row| row.bytes().len() as u64).sum();
-        if !state.open {
-            return Err(SpoolFull::Closed);
+        if rows.is_empty() {
+            return Ok(());
         }
-        if state.bytes + size > self.0.shared.max {
-            return Err(SpoolFull::Size);
+        let shared = &self.0.shared;
+        let mut size = 0;
+        for row in &rows {
+            let len = frame::encoded_len(row);
+            if len > frame::MAX_PAYLOAD {
+                return Err(SpoolFull::TooLarge);
+            }
+            size += len;
         }
-        state.bytes += size;
-        state.rows.extend(rows);
-        drop(state);
-        self.0.shared.changed.notify_waiters();
+        if shared.durability == Durability::Memory {
+            return shared.keep_in_memory(rows, size);
+        }
+        let waiting = shared.queue.push(rows, size, shared.room())?;
+        // The writer answers everyone before it ends, unless it ends by a bug.
+        waiting.await.unwrap_or(Err(SpoolFull::Closed))
+    }
+
+    /// Random identity of this spool, made once. Positions are unique within it.
+    pub fn id(&self) -> u64 {
+        self.0.shared.id
+    }
+
+    /// Position after the last durable row.
+    pub fn end(&self) -> Position {
+        self.0.shared.log.lock().end()
+    }
+
+    /// Bytes it takes.
+    pub fn bytes(&self) -> u64 {
+        self.0.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Most bytes it may take.
+    pub fn max_bytes(&self) -> u64 {
+        self.0.shared.limits.max_size
+    }
+
+    /// Rows that `consumer` has not committed; 0 for a consumer that the spool was not opened with.
+    pub fn pending(&self, consumer: &str) -> u64 {
+        let log = self.0.shared.log.lock();
+        let index = log.consumers.iter().position(|known| known.name == consumer);
+        index.map_or(0, |index| log.pending(index))
+    }
+
+    /// Why an append of a request's usual size would be refused now; nothing when it would not.
+    pub fn refusal(&self) -> Option<SpoolFull> {
+        /// A request of the largest body there is.
+        const USUAL: usize = 1 << 20;
+        let shared = &self.0.shared;
+        let usual = USUAL.min(shared.limits.max_size as usize / 16);
+        if shared.durability == Durability::Memory {
+            let log = shared.log.lock();
+            return shared.refusal_in_memory(&log, usual);
+        }
+        shared.queue.refusal(usual, shared.room())
+    }
+
+    /// Ends the spool's intake: appends are refused from now on, those that wait are still made durable, cursors are
+    /// written. Readers then read to the end, and may still commit.
+    pub async fn close(&self) {
+        let shared = &self.0.shared;
+        shared.queue.close();
+        if shared.durability == Durability::Memory {
+            shared.finish();
+        }
+        loop {
+            let finished = shared.durable.notified();
+            let mut finished = std::pin::pin!(finished);
+            finished.as_mut().enable();
+            if shared.log.lock().closed {
+                return;
+            }
+            finished.await;
+        }
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, SpoolError> {
+    let path = directory.join("lock");
+    let what = path.to_string_lossy();
+    let mut options = File::options();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(SpoolError::io("open", &what))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(directory.to_owned())),
+        Err(TryLockError::Error(source)) => Err(SpoolError::io("lock", &what)(source)),
+    }
+}
+
+/// Bounds, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Of all segments.
+    max_size: u64,
+    /// Of one segment; one that holds a single write may be larger.
+    segment: u64,
+    /// Shortest time between two writes of the cursors: one that is behind costs re-delivery after a crash, one that is
+    /// written costs the next rows' sync some time.
+    cursor_pace: Duration,
+    /// Time between two looks at a disk that has failed.
+    probe_pace: Duration,
+}
+
+impl Limits {
+    fn of(max_size: u64) -> Limits {
+        // What is not rows: headers, seals, cursors, and a segment that is begun before another is removed.
+        let reserved = (max_size / 64).clamp(1 << 10, 1 << 20);
+        // An eighth, so that a small spool, too, gets space back in steps.
+        let segment = (max_size / 8).clamp(4 << 10, SEGMENT);
+        let max_size = max_size.saturating_sub(reserved);
+        Limits { max_size, segment, cursor_pace: Duration::from_millis(100), probe_pace: Duration::from_millis(500) }
+    }
+}
+
+/// What handles and threads share.
+struct Shared {
+    id: u64,
+    key: Key,
+    directory: PathBuf,
+    limits: Limits,
+    durability: Durability,
+    queue: Queue,
+    log: Mutex<Log>,
+    /// `Log::bytes`, for a look without the lock.
+    bytes: AtomicU64,
+    /// Woken when rows became durable, and when the spool was closed.
+    durable: Notify,
+    keeper: Keeper,
+}
+
+impl Shared {
+    fn new(id: u64, directory: &Path, limits: Limits, log: Log, durability: Durability) -> Shared {
+        let bytes = log.bytes().into();
+        let (queue, durable, keeper) = (Queue::default(), Notify::new(), Keeper::default());
+        let (key, directory, log) = (Key::of(id), directory.to_owned(), Mutex::new(log));
+        Shared { id, key, directory, limits, durability, queue, log, bytes, durable, keeper }
+    }
+
+    /// To be called whenever the log's bytes have changed.
+    fn publish(&self, log: &Log) {
+        self.bytes.store(log.bytes(), Ordering::Relaxed);
+    }
+
+    fn room(&self) -> u64 {
+        self.limits.max_size.saturating_sub(self.bytes.load(Ordering::Relaxed))
+    }
+
+    fn refusal_in_memory(&self, log: &Log, size: usize) -> Option<SpoolFull> {
+        if log.closed {
+            return Some(SpoolFull::Closed);
+        }
+        (log.bytes() + size as u64 > self.limits.max_size).then_some(SpoolFull::Size)
+    }
+
+    fn keep_in_memory(&self, rows: Vec<Row>, size: usize) -> Result<(), SpoolFull> {
+        let mut log = self.log.lock();
+        if let Some(refusal) = self.refusal_in_memory(&log, size) {
+            return Err(refusal);
+        }
+        let first = log.end();
+        log.push(Group { first, rows, size, place: Place::default() });
+        self.publish(&log);
+        drop(log);
+        self.durable.notify_waiters();
         Ok(())
     }
 
-    /// Identity.
-    pub fn id(&self) -> u64 {
-        self.0.shared.state.lock().id
-    }
-
-    /// After the last row.
-    pub fn end(&self) -> Position {
-        self.0.shared.state.lock().rows.len() as u64
-    }
-
-    /// Size.
-    pub fn bytes(&self) -> u64 {
-        self.0.shared.state.lock().bytes
-    }
-
-    /// Why not.
-    pub fn refusal(&self) -> Option<SpoolFull> {
-        let state = self.0.shared.state.lock();
-        (state.bytes >= self.0.shared.max).then_some(SpoolFull::Size)
-    }
-
-    /// Not committed.
-    pub fn pending(&self, consumer: &str) -> u64 {
-        let state = self.0.shared.state.lock();
-        state.rows.len() as u64 - state.committed.get(consumer).copied().unwrap_or(0)
-    }
-
-    /// Closes.
-    pub async fn close(&self) {
-        self.0.shared.state.lock().open = false;
-        self.0.shared.changed.notify_waiters();
+    /// Nothing more will come.
+    fn finish(&self) {
+        self.log.lock().closed = true;
+        self.durable.notify_waiters();
     }
 }
 
-impl Reader {
-    /// Next rows.
-    pub async fn next(&mut self, max_rows: usize, max_bytes: usize) -> Vec<Spooled> {
-        loop {
-            let changed = self.spool.0.shared.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            {
-                let state = self.spool.0.shared.state.lock();
-                let mut found = Vec::new();
-                let mut bytes = 0;
-                for row in state.rows[self.at as usize..].iter().take(max_rows) {
-                    bytes += row.bytes().len();
-                    if bytes > max_bytes && !found.is_empty() {
-                        break;
-                    }
-                    found.push(Spooled { position: self.at + found.len() as u64, row: row.clone() });
-                }
-                if !found.is_empty() || !state.open {
-                    self.at += found.len() as u64;
-                    return found;
-                }
-            }
-            changed.await;
+/// Ends the threads when nobody is left who could use them.
+struct Owner {
+    shared: Arc<Shared>,
+    /// The writer, then the keeper.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held until the threads have ended.
+    _lock: Option<File>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        let mut threads = std::mem::take(self.threads.get_mut()).into_iter();
+        for thread in threads.by_ref().take(1) {
+            // A panic has been reported by the panic hook.
+            let _ = thread.join();
         }
-    }
-
-    /// Done below `upto`.
-    pub fn commit(&mut self, upto: Position) {
-        self.spool.0.shared.state.lock().committed.insert(self.consumer, upto);
-    }
-
-    /// Next row to read.
-    pub fn position(&self) -> Position {
-        self.at
-    }
-
-    /// Lost.
-    pub fn skipped(&self) -> u64 {
-        0
-    }
-
-    /// Reads again.
-    pub fn rewind(&mut self, to: Position) {
-        self.at = to;
+        self.shared.keeper.stop();
+        for thread in threads {
+            let _ = thread.join();
+        }
     }
 }

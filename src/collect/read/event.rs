@@ -1,0 +1,185 @@
+//! An event: an object of fields, each read by the visitor that knows its form.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::{
+    Context, Field, Key, Skip,
+    items::ItemsSeed,
+    params::{List, ListSeed, Place},
+    scalar::every_scalar,
+};
+use crate::collect::{Claim, Code, RemarkKind, echo};
+
+/// Reads the fields of one object into a claim. What only makes sense around events is left to the caller.
+pub(in crate::collect) struct Fields {
+    pub(in crate::collect) claim: Claim,
+    /// A bit per field, to notice fields given twice.
+    seen: u32,
+}
+
+impl Fields {
+    pub(in crate::collect) fn new() -> Fields {
+        Fields { claim: Claim::default(), seen: 0 }
+    }
+
+    /// Which field this key names, remarking on keys nobody knows and fields given before.
+    pub(in crate::collect) fn recognise(&mut self, key: &str) -> Option<Field> {
+        let field = Field::of(key);
+        match field {
+            None => self.claim.log.remark(RemarkKind::UnknownField, echo(key), echo(key)),
+            Some(Field::Ignored) => self.claim.log.remark(RemarkKind::FieldIgnored, key, key),
+            Some(field) if self.seen & 1 << field as u32 != 0 => {
+                self.claim.log.remark(RemarkKind::DuplicateKey, key, key);
+            }
+            Some(field) => self.seen |= 1 << field as u32,
+        }
+        field
+    }
+
+    /// Whether the field came.
+    pub(in crate::collect) fn saw(&self, field: Field) -> bool {
+        self.seen & 1 << field as u32 != 0
+    }
+
+    /// Reads the value of a field of an event.
+    pub(in crate::collect) fn read<'de, A: MapAccess<'de>>(
+        &mut self,
+        field: Option<Field>,
+        key: &str,
+        context: Context<'_>,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let limits = context.limits;
+        let claim = &mut self.claim;
+        let taken = match field {
+            Some(Field::EventParams) => {
+                claim.params.clear();
+                let mut list = List::new(&mut claim.params, &mut claim.log, Place::Params, limits.params);
+                let items = Some(&mut claim.implied_items);
+                map.next_value_seed(ListSeed { context, list: &mut list, items })?;
+                list.close();
+                true
+            }
+            Some(Field::UserProperties) => {
+                claim.user_properties.clear();
+                let max = limits.user_properties;
+                let mut list = List::new(&mut claim.user_properties, &mut claim.log, Place::UserProperties, max);
+                map.next_value_seed(ListSeed { context, list: &mut list, items: None })?;
+                list.close();
+                true
+            }
+            Some(Field::Items) => {
+                map.next_value_seed(ItemsSeed { context, items: &mut claim.items, log: &mut claim.log })?;
+                true
+            }
+            Some(field @ (Field::PrivacyInfo | Field::AppInfo | Field::Ecommerce | Field::Page | Field::Session)) => {
+                map.next_value_seed(ObjectSeed { context, field, claim })?
+            }
+            Some(Field::Ignored | Field::Events | Field::NonPersonalizedAds | Field::ValidationBehavior) | None => {
+                map.next_value_seed(Skip(context))?;
+                true
+            }
+            Some(field) => claim.take(field, map.next_value_seed(context)?),
+        };
+        if !taken {
+            self.claim.log.violate(key, Code::ValueInvalid, format_args!("`{key}` has the wrong type"));
+        }
+        Ok(())
+    }
+
+    /// The claim, complete.
+    pub(in crate::collect) fn finish(mut self) -> Claim {
+        self.claim.settle();
+        self.claim
+    }
+}
+
+/// Reads a field that is an object of scalars; `false` when it is something else.
+struct ObjectSeed<'r, 'c> {
+    context: Context<'r>,
+    field: Field,
+    claim: &'c mut Claim,
+}
+
+impl<'de> DeserializeSeed<'de> for ObjectSeed<'_, '_> {
+    type Value = bool;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ObjectSeed<'_, '_> {
+    type Value = bool;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_unit<R>(self) -> Result<bool, R> {
+        Ok(true)
+    }
+    every_scalar!(bool, |self| false);
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<bool, A::Error> {
+        Skip(self.context).visit_seq(seq)?;
+        Ok(false)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let ObjectSeed { context, field, claim } = self;
+        let context = context.enter()?;
+        while let Some(key) = map.next_key_seed(Key)? {
+            if field == Field::Ecommerce && key == "items" {
+                map.next_value_seed(ItemsSeed { context, items: &mut claim.implied_items, log: &mut claim.log })?;
+                continue;
+            }
+            let value = map.next_value_seed(context)?;
+            if !claim.take_member(field, &key, value) {
+                let (object, member) = (field.object_name(), echo(&key));
+                let message = format_args!("`{member}` has the wrong type");
+                claim.log.violate(format_args!("{object}.{member}"), Code::ValueInvalid, message);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Reads one event. What is no object is a claim too: one that says so.
+#[derive(Clone, Copy)]
+pub(in crate::collect) struct ClaimSeed<'r>(pub(in crate::collect) Context<'r>);
+
+/// A claim that consists of one violation.
+pub(in crate::collect) fn no_object() -> Claim {
+    let mut claim = Claim::default();
+    claim.log.violate("", Code::ValueInvalid, "an event must be an object");
+    claim
+}
+
+impl<'de> DeserializeSeed<'de> for ClaimSeed<'_> {
+    type Value = Claim;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claim, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ClaimSeed<'_> {
+    type Value = Claim;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+    fn visit_unit<R>(self) -> Result<Claim, R> {
+        Ok(no_object())
+    }
+    every_scalar!(Claim, |self| no_object());
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Claim, A::Error> {
+        Skip(self.0).visit_seq(seq)?;
+        Ok(no_object())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claim, A::Error> {
+        let context = self.0.enter()?;
+        let mut fields = Fields::new();
+        while let Some(key) = map.next_key_seed(Key)? {
+            let field = fields.recognise(&key);
+            fields.read(field, &key, context, &mut map)?;
+        }
+        Ok(fields.finish())
+    }
+}

@@ -1,0 +1,95 @@
+//! The fields an event can have, under all the names clients give them.
+
+/// A field of an event or, the last three, of the request around events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::collect) enum Field {
+    EventName,
+    EventParams,
+    EventTimestamp,
+    EventId,
+    UserId,
+    UserPseudoId,
+    UserProperties,
+    PrivacyInfo,
+    AppInfo,
+    Ecommerce,
+    Items,
+    Page,
+    Session,
+    EngagementTime,
+    Platform,
+    BatchPageId,
+    BatchOrderingId,
+    BatchEventIndex,
+    /// Known, but not the client's to set.
+    Ignored,
+    NonPersonalizedAds,
+    ValidationBehavior,
+    Events,
+}
+
+impl Field {
+    pub(super) fn of(key: &str) -> Option<Field> {
+        Some(match key {
+            "event_name" | "name" => Field::EventName,
+            "event_params" | "params" => Field::EventParams,
+            "event_timestamp" | "timestamp_micros" => Field::EventTimestamp,
+            "event_id" => Field::EventId,
+            "user_id" => Field::UserId,
+            "user_pseudo_id" | "client_id" => Field::UserPseudoId,
+            "user_properties" => Field::UserProperties,
+            "privacy_info" | "consent" => Field::PrivacyInfo,
+            "app_info" => Field::AppInfo,
+            "ecommerce" => Field::Ecommerce,
+            "items" => Field::Items,
+            "page" => Field::Page,
+            "session" => Field::Session,
+            "engagement_time_msec" => Field::EngagementTime,
+            "platform" => Field::Platform,
+            "batch_page_id" => Field::BatchPageId,
+            "batch_ordering_id" => Field::BatchOrderingId,
+            "batch_event_index" => Field::BatchEventIndex,
+            // Enrichment and delivery own these columns.
+            "device"
+            | "geo"
+            | "traffic_source"
+            | "collected_traffic_source"
+            | "event_dimensions"
+            | "stream_id"
+            | "date"
+            | "event_date"
+            | "synced_at_utc_"
+            | "synced_at_micros_"
+            | "rs_info"
+            | "user_ltv"
+            | "is_active_user"
+            | "publisher"
+            | "session_traffic_source_last_click"
+            | "event_bundle_sequence_id"
+            | "event_server_timestamp_offset"
+            | "event_previous_timestamp"
+            | "event_value_in_usd"
+            | "user_first_touch_timestamp"
+            | "event_original_occurrence_timestamp" => Field::Ignored,
+            // Parts of Measurement Protocol bodies that only a trusted caller may use, or nobody here needs.
+            "user_location" | "ip_override" | "user_agent" | "user_data" | "firebase_app_id" | "app_instance_id" => {
+                Field::Ignored
+            }
+            "non_personalized_ads" => Field::NonPersonalizedAds,
+            "validation_behavior" => Field::ValidationBehavior,
+            "events" => Field::Events,
+            _ => return None,
+        })
+    }
+
+    /// How paths name a field that is an object.
+    pub(super) const fn object_name(self) -> &'static str {
+        match self {
+            Field::AppInfo => "app_info",
+            Field::Ecommerce => "ecommerce",
+            Field::Page => "page",
+            Field::Session => "session",
+            _ => "privacy_info",
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! One consumer's view of the spool: its rows in order, from memory as long as it keeps up, from files when it is behind.
+//!
+//! Files are read on tokio's blocking pool: a reader that is far behind asks the disk for every window, a disk may
+//! take its time, and the courier's thread has other couriers to serve. One trip to the pool brings as many rows as
+//! were asked for, so the trip does not matter.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::task::JoinHandle;
+
+use super::{
+    Owner,
+    files::Files,
+    frame::{self, Key},
+    log::{Group, Place, Rows},
+    scan::{Found, Scan},
+    segment::{self, Segment},
+};
+use crate::{
+    deliver::{Position, Spooled},
+    schema::StreamId,
+};
+
+/// How long a reader that had to wait lets rows gather: it is woken a few hundred times a second at most, instead of
+/// once for every write.
+const GATHER: Duration = Duration::from_millis(5);
+/// Time until a file that could not be read is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Streams whose allocation is shared, before the memory of them starts anew: clients can invent ids.
+const MAX_STREAMS: usize = 1_000;
+
+/// Reads for one consumer. Dropping it does not commit anything.
+pub struct Reader {
+    owner: Arc<Owner>,
+    index: usize,
+    position: Position,
+    /// Where the record of `position` begins, when known.
+    place: Option<Place>,
+    files: Option<Arc<dyn Files>>,
+    /// Where reading files goes on.
+    walk: Option<Walk>,
+    /// A walk under way, kept here so that a dropped `next` loses nothing.
+    reading: Option<JoinHandle<Looked>>,
+    /// Rows a walk has found beyond what was asked for.
+    found: VecDeque<Spooled>,
+    skipped: u64,
+    /// Rows below were looked at for `skipped`.
+    looked: Position,
+}
+
+impl Reader {
+    pub(super) fn new(owner: Arc<Owner>, index: usize, position: Position, files: Option<Arc<dyn Files>>) -> Reader {
+        let (place, walk, reading, found) = (None, None, None, VecDeque::new());
+        Reader { owner, index, position, place, files, walk, reading, found, skipped: 0, looked: position }
+    }
+
+    /// The next rows, at most `max_rows`, and at most `max_bytes` of encoded events unless the first row alone has more.
+    /// Waits until there is one. Empty only when the spool is closed and everything was read.
+    ///
+    /// May be dropped at any time: rows that were not returned come with the next call.
+    pub async fn next(&mut self, max_rows: usize, max_bytes: usize) -> Vec<Spooled> {
+        let shared = self.owner.shared.clone();
+        let max_rows = max_rows.max(1);
+        let mut waited = false;
+        loop {
+            if !self.found.is_empty() {
+                return self.hand_out(max_rows, max_bytes);
+            }
+            let mut durable = pin!(shared.durable.notified());
+            durable.as_mut().enable();
+            let (rows, closed) = {
+                let log = shared.log.lock();
+                (log.rows_from(self.position), log.closed)
+            };
+            match rows {
+                Rows::None if closed => return Vec::new(),
+                Rows::None => {
+                    durable.await;
+                    waited = true;
+                }
+                Rows::Tail(_) if waited && !closed => {
+                    tokio::time::sleep(GATHER).await;
+                    waited = false;
+                }
+                Rows::Tail(groups) => return self.take(&groups, max_rows, max_bytes),
+                Rows::File(segment) => self.look_in(segment, max_rows, max_bytes).await,
+            }
+        }
+    }
+
+    /// Everything below `upto` is done. Written to disk within a fraction of a second; rows of a commit that a crash
+    /// forestalls come again.
+    pub fn commit(&mut self, upto: Position) {
+        let shared = &self.owner.shared;
+        let released;
+        {
+            let mut log = shared.log.lock();
+            let upto = upto.min(log.end());
+            let consumer = &mut log.consumers[self.index];
+            if upto <= consumer.committed {
+                return;
+            }
+            consumer.committed = upto;
+            released = log.trim();
+            shared.publish(&log);
+        }
+        drop(released);
+        shared.keeper.wake();
+    }
+
+    /// Position of the row that [`Reader::next`] begins with, or a later one.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Goes back to `to`, to read again what was not committed; never behind what was.
+    pub fn rewind(&mut self, to: Position) {
+        let committed = self.owner.shared.log.lock().consumers[self.index].committed;
+        self.move_to(to.clamp(committed, self.position.max(committed)));
+        self.place = None;
+        self.walk = None;
+        self.found.clear();
+    }
+
+    /// Name of the consumer.
+    pub fn consumer(&self) -> &'static str {
+        self.owner.shared.log.lock().consumers[self.index].name
+    }
+
+    /// Rows that had waited for this consumer when the spool was opened, or came later, and that were found damaged when
+    /// they were read: they will never come.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    fn take(&mut self, groups: &[Arc<Group>], max_rows: usize, max_bytes: usize) -> Vec<Spooled> {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        let mut position = self.position;
+        'groups: for group in groups {
+            let from = position.max(group.first);
+            let skipped = (from - group.first) as usize;
+            let mut offset = group.place.offset;
+            offset += group.rows[..skipped].iter().map(|row| frame::encoded_len(row) as u64).sum::<u64>();
+            for (row, at) in group.rows[skipped..].iter().zip(from..) {
+                bytes += row.bytes().len();
+                if rows.len() == max_rows || (bytes > max_bytes && !rows.is_empty()) {
+                    break 'groups;
+                }
+                rows.push(Spooled { position: at, row: row.clone() });
+                offset += frame::encoded_len(row) as u64;
+                position = at + 1;
+                self.place = Some(Place { segment: group.place.segment, offset });
+            }
+        }
+        self.walk = None;
+        self.move_to(position);
+        rows
+    }
+
+    /// Rows that a walk has found, from where the reader stands.
+    fn hand_out(&mut self, max_rows: usize, max_bytes: usize) -> Vec<Spooled> {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = self.found.front() {
+            bytes += next.row.bytes().len();
+            if rows.len() == max_rows || (bytes > max_bytes && !rows.is_empty()) {
+                break;
+            }
+            rows.extend(self.found.pop_front());
+        }
+        if let Some(last) = rows.last() {
+            self.move_to(last.position + 1);
+        }
+        rows
+    }
+
+    /// Looks for rows in `segment`; afterwards either some are found, or the reader stands further on, or the file
+    /// could not be read and some time has passed.
+    async fn look_in(&mut self, segment: Segment, max_rows: usize, max_bytes: usize) {
+        if self.reading.is_none() {
+            let files = self.files.clone().expect("only a spool with files has segments");
+            let (walk, place, key, from) = (self.walk.take(), self.place, self.owner.shared.key, self.position);
+            self.reading = Some(tokio::task::spawn_blocking(move || {
+                let mut walk = walk
+                    .filter(|walk| walk.goes_on(&segment, from))
+                    .unwrap_or_else(|| Walk { segment: segment.first, next: from.max(segment.first), scan: None });
+                let result = walk.read(&*files, &segment, place, key, max_rows, max_bytes);
+                Looked { from, walk, result }
+            }));
+        }
+        let Some(reading) = &mut self.reading else { return };
+        let looked = reading.await;
+        self.reading = None;
+        let looked = match looked {
+            Ok(looked) if looked.from == self.position => looked,
+            // The reader was rewound meanwhile.
+            Ok(_) => return,
+            Err(error) => {
+                tracing::error!(%error, "reading the spool failed");
+                return tokio::time::sleep(RETRY).await;
+            }
+        };
+        match looked.result {
+            Ok(chunk) => {
+                self.note_lost(&chunk.lost);
+                if chunk.rows.is_empty() && looked.walk.next > self.position {
+                    self.move_to(looked.walk.next);
+                }
+                self.found = chunk.rows;
+                self.walk = Some(looked.walk);
+                self.place = None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, retry_in = ?RETRY, "spool segment cannot be read");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    fn note_lost(&mut self, lost: &[(Position, Position)]) {
+        let mut log = self.owner.shared.log.lock();
+        for &(from, to) in lost {
+            let new = log.add_hole(from, to, true);
+            if new > 0 {
+                tracing::error!(position = from, rows = new, "spool segment is damaged, rows are lost");
+            }
+            // Not again after a rewind.
+            self.skipped += log.lost_late(from.max(self.looked), to);
+            self.looked = self.looked.max(to);
+        }
+    }
+
+    fn move_to(&mut self, position: Position) {
+        self.position = position;
+        let released;
+        {
+            let mut log = self.owner.shared.log.lock();
+            log.consumers[self.index].read = position;
+            released = log.trim();
+        }
+        drop(released);
+    }
+}
+
+/// What came of a walk.
+struct Looked {
+    /// Where the reader stood.
+    from: Position,
+    walk: Walk,
+    result: io::Result<Chunk>,
+}
+
+#[derive(Default)]
+struct Chunk {
+    rows: VecDeque<Spooled>,
+    /// Positions that ought to hold rows, and do not.
+    lost: Vec<(Position, Position)>,
+}
+
+/// Reading one segment from front to end.
+struct Walk {
+    /// First position of the segment.
+    segment: Position,
+    /// Position of the next row to return.
+    next: Position,
+    scan: Option<(Scan, Streams)>,
+}
+
+impl Walk {
+    /// Whether it stands where a reader at `position` wants to read on.
+    fn goes_on(&self, segment: &Segment, position: Position) -> bool {
+        self.segment == segment.first && self.next == position.max(segment.first)
+    }
+
+    fn read(
+        &mut self,
+        files: &dyn Files,
+        segment: &Segment,
+        place: Option<Place>,
+        key: Key,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> io::Result<Chunk> {
+        let mut chunk = Chunk::default();
+        // After an error the walk begins anew.
+        let (mut scan, mut streams) = match self.scan.take() {
+            Some(scan) => scan,
+            None => {
+                let name = segment::name(segment.first);
+                let input = match files.open(&name) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        tracing::error!(segment = name, "spool segment has vanished");
+                        chunk.lost.push((self.next, segment.end));
+                        self.next = segment.end;
+                        return Ok(chunk);
+                    }
+                    input => input?,
+                };
+                let known = place.filter(|place| place.segment == segment.first);
+                let offset = known.map_or(segment::HEADER, |place| place.offset);
+                (Scan::new(input, key, offset, segment.len), Streams::default())
+            }
+        };
+        scan.extend(segment.len);
+        let mut bytes = 0;
+        while chunk.rows.len() < max_rows && bytes < max_bytes {
+            match scan.next()? {
+                Some(Found::Row { position, payload, .. }) if position >= self.next && position < segment.end => {
+                    let Some(row) = frame::decode(&payload, |stream| streams.share(stream)) else { continue };
+                    if self.next < position {
+                        chunk.lost.push((self.next, position));
+                    }
+                    bytes += row.bytes().len();
+                    chunk.rows.push_back(Spooled { position, row });
+                    self.next = position + 1;
+                }
+                Some(_) => {}
+                None => {
+                    if self.next < segment.end {
+                        chunk.lost.push((self.next, segment.end));
+                        self.next = segment.end;
+                    }
+                    break;
+                }
+            }
+        }
+        self.scan = Some((scan, streams));
+        Ok(chunk)
+    }
+}
+
+/// Gives rows of one stream one allocation.
+#[derive(Default)]
+struct Streams(HashSet<StreamId>);
+
+impl Streams {
+    fn share(&mut self, stream: &str) -> StreamId {
+        if let Some(known) = self.0.get(stream) {
+            return known.clone();
+        }
+        if self.0.len() >= MAX_STREAMS {
+            self.0.clear();
+        }
+        let stream: StreamId = stream.into();
+        self.0.insert(stream.clone());
+        stream
+    }
+}

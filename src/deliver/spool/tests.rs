@@ -1,0 +1,1 @@
+//! What the model does not vary: settings, locks, waiting, memory, and each fault by itself.

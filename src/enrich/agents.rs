@@ -1,0 +1,122 @@
+//! Remembered answers: user agents repeat, and reading one is slow.
+//!
+//! The key is the whole text with all hints, compared in full, so that no two visitors can be mixed up. The number of
+//! answers is bounded, and so is the length of each.
+
+use std::{
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use quick_cache::{Equivalent, sync::Cache};
+
+use super::{
+    client_hints::{Hints, KeptHints},
+    url,
+    user_agent::{self, Agent, MAX_LENGTH},
+};
+use crate::{collect::Hit, schema::proto::event::Device};
+
+/// What one kind of client is.
+#[derive(Debug)]
+pub struct Known {
+    /// Columns of `device` that depend on nothing but the client.
+    pub device: Device,
+    /// Whether it is a robot.
+    pub is_bot: bool,
+}
+
+/// The cache, shared by the steps that need an answer.
+pub struct Agents {
+    answers: Cache<Key, Arc<Known>>,
+}
+
+impl Agents {
+    /// A cache of at most `capacity` answers. Starts compiling the patterns.
+    pub fn new(capacity: usize) -> Agents {
+        user_agent::warm_up();
+        Agents { answers: Cache::new(capacity) }
+    }
+
+    /// What the client of `hit` is; `None` when it sent no `User-Agent`.
+    pub fn of(&self, hit: &Hit<'_>) -> Option<Arc<Known>> {
+        let text = user_agent(hit)?;
+        let question = Question { text, hints: Hints::read(text, hit.headers) };
+        if let Some(answer) = self.answers.get(&question) {
+            return Some(answer);
+        }
+        let answer = Arc::new(question.answer());
+        self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
+        Some(answer)
+    }
+}
+
+/// The `User-Agent` of a hit, cut to what is looked at.
+pub fn user_agent<'a>(hit: &Hit<'a>) -> Option<&'a str> {
+    let text = hit.header("user-agent")?.trim_ascii();
+    (!text.is_empty()).then(|| url::cut(text, MAX_LENGTH))
+}
+
+#[derive(Hash)]
+struct Question<'a> {
+    text: &'a str,
+    hints: Hints<'a>,
+}
+
+impl Question<'_> {
+    fn answer(&self) -> Known {
+        let mut agent = user_agent::parse(self.text);
+        self.hints.refine(&mut agent);
+        Known { is_bot: agent.is_bot, device: device(agent) }
+    }
+}
+
+/// Hashes like the [`Question`] it answers.
+struct Key {
+    text: Box<str>,
+    hints: KeptHints,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+        self.hints.hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        self.text == other.text && self.hints == other.hints
+    }
+}
+
+impl Eq for Key {}
+
+impl Equivalent<Key> for Question<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.text == *key.text && key.hints.are(&self.hints)
+    }
+}
+
+/// GA4 repeats the name of the system before its version.
+fn device(agent: Agent) -> Device {
+    let system_version = agent.system.map(|system| match &agent.system_version {
+        Some(version) => format!("{system} {version}"),
+        None => system.to_owned(),
+    });
+    let web_info = crate::schema::proto::event::WebInfo {
+        browser: agent.browser,
+        browser_version: agent.browser_version,
+        hostname: None,
+    };
+    Device {
+        category: agent.category.map(str::to_owned),
+        mobile_brand_name: agent.brand,
+        mobile_model_name: agent.model,
+        operating_system: agent.system.map(str::to_owned),
+        operating_system_version: system_version,
+        is_limited_ad_tracking: Some("No".to_owned()),
+        web_info: Some(web_info),
+        ..Device::default()
+    }
+}

@@ -1,0 +1,217 @@
+//! User-Agent client hints: what Chromium tells beside its frozen `User-Agent`, and how the two become one answer.
+//!
+//! Hints count only when the text is Chromium's: nobody else sends them, so elsewhere they are made up.
+
+use std::hash::{Hash, Hasher};
+
+use http::{HeaderMap, HeaderName};
+
+use super::{
+    brands,
+    browsers::{self, Weight},
+    url,
+    user_agent::{Agent, major_minor},
+};
+
+/// Longest hint believed, in bytes; a full version list has four or five members.
+const MAX_HINT: usize = 512;
+
+/// The hints of a hit, as sent. Absent ones are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Hints<'a> {
+    /// `Sec-CH-UA`: brands with major versions.
+    pub brands: &'a str,
+    /// `Sec-CH-UA-Full-Version-List`: brands with full versions.
+    pub full_version_list: &'a str,
+    /// `Sec-CH-UA-Mobile`.
+    pub mobile: &'a str,
+    /// `Sec-CH-UA-Model`.
+    pub model: &'a str,
+    /// `Sec-CH-UA-Platform`.
+    pub platform: &'a str,
+    /// `Sec-CH-UA-Platform-Version`.
+    pub platform_version: &'a str,
+}
+
+static BRANDS: HeaderName = HeaderName::from_static("sec-ch-ua");
+static FULL_VERSION_LIST: HeaderName = HeaderName::from_static("sec-ch-ua-full-version-list");
+static MOBILE: HeaderName = HeaderName::from_static("sec-ch-ua-mobile");
+static MODEL: HeaderName = HeaderName::from_static("sec-ch-ua-model");
+static PLATFORM: HeaderName = HeaderName::from_static("sec-ch-ua-platform");
+static PLATFORM_VERSION: HeaderName = HeaderName::from_static("sec-ch-ua-platform-version");
+
+impl<'a> Hints<'a> {
+    /// Hints that came with `user_agent`; none unless it is Chromium's.
+    pub fn read(user_agent: &str, headers: &'a HeaderMap) -> Hints<'a> {
+        if !user_agent.contains("Chrome/") {
+            return Hints::default();
+        }
+        let text = |name: &HeaderName| {
+            let value = headers.get(name).and_then(|value| value.to_str().ok());
+            value.filter(|value| value.len() <= MAX_HINT).unwrap_or_default()
+        };
+        Hints {
+            brands: text(&BRANDS),
+            full_version_list: text(&FULL_VERSION_LIST),
+            mobile: text(&MOBILE),
+            model: text(&MODEL),
+            platform: text(&PLATFORM),
+            platform_version: text(&PLATFORM_VERSION),
+        }
+    }
+
+    /// The six texts, for comparing and keeping.
+    pub fn parts(&self) -> [&'a str; 6] {
+        [self.brands, self.full_version_list, self.mobile, self.model, self.platform, self.platform_version]
+    }
+
+    /// Corrects what the frozen text said.
+    pub fn refine(&self, agent: &mut Agent) {
+        self.refine_system(agent);
+        self.refine_device(agent);
+        self.refine_browser(agent);
+    }
+
+    fn refine_system(&self, agent: &mut Agent) {
+        let version = unquote(self.platform_version);
+        match (unquote(self.platform), agent.system) {
+            ("Windows", Some("Windows")) => {
+                if let Some(release) = windows_release(version) {
+                    agent.system_version = Some(release.to_owned());
+                }
+            }
+            ("macOS" | "Mac OS X", Some("Macintosh")) if is_version(version) => {
+                agent.system_version = Some(format!("Intel {}", major_minor(version)));
+            }
+            // A desktop view asked for by the visitor hides Android from the text.
+            ("Android", Some("Android" | "Linux") | None) => {
+                if agent.system != Some("Android") {
+                    agent.system = Some("Android");
+                    agent.system_version = None;
+                    agent.category = Some("tablet");
+                }
+                if is_version(version) {
+                    agent.system_version = Some(without_zeros(version).to_owned());
+                }
+            }
+            ("Chrome OS" | "Chromium OS" | "ChromeOS", Some("Chrome OS" | "Linux") | None) => {
+                agent.system = Some("Chrome OS");
+                if is_version(version) {
+                    agent.system_version = Some(version.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn refine_device(&self, agent: &mut Agent) {
+        if self.mobile == "?1" && agent.category == Some("desktop") {
+            agent.category = Some("mobile");
+        }
+        let model = url::cut(unquote(self.model).trim(), 64);
+        if agent.system == Some("Android") && !model.is_empty() && model != "K" {
+            if agent.model.as_deref() != Some(model) {
+                agent.brand = brands::of_model(model).map(str::to_owned).or(agent.brand.take());
+            }
+            agent.model = Some(model.to_owned());
+        }
+    }
+
+    fn refine_browser(&self, agent: &mut Agent) {
+        let is_full = !self.full_version_list.is_empty();
+        let list = if is_full { self.full_version_list } else { self.brands };
+        let mut best: Option<(&str, Weight, &str)> = None;
+        for (brand, version) in members(list) {
+            if brand == "HeadlessChrome" {
+                agent.is_bot = true;
+            }
+            // Decoys such as `Not/A)Brand` are in no table.
+            let Some((name, weight)) = browsers::of_hint(brand) else { continue };
+            if best.is_none_or(|(_, known, _)| weight > known) {
+                best = Some((name, weight, version));
+            }
+        }
+        let Some((name, weight, version)) = best else { return };
+        let said = agent.browser.as_deref();
+        if said != Some(name) {
+            // The text names a product (`Android Webview`, `Opera`) that the hints only know the engine of.
+            if weight < Weight::Product && said.is_some_and(|said| said != "Mozilla Compatible Agent") {
+                return;
+            }
+            agent.browser = Some(name.to_owned());
+            agent.browser_version = None;
+        }
+        if is_version(version) && (is_full || agent.browser_version.is_none()) {
+            agent.browser_version = Some(version.to_owned());
+        }
+    }
+}
+
+/// Hints kept with an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptHints([Box<str>; 6]);
+
+impl From<&Hints<'_>> for KeptHints {
+    fn from(hints: &Hints<'_>) -> KeptHints {
+        KeptHints(hints.parts().map(Box::from))
+    }
+}
+
+impl KeptHints {
+    /// Whether these are the same hints.
+    pub fn are(&self, hints: &Hints<'_>) -> bool {
+        self.0.iter().zip(hints.parts()).all(|(kept, sent)| **kept == *sent)
+    }
+}
+
+/// Hashes like [`Hints`] with the same texts.
+impl Hash for KeptHints {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for text in &self.0 {
+            text.hash(state);
+        }
+    }
+}
+
+/// Windows reports the version of its API contract: 13 and above is Windows 11, 0 is what came before Windows 10.
+fn windows_release(version: &str) -> Option<&'static str> {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next()??, numbers.next().flatten()) {
+        (0, Some(1)) => Some("7"),
+        (0, Some(2)) => Some("8"),
+        (0, Some(3)) => Some("8.1"),
+        (0, _) => None,
+        (1..=12, _) => Some("10"),
+        (13.., _) => Some("11"),
+    }
+}
+
+/// `13.0.0` is what people call 13.
+fn without_zeros(mut version: &str) -> &str {
+    while let Some(shorter) = version.strip_suffix(".0") {
+        version = shorter;
+    }
+    version
+}
+
+fn is_version(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit()) && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+fn unquote(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+/// Brand and version of every member of `"Chromium";v="126", "Not A;Brand";v="8"`.
+fn members(list: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once('"')?;
+        let (brand, after) = after.split_once('"')?;
+        let (_, after) = after.split_once('"')?;
+        let (version, after) = after.split_once('"')?;
+        rest = after;
+        Some((brand, version))
+    })
+}

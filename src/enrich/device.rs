@@ -1,0 +1,66 @@
+//! The machine of the visitor: `device`, and the text it was read from in `rs_info.user_agent`.
+//!
+//! Columns another step or the client filled stay as they are. A hit without a `User-Agent` has no device.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use super::{
+    Enricher,
+    agents::{Agents, user_agent},
+};
+use crate::{
+    collect::{DropReason, Hit},
+    schema::{Event, proto::event::Device as DeviceRecord},
+};
+
+/// The step.
+pub struct Device {
+    agents: Arc<Agents>,
+}
+
+impl Device {
+    /// A step that asks `agents`.
+    pub fn new(agents: Arc<Agents>) -> Device {
+        Device { agents }
+    }
+}
+
+impl Enricher for Device {
+    fn name(&self) -> &'static str {
+        "device"
+    }
+
+    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+        if let Some(text) = user_agent(hit) {
+            event.info_mut().user_agent = Some(text.to_owned());
+        }
+        if let Some(known) = self.agents.of(hit) {
+            fill(event.device_mut(), &known.device);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn fill(device: &mut DeviceRecord, known: &DeviceRecord) {
+    let web_info = device.web_info.get_or_insert_default();
+    let known_web = known.web_info.as_ref();
+    let rows = [
+        (&mut device.category, &known.category),
+        (&mut device.mobile_brand_name, &known.mobile_brand_name),
+        (&mut device.mobile_model_name, &known.mobile_model_name),
+        (&mut device.operating_system, &known.operating_system),
+        (&mut device.operating_system_version, &known.operating_system_version),
+        (&mut device.is_limited_ad_tracking, &known.is_limited_ad_tracking),
+    ];
+    for (column, known) in rows {
+        if column.is_none() {
+            column.clone_from(known);
+        }
+    }
+    if web_info.browser.is_none()
+        && let Some(known) = known_web
+    {
+        web_info.browser.clone_from(&known.browser);
+        web_info.browser_version.clone_from(&known.browser_version);
+    }
+}

@@ -1,0 +1,85 @@
+//! Preferred language: `device.language`, lower case as in GA4 (`de-ch`), from `Accept-Language` when the client named
+//! none itself.
+
+use std::ops::ControlFlow;
+
+use super::Enricher;
+use crate::{
+    collect::{DropReason, Hit},
+    schema::Event,
+};
+
+/// Longest tag that makes sense: RFC 5646, section 4.4.1, asks to make room for 35 characters.
+const MAX_TAG: usize = 35;
+
+/// Ranges looked at; browsers send a handful.
+const MAX_RANGES: usize = 32;
+
+/// The step.
+pub struct Language;
+
+impl Enricher for Language {
+    fn name(&self) -> &'static str {
+        "language"
+    }
+
+    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+        let known = event.device.as_ref().is_some_and(|device| device.language.is_some());
+        if !known && let Some(tag) = hit.header("accept-language").and_then(preferred) {
+            event.device_mut().language = Some(tag.to_ascii_lowercase());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The tag of the highest quality, the earlier one among equals; `*` and malformed ranges do not count.
+fn preferred(header: &str) -> Option<&str> {
+    let mut best: Option<(&str, u16)> = None;
+    for range in header.split(',').take(MAX_RANGES) {
+        let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let tag = tag.trim_ascii();
+        let quality = quality(parameters);
+        if is_tag(tag) && quality > best.map_or(0, |(_, q)| q) {
+            best = Some((tag, quality));
+        }
+    }
+    best.map(|(tag, _)| tag)
+}
+
+fn is_tag(tag: &str) -> bool {
+    tag.len() <= MAX_TAG
+        && tag.starts_with(|c: char| c.is_ascii_alphabetic())
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Quality in thousandths. No `q` means 1; one that is not a number means the range is not wanted.
+fn quality(parameters: &str) -> u16 {
+    let Some(text) = parameters.split(';').find_map(|p| p.trim_ascii().strip_prefix("q=")) else { return 1000 };
+    let quality: f32 = text.trim_ascii().parse().unwrap_or(0.0);
+    if quality.is_nan() { 0 } else { (quality.clamp(0.0, 1.0) * 1000.0) as u16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_wanted_language_is_taken() {
+        for (header, expected) in [
+            ("de-CH,de;q=0.9,en;q=0.8", Some("de-CH")),
+            ("en;q=0.5, fr ; q=0.9", Some("fr")),
+            ("*,it;q=0.1", Some("it")),
+            ("pt-BR", Some("pt-BR")),
+            ("en;q=0.8,de;q=0.8", Some("en")),
+            ("en;q=0", None),
+            ("en;q=NaN,fr;q=0.2", Some("fr")),
+            ("zh-Hant-TW,zh;q=0.5", Some("zh-Hant-TW")),
+            ("de_CH,fr;q=0.4", Some("fr")),
+            ("1-2,,;q=1", None),
+            ("", None),
+            ("*", None),
+        ] {
+            assert_eq!(preferred(header), expected, "{header}");
+        }
+    }
+}

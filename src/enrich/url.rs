@@ -1,0 +1,143 @@
+//! A borrowed look at addresses that browsers send. Never fails and never allocates for a clean address: an address
+//! that makes no sense simply has no host and no query.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// Longest host name of the domain name system.
+const MAX_HOST: usize = 253;
+
+/// Host of an absolute address: lower case, without user, port and trailing dot. `None` for relative and broken ones.
+pub fn host(url: &str) -> Option<Cow<'_, str>> {
+    let (_, after) = url.trim_ascii_start().split_once("//").filter(|(scheme, _)| is_scheme(scheme))?;
+    let authority = &after[..after.find(['/', '?', '#', '\\']).unwrap_or(after.len())];
+    let with_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match with_port.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?.0,
+        None => with_port.split(':').next().unwrap_or_default(),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let sound = !host.is_empty()
+        && host.len() <= MAX_HOST
+        && host.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>\"%|^`{}".contains(c));
+    sound.then(|| lower(host))
+}
+
+/// An empty scheme is the network-path form `//host/path`.
+fn is_scheme(text: &str) -> bool {
+    let Some(name) = text.strip_suffix(':') else { return text.is_empty() };
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+/// Path of an absolute address with its leading slash; empty when there is none.
+pub fn path(url: &str) -> &str {
+    let Some((_, after)) = url.split_once("//") else { return "" };
+    let end = after.find(['?', '#']).unwrap_or(after.len());
+    let start = after.find('/').unwrap_or(end).min(end);
+    &after[start..end]
+}
+
+/// Query without the question mark and without the fragment; empty when there is none.
+pub fn query(url: &str) -> &str {
+    let before_fragment = &url[..memchr::memchr(b'#', url.as_bytes()).unwrap_or(url.len())];
+    memchr::memchr(b'?', before_fragment.as_bytes()).map_or("", |mark| &before_fragment[mark + 1..])
+}
+
+/// Key and raw value of every parameter of a query, in order.
+pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter_map(|pair| pair.split_once('='))
+}
+
+/// Undoes `application/x-www-form-urlencoded`: plus is a space, `%XX` is a byte; what is not UTF-8 becomes U+FFFD.
+/// Control characters become spaces: nobody names a campaign with one.
+pub fn decode(raw: &str) -> String {
+    let spaced: Cow<'_, str> = if raw.contains('+') { raw.replace('+', " ").into() } else { raw.into() };
+    let mut text = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
+    if text.contains(char::is_control) {
+        text = text.replace(char::is_control, " ");
+    }
+    let trimmed = text.trim();
+    if trimmed.len() == text.len() { text } else { trimmed.to_owned() }
+}
+
+/// Lower case, borrowed when it already is.
+pub fn lower(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
+        text.to_lowercase().into()
+    } else {
+        text.into()
+    }
+}
+
+/// The first `max` bytes of `text`, less when a character would be cut in two.
+pub fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_from_whole_addresses_only() {
+        for (url, expected) in [
+            ("https://Example.COM/page?x=1", Some("example.com")),
+            ("https://example.com:8443", Some("example.com")),
+            ("https://user:pa@ss@example.com:1/", Some("example.com")),
+            ("https://example.com?next=//other.org/", Some("example.com")),
+            ("https://example.com.#top", Some("example.com")),
+            ("http://[2001:DB8::1]:80/", Some("2001:db8::1")),
+            ("//cdn.example.com/x", Some("cdn.example.com")),
+            ("android-app://com.google.android.gm/", Some("com.google.android.gm")),
+            ("https://bücher.example/", Some("bücher.example")),
+            ("  https://example.com/", Some("example.com")),
+            ("/just/a/path", None),
+            ("/redirect?to=https://other.org/", None),
+            ("example.com/page", None),
+            ("https://", None),
+            ("https:///path", None),
+            ("https://[::1", None),
+            ("https://a b/", None),
+            ("https://%zz/", None),
+            ("about:blank", None),
+            ("", None),
+        ] {
+            assert_eq!(host(url).as_deref(), expected, "{url}");
+        }
+        assert_eq!(host(&format!("https://{}/", "a".repeat(254))), None);
+    }
+
+    #[test]
+    fn paths_and_queries_stop_where_they_end() {
+        assert_eq!(path("https://x.com/i/grok?q=1#f"), "/i/grok");
+        assert_eq!(path("https://x.com?a=/b"), "");
+        assert_eq!(path("nonsense"), "");
+        assert_eq!(query("https://x.com/?a=1&b=2#c=3"), "a=1&b=2");
+        assert_eq!(query("/page?a=1?b"), "a=1?b");
+        assert_eq!(query("https://x.com/#a?b=1"), "");
+        assert_eq!(pairs("a=1&b&c=&d=2=3").collect::<Vec<_>>(), [("a", "1"), ("c", ""), ("d", "2=3")]);
+    }
+
+    #[test]
+    fn values_are_decoded_without_ever_failing() {
+        for (raw, expected) in [
+            ("spring+sale", "spring sale"),
+            ("Z%C3%BCrich%20%26%20more", "Zürich & more"),
+            ("100%", "100%"),
+            ("%zz%4", "%zz%4"),
+            ("a%FFb", "a\u{fffd}b"),
+            ("%00%0A", ""),
+            ("+x+", "x"),
+        ] {
+            assert_eq!(decode(raw), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_cut_never_splits_a_character() {
+        assert_eq!(cut("aüb", 2), "a");
+        assert_eq!(cut("aüb", 3), "aü");
+        assert_eq!(cut("aüb", 9), "aüb");
+    }
+}

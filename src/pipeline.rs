@@ -1,0 +1,222 @@
+//! The journey of an event, on one page: a hit is admitted, decoded into claims, validated and identified; each claim
+//! becomes an event, passes the enrichment steps, and is frozen into a row.
+//!
+//! Pure and synchronous: time and randomness are part of the hit, so the same hit always gives the same rows.
+
+mod begin;
+mod commerce;
+mod streams;
+
+use std::ops::ControlFlow;
+
+use http::{HeaderMap, Method, header};
+
+use self::streams::{Stream, Streams};
+use crate::{
+    collect::{
+        self, Accepted, Claims, Codings, CookieConfig, Detail, DropReason, Hit, Identity, Limits, Message, Refusal,
+        Reply, StreamConfig, Visitor,
+    },
+    enrich::Enricher,
+    schema::{Event, Row, StreamId},
+};
+
+/// From hits to rows.
+pub struct Pipeline {
+    limits: Limits,
+    strict: bool,
+    streams: Streams,
+    identity: Identity,
+    steps: Vec<Box<dyn Enricher>>,
+}
+
+/// Everything a hit turned into. `rows.len() + dropped.len()` is the number of events in the hit.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// Finished events, in the order sent.
+    pub rows: Vec<Row>,
+    /// Stream of all of them.
+    pub stream: StreamId,
+    /// Events that are not kept: position in the request, and why.
+    pub dropped: Vec<(usize, DropReason)>,
+    /// The answer, cookie included. It may be sent once `rows` are durable.
+    pub reply: Reply,
+}
+
+/// Violations listed in one answer.
+const MAX_DETAILS: usize = 100;
+
+impl Pipeline {
+    /// A pipeline for these streams; none: any stream id is accepted. `steps` run in this order.
+    pub fn new(
+        collect: &collect::Config,
+        streams: &[StreamConfig],
+        cookie: &CookieConfig,
+        steps: Vec<Box<dyn Enricher>>,
+    ) -> Pipeline {
+        Pipeline {
+            limits: collect.limits.resolve(),
+            strict: collect.strict,
+            streams: Streams::new(streams),
+            identity: Identity::new(cookie.clone()),
+            steps,
+        }
+    }
+
+    /// Bytes of a body as sent; the server reads no more than that.
+    pub fn max_body(&self) -> usize {
+        self.limits.body
+    }
+
+    /// Everything that can be refused before the body is read. `OPTIONS` is the server's business.
+    pub fn admit(&self, method: &Method, stream: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+        if method != Method::POST {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        self.streams.find(stream)?;
+        media_type(headers)?;
+        Codings::of(headers)?;
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        match length {
+            Some(length) if length > self.limits.body as u64 => Err(Refusal::BodyTooLarge),
+            _ => Ok(()),
+        }
+    }
+
+    /// Turns an admitted hit into rows and an answer.
+    pub fn collect(&self, hit: &Hit<'_>) -> Result<Collected, Refusal> {
+        let stream = self.streams.find(hit.stream)?;
+        let mut claims = self.decode(hit)?;
+        let strict = self.strict || claims.enforce;
+        for claim in &mut claims.list {
+            collect::validate(claim, &self.limits, hit.received_at, strict);
+        }
+        refuse_invalid(&claims, flag(hit, "atomic"))?;
+
+        let visitor = self.identity.visitor(hit);
+        let cookie = self.cookie(hit, &stream, &visitor, &claims);
+        let mut accepted = answer(&claims, flag(hit, "debug"));
+
+        let mut rows = Vec::with_capacity(claims.list.len());
+        let mut dropped = Vec::new();
+        for (index, claim) in claims.list.into_iter().enumerate() {
+            if !claim.log.violations.is_empty() {
+                dropped.push((index, DropReason::Invalid));
+                continue;
+            }
+            let (mut event, date) = begin::event(hit, &stream, &visitor, claim, index);
+            match self.enrich(hit, &mut event) {
+                ControlFlow::Continue(()) => rows.push(Row::freeze(&event, date, stream.id.clone())),
+                ControlFlow::Break(reason) => dropped.push((index, reason)),
+            }
+        }
+
+        if !claims.single {
+            accepted.accepted = Some(rows.len());
+        }
+        let mut reply = accepted.reply();
+        reply.headers.extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+        Ok(Collected { rows, stream: stream.id, dropped, reply })
+    }
+
+    fn decode(&self, hit: &Hit<'_>) -> Result<Claims, Refusal> {
+        if hit.body.len() > self.limits.body {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let media_type = media_type(hit.headers)?;
+        let body = Codings::of(hit.headers)?.decode(hit.body, self.limits.decoded_body)?;
+        collect::read(&collect::read_text(&body), media_type == MediaType::Lines, &self.limits)
+    }
+
+    /// The client keeps the identifier of its latest valid event; none when that event's consent forbids it.
+    fn cookie(
+        &self,
+        hit: &Hit<'_>,
+        stream: &Stream,
+        visitor: &Visitor<'_>,
+        claims: &Claims,
+    ) -> Option<http::HeaderValue> {
+        let latest = claims.list.iter().rev().find(|claim| claim.log.violations.is_empty())?;
+        self.identity.remember(visitor.id(latest)?, hit, stream.serves(hit.host))
+    }
+
+    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+        self.steps.iter().try_for_each(|step| step.enrich(hit, event))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MediaType {
+    Json,
+    Lines,
+}
+
+/// What the body is. `text/plain` is what beacons send, because it needs no preflight.
+fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(MediaType::Json) };
+    let value = value.to_str().map_err(|_| Refusal::UnsupportedMediaType)?;
+    let essence = value.split(';').next().unwrap_or_default().trim_ascii();
+    let is_one_of = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name));
+    if essence.is_empty() || is_one_of(&["application/json", "text/plain"]) {
+        Ok(MediaType::Json)
+    } else if is_one_of(&["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq"]) {
+        Ok(MediaType::Lines)
+    } else {
+        Err(Refusal::UnsupportedMediaType)
+    }
+}
+
+/// Whether the query switches something on: `?debug=1`.
+fn flag(hit: &Hit<'_>, name: &str) -> bool {
+    matches!(hit.query_param(name), Some("1" | "true"))
+}
+
+/// Refuses a request of which nothing can be kept, or, when it is atomic, not everything.
+fn refuse_invalid(claims: &Claims, atomic: bool) -> Result<(), Refusal> {
+    let invalid = claims.list.iter().filter(|claim| !claim.log.violations.is_empty()).count();
+    if invalid == 0 || invalid < claims.list.len() && !atomic {
+        return Ok(());
+    }
+    Err(Refusal::InvalidEvent { details: violations(claims).take(MAX_DETAILS).collect() })
+}
+
+fn violations(claims: &Claims) -> impl Iterator<Item = Detail> {
+    claims.list.iter().enumerate().flat_map(|(index, claim)| {
+        claim.log.violations.iter().map(move |Detail { path, code, message }| Detail {
+            path: in_event(index, path),
+            code: *code,
+            message: message.clone(),
+        })
+    })
+}
+
+fn remarks(claims: &Claims) -> impl Iterator<Item = Detail> {
+    claims.list.iter().enumerate().flat_map(|(index, claim)| {
+        claim.log.remarks.iter().map(move |remark| Detail {
+            path: in_event(index, &remark.path),
+            code: remark.kind.code(),
+            message: remark.to_string(),
+        })
+    })
+}
+
+fn in_event(index: usize, path: &str) -> String {
+    if path.is_empty() { format!("events[{index}]") } else { format!("events[{index}].{path}") }
+}
+
+/// The answer so far: how many events were refused, why, and in debug mode every remark.
+fn answer(claims: &Claims, debug: bool) -> Accepted {
+    let rejected = claims.list.iter().filter(|claim| !claim.log.violations.is_empty()).count();
+    let debug = debug || claims.list.iter().any(collect::Claim::debug_mode);
+    let mut answer = Accepted::default();
+    if rejected > 0 {
+        answer.rejected = Some(rejected);
+    }
+    if debug {
+        answer.messages =
+            Some(violations(claims).chain(remarks(claims)).take(MAX_DETAILS).map(Message::from).collect());
+    } else if rejected > 0 {
+        answer.messages = Some(violations(claims).take(MAX_DETAILS).map(Message::from).collect());
+    }
+    answer
+}
