@@ -1,0 +1,241 @@
+//! Configuration of delivery: `writers` in the file.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, SeqAccess, Visitor},
+};
+
+use super::spool;
+use crate::problem::Problem;
+
+/// Where events go, and what keeps them until they are there.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WritersConfig {
+    /// One destination, or a list of them: every row goes to each.
+    pub strategy: Strategies,
+    /// Google Cloud project of the BigQuery and Pub/Sub destinations.
+    pub project_id: String,
+    /// The lake of Parquet files on this machine.
+    pub local: LocalConfig,
+    /// BigQuery, written to directly.
+    pub bq: BigQueryConfig,
+    /// Pub/Sub, from where a subscription writes to BigQuery.
+    pub pubsub: PubSubConfig,
+    /// The disk queue before all destinations.
+    pub spool: spool::Config,
+}
+
+/// A kind of destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// A lake of Parquet files on this machine.
+    Local,
+    /// BigQuery's Storage Write API.
+    Direct,
+    /// A Pub/Sub topic.
+    PubSub,
+}
+
+/// One or more destinations; written as a word or as a list of words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strategies(pub Vec<Strategy>);
+
+/// The lake of Parquet files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalConfig {
+    /// Folder of the lake: files land in `events/day=YYYY-MM-DD/`, dead letters in `dead-letters/`.
+    pub directory: PathBuf,
+    /// Format of the files.
+    pub format: Format,
+}
+
+/// Format of the lake's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Apache Parquet, compressed with zstd.
+    #[default]
+    Parquet,
+}
+
+/// BigQuery, written to directly.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BigQueryConfig {
+    /// Data set.
+    pub dataset_id: String,
+    /// Table in the data set.
+    pub table_id: String,
+}
+
+/// Pub/Sub.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PubSubConfig {
+    /// Topic to publish to.
+    pub topic_id: String,
+    /// Subscription that writes to BigQuery.
+    pub subscription_id: String,
+}
+
+impl WritersConfig {
+    /// Adds what is wrong to `problems`; `path` is the dotted path of this part.
+    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        let strategies = &self.strategy.0;
+        let at = format!("{path}.strategy");
+        if strategies.is_empty() {
+            problems.push(Problem::new(&at, "no destination").hint("use `local`"));
+        }
+        for (index, strategy) in strategies.iter().enumerate() {
+            if strategies[..index].contains(strategy) {
+                problems.push(Problem::new(&at, format!("`{strategy}` is there twice")).hint("remove one"));
+            } else if *strategy != Strategy::Local {
+                problems.push(Problem::new(&at, format!("`{strategy}` is not in this version")).hint("use `local`"));
+            }
+        }
+        if self.local.directory.as_os_str().is_empty() {
+            problems
+                .push(Problem::new(format!("{path}.local.directory"), "empty path").hint("use `data`, the default"));
+        }
+        if self.spool.directory.starts_with(self.local.directory.join("events")) {
+            problems.push(
+                Problem::new(format!("{path}.spool.directory"), "lies among the lake's events")
+                    .hint("queries read every folder there: choose another, such as `data/spool`"),
+            );
+        }
+        self.spool.check(&format!("{path}.spool"), problems);
+    }
+}
+
+impl Default for LocalConfig {
+    fn default() -> LocalConfig {
+        LocalConfig { directory: "data".into(), format: Format::Parquet }
+    }
+}
+
+impl Default for Strategies {
+    fn default() -> Strategies {
+        Strategies(vec![Strategy::Local])
+    }
+}
+
+impl Strategy {
+    const ALL: [(&'static str, Strategy); 3] =
+        [("local", Strategy::Local), ("direct", Strategy::Direct), ("pubsub", Strategy::PubSub)];
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = Strategy::ALL[*self as usize];
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Strategy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Strategy, String> {
+        let exact = Strategy::ALL.into_iter().find(|(name, _)| *name == text);
+        exact.map(|(_, strategy)| strategy).ok_or_else(|| {
+            let near = Strategy::ALL.into_iter().find(|(name, _)| strsim::damerau_levenshtein(name, text) <= 2);
+            let hint = near.map(|(name, _)| format!("; did you mean `{name}`?")).unwrap_or_default();
+            format!("`{text}` is none of `local`, `direct`, `pubsub`{hint}")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Strategy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strategy, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Strategy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Strategies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0[..] {
+            [one] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Strategies {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strategies, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Strategies;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`local`, `direct`, `pubsub`, or a list of them")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Strategies, E> {
+                text.parse().map(|strategy| Strategies(vec![strategy])).map_err(E::custom)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Strategies, A::Error> {
+                let mut strategies = Vec::new();
+                while let Some(strategy) = list.next_element()? {
+                    strategies.push(strategy);
+                }
+                Ok(Strategies(strategies))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<WritersConfig, String> {
+        serde_json::from_str(json).map_err(|e| e.to_string())
+    }
+
+    fn problems(json: &str) -> Vec<String> {
+        let mut problems = Vec::new();
+        read(json).unwrap().check("writers", &mut problems);
+        problems.into_iter().map(|p| format!("{}: {} ({})", p.path, p.message, p.hint.unwrap_or_default())).collect()
+    }
+
+    #[test]
+    fn the_strategy_is_a_word_or_a_list() {
+        assert_eq!(read("{}").unwrap().strategy.0, [Strategy::Local]);
+        assert_eq!(read(r#"{"strategy":"direct"}"#).unwrap().strategy.0, [Strategy::Direct]);
+        let many = read(r#"{"strategy":["local","pubsub"]}"#).unwrap().strategy;
+        assert_eq!(many.0, [Strategy::Local, Strategy::PubSub]);
+        assert_eq!(serde_json::to_string(&many).unwrap(), r#"["local","pubsub"]"#);
+        assert_eq!(serde_json::to_string(&Strategies::default()).unwrap(), r#""local""#);
+    }
+
+    #[test]
+    fn a_misspelt_strategy_is_answered_with_the_right_one() {
+        let error = read(r#"{"strategy":"locla"}"#).unwrap_err();
+        assert!(error.contains("`locla`") && error.contains("did you mean `local`?"), "{error}");
+        assert!(read(r#"{"strategy":7}"#).unwrap_err().contains("or a list of them"));
+    }
+
+    #[test]
+    fn the_defaults_are_fine_and_everything_wrong_is_said_at_once() {
+        assert_eq!(problems("{}"), [""; 0]);
+        let found = problems(r#"{"strategy":["direct","local","local"],"local":{"directory":""}}"#);
+        assert!(found.contains(&"writers.strategy: `direct` is not in this version (use `local`)".into()), "{found:?}");
+        assert!(found.contains(&"writers.strategy: `local` is there twice (remove one)".into()), "{found:?}");
+        assert!(found.iter().any(|problem| problem.starts_with("writers.local.directory: ")), "{found:?}");
+        assert!(problems(r#"{"strategy":[]}"#)[0].starts_with("writers.strategy: no destination"));
+        assert!(problems(r#"{"spool":{"directory":"data/events/x"}}"#)[0].starts_with("writers.spool.directory: lies"));
+    }
+}

@@ -1,0 +1,295 @@
+//! The parts of delivery put together: started, fed, watched and drained as one.
+
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+
+use super::{
+    config::{Strategy, WritersConfig},
+    courier::{Courier, Office, Status},
+    dead_letter::{self, DeadLetters, ReplayError, Replayed, Selection},
+    ledger::{Balance, Entry, Imbalance, Ledger},
+    sink::Sink,
+    sinks::parquet::ParquetSink,
+    spool::{Spool, SpoolError, SpoolFull},
+};
+use crate::{
+    schema::{Row, StreamId},
+    telemetry::Metrics,
+};
+
+/// Why delivery cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The spool.
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
+    /// The dead letters.
+    #[error("cannot read dead letters in `{}`: {source}", directory.display())]
+    DeadLetters {
+        /// Where they lie.
+        directory: std::path::PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A destination this version does not have.
+    #[error("writer `{0}` is not in this version; use `local`")]
+    Unsupported(Strategy),
+    /// No destination.
+    #[error("no writer is configured; use `local`")]
+    NoSink,
+}
+
+/// Whether events can be taken and delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether requests should come: the spool has room, and every sink has been ready once. A sink that fails later
+    /// does not end readiness, since events are still kept.
+    pub ready: bool,
+    /// Everything that is not as it should be.
+    pub reasons: Vec<String>,
+}
+
+/// What a drain achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Rows delivered meanwhile; with several sinks, to any of them.
+    pub delivered: u64,
+    /// Rows that some sink has not taken, and that the next start finds in the spool.
+    pub left_in_spool: u64,
+}
+
+/// Delivery as the rest of the house sees it. Clones are the same one.
+#[derive(Clone)]
+pub struct Delivery(Arc<Parts>);
+
+struct Parts {
+    spool: Spool,
+    ledger: Arc<Ledger>,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+    drain: watch::Sender<Option<tokio::time::Instant>>,
+    couriers: Vec<(&'static str, Arc<Status>)>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Makes the sinks, given the spool's identity and its end.
+type MakeSinks<'a> = &'a mut dyn FnMut(&Spool) -> Vec<Arc<dyn Sink>>;
+
+impl Delivery {
+    /// Opens the spool and sends a courier off for each sink, on `runtime`. Blocks while an old spool is read.
+    pub fn start(config: &WritersConfig, metrics: Arc<Metrics>, runtime: &Handle) -> Result<Delivery, StartError> {
+        let names = sink_names(config)?;
+        Delivery::with_sinks(config, metrics, runtime, &names, &mut |spool| {
+            let lake = ParquetSink::new(&config.local.directory, spool.id(), spool.end());
+            vec![Arc::new(lake)]
+        })
+    }
+
+    /// Like [`start`](Delivery::start), with other sinks than the configured ones. `names` are theirs, in order; the
+    /// sinks are made when the spool's identity is known.
+    pub fn with_sinks(
+        config: &WritersConfig,
+        metrics: Arc<Metrics>,
+        runtime: &Handle,
+        names: &[&'static str],
+        sinks: MakeSinks<'_>,
+    ) -> Result<Delivery, StartError> {
+        let letters = dead_letters(config);
+        let failed = |source| StartError::DeadLetters { directory: letters.clone(), source };
+        let (spool, readers, recovery) = Spool::open(&config.spool, names)?;
+        dead_letter::settle(&letters, &spool).map_err(failed)?;
+
+        let ledger = Arc::new(Ledger::new(metrics.clone(), names.to_vec()));
+        for backlog in &recovery.consumers {
+            for (stream, rows) in &backlog.streams {
+                ledger.recovered(backlog.consumer, stream, *rows);
+            }
+        }
+        metrics.spool_damaged.inc_by(recovery.damaged);
+        metrics.spool_bytes.set(spool.bytes() as i64);
+
+        let (drain, drained) = watch::channel(None);
+        let office = Office {
+            spool: spool.clone(),
+            ledger: ledger.clone(),
+            dead_letters: Arc::new(DeadLetters::open(&letters).map_err(failed)?),
+            metrics: metrics.clone(),
+            drain: drained,
+        };
+        let mut couriers = Vec::new();
+        let mut tasks = Vec::new();
+        let _on_runtime = runtime.enter();
+        for (sink, reader) in sinks(&spool).into_iter().zip(readers) {
+            let status = Arc::new(Status::default());
+            couriers.push((sink.name(), status.clone()));
+            tasks.push(runtime.spawn(Courier::new(sink, reader, office.clone(), status).run()));
+        }
+        let (tasks, runtime) = (Mutex::new(tasks), runtime.clone());
+        Ok(Delivery(Arc::new(Parts { spool, ledger, metrics, runtime, drain, couriers, tasks })))
+    }
+
+    /// Returns when `rows` are as durable as configured. May be called from any runtime, and may be given up: what was
+    /// handed to the spool by then is booked all the same.
+    pub async fn accept(&self, rows: Vec<Row>) -> Result<(), SpoolFull> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let parts = self.0.clone();
+        let mut append =
+            Append { future: Some(Box::pin(async move { parts.append(rows).await })), runtime: &self.0.runtime };
+        (&mut append).await
+    }
+
+    /// Books events that were received and end here.
+    pub fn dropped(&self, stream: &StreamId, reason: &'static str) {
+        self.0.ledger.dropped(stream, reason, 1);
+    }
+
+    /// Whether requests should come.
+    pub fn health(&self) -> Health {
+        let mut reasons = Vec::new();
+        reasons.extend(self.0.spool.refusal().map(|refusal| refusal.to_string()));
+        for (sink, status) in &self.0.couriers {
+            if !status.is_prepared() {
+                reasons.push(format!("sink `{sink}` is not prepared"));
+            }
+        }
+        let ready = reasons.is_empty();
+        for (sink, status) in &self.0.couriers {
+            reasons.extend(status.trouble().map(|trouble| format!("sink `{sink}`: {trouble}")));
+        }
+        Health { ready, reasons }
+    }
+
+    /// Delivers what is in the spool, without waiting for batches to fill, until nothing is left or `deadline` comes.
+    /// Afterwards nothing is accepted and the spool is closed. Call when no request is in flight any more.
+    pub async fn drain(&self, deadline: Instant) -> Drained {
+        let before = self.delivered();
+        self.0.drain.send_replace(Some(deadline.into()));
+        let tasks = std::mem::take(&mut *self.0.tasks.lock());
+        for task in tasks {
+            // A courier that panicked has been reported; its rows are in the spool.
+            let _ = task.await;
+        }
+        self.0.spool.close().await;
+        let left = self.0.couriers.iter().map(|(sink, _)| self.0.spool.pending(sink)).max();
+        Drained { delivered: self.delivered() - before, left_in_spool: left.unwrap_or(0) }
+    }
+
+    fn delivered(&self) -> u64 {
+        self.0.couriers.iter().map(|(_, status)| status.delivered()).sum()
+    }
+
+    /// Every stream at every sink, by the books.
+    pub fn balances(&self) -> Vec<Balance> {
+        self.0.ledger.balances()
+    }
+
+    /// Whether every event is somewhere, once, by the books and by the spool. Meaningful when nothing is on the move.
+    pub fn check_books(&self) -> Result<(), Imbalance> {
+        self.0.ledger.check(|sink| self.0.spool.pending(sink))
+    }
+}
+
+impl Parts {
+    async fn append(&self, rows: Vec<Row>) -> Result<(), SpoolFull> {
+        let entry: Entry = self.ledger.appending(&rows);
+        let started = Instant::now();
+        let result = self.spool.append(rows).await;
+        match &result {
+            Ok(()) => {
+                self.metrics.spool_append_seconds.observe(started.elapsed().as_secs_f64());
+                entry.appended();
+            }
+            Err(_) => {
+                self.metrics.spool_refusals.inc();
+                entry.refused();
+            }
+        }
+        self.metrics.spool_bytes.set(self.spool.bytes() as i64);
+        result
+    }
+}
+
+type Appending = Pin<Box<dyn Future<Output = Result<(), SpoolFull>> + Send>>;
+
+/// An append that is finished even when the client goes away meanwhile: the rows may be in the spool already, and
+/// then they must be in the books.
+struct Append<'a> {
+    future: Option<Appending>,
+    runtime: &'a Handle,
+}
+
+impl Future for Append<'_> {
+    type Output = Result<(), SpoolFull>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(future) = &mut self.future else { return Poll::Ready(Err(SpoolFull::Closed)) };
+        let result = pin!(future).poll(context);
+        if result.is_ready() {
+            self.future = None;
+        }
+        result
+    }
+}
+
+impl Drop for Append<'_> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.runtime.spawn(future);
+        }
+    }
+}
+
+/// Why dead letters cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayStartError {
+    /// Delivery as configured.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The spool; it is locked while the server runs.
+    #[error("{0}; dead letters are replayed while the server is stopped")]
+    Spool(SpoolError),
+    /// The replay itself.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The machine.
+    #[error("cannot start a runtime: {0}")]
+    Runtime(io::Error),
+}
+
+/// Puts dead letters back into the spool, from where the next start delivers them. The server must be stopped.
+/// Blocking; not to be called from within a runtime.
+pub fn replay(config: &WritersConfig, selection: &Selection) -> Result<Replayed, ReplayStartError> {
+    let names = sink_names(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(ReplayStartError::Runtime)?;
+    let (spool, _readers, _) = Spool::open(&config.spool, &names).map_err(ReplayStartError::Spool)?;
+    runtime.block_on(async {
+        let replayed = dead_letter::replay(&dead_letters(config), selection, &spool).await;
+        spool.close().await;
+        Ok(replayed?)
+    })
+}
+
+fn dead_letters(config: &WritersConfig) -> std::path::PathBuf {
+    config.local.directory.join(dead_letter::FOLDER)
+}
+
+fn sink_names(config: &WritersConfig) -> Result<Vec<&'static str>, StartError> {
+    let names = config.strategy.0.iter().map(|strategy| match strategy {
+        Strategy::Local => Ok(ParquetSink::NAME),
+        Strategy::Direct | Strategy::PubSub => Err(StartError::Unsupported(*strategy)),
+    });
+    let names: Vec<_> = names.collect::<Result<_, _>>()?;
+    if names.is_empty() { Err(StartError::NoSink) } else { Ok(names) }
+}

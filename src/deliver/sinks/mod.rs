@@ -1,0 +1,5 @@
+//! The destinations. Adding one: a file here that implements [`Sink`](super::Sink), and a line in
+//! `deliver::Delivery::start`.
+
+pub mod lake;
+pub mod parquet;
