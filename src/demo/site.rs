@@ -78,7 +78,7 @@ impl Site {
             body: fill(LAYOUT, &[("title", title), ("main", main)]).into(),
         };
         let mut pages = HashMap::from([
-            ("/".to_owned(), html("Things for a good day", &fill(HOME, &[("cards", &cards(PRODUCTS.iter()))]))),
+            ("/".to_owned(), html("Things for a good day", &home())),
             ("/cart".to_owned(), html("Cart", CART)),
             ("/thanks".to_owned(), html("Thank you", THANKS)),
             ("/shop.css".to_owned(), Page { kind: "text/css; charset=utf-8", body: CSS.into() }),
@@ -108,6 +108,14 @@ impl Site {
             .body(Full::new(body));
         response.expect("constant headers are valid")
     }
+}
+
+fn home() -> String {
+    // Three things side by side, the one in the middle nearest.
+    let showcase: String = [(0, 0, 30), (2, 180, 30), (1, 85, 20)]
+        .map(|(index, x, y)| format!("<g transform=\"translate({x} {y})\">{}</g>", PRODUCTS[index].drawing))
+        .concat();
+    fill(HOME, &[("cards", &cards(PRODUCTS.iter())), ("showcase", &showcase)])
 }
 
 fn cards<'a>(products: impl Iterator<Item = &'a Product>) -> String {

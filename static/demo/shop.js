@@ -61,7 +61,7 @@
   document.querySelectorAll("[data-list]").forEach((node) => {
     const name = node.dataset.list;
     const cards = [...node.querySelectorAll("[data-item]")];
-    commerce("view_item_list", cards.map((card) => JSON.parse(card.dataset.item)), { item_list_name: name });
+    track("view_item_list", { item_list_name: name, items: items(cards.map((card) => JSON.parse(card.dataset.item))) });
     cards.forEach((card) => card.addEventListener("click", () => {
       commerce("select_item", [JSON.parse(card.dataset.item)], { item_list_name: name });
     }));
