@@ -112,7 +112,7 @@ impl Site {
 
 fn home() -> String {
     // Three things side by side, the one in the middle nearest.
-    let showcase: String = [(0, 0, 30), (2, 180, 30), (1, 85, 20)]
+    let showcase: String = [(0, -30, 30), (2, 190, 30), (1, 105, 20)]
         .map(|(index, x, y)| format!("<g transform=\"translate({x} {y})\">{}</g>", PRODUCTS[index].drawing))
         .concat();
     fill(HOME, &[("cards", &cards(PRODUCTS.iter())), ("showcase", &showcase)])
