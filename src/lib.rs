@@ -29,3 +29,15 @@ pub mod edge;
 
 /// Metrics and logs.
 pub mod telemetry;
+
+/// The parts' settings under one roof.
+pub mod config;
+
+/// The parts are built here, in order, and taken down here, in order.
+pub mod app;
+
+/// A small shop to try everything on.
+pub mod demo;
+
+/// The commands.
+pub mod cli;
