@@ -1,6 +1,7 @@
 //! The one integration binary.
 
 mod cli;
+mod collect;
 mod config;
 mod edge;
 mod enrich;
