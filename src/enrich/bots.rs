@@ -66,7 +66,7 @@ impl Enricher for Bots {
 #[rustfmt::skip]
 const WORDS: &[&str] = &[
     // What robots call themselves.
-    "bot", "crawl", "spider", "scrap", "slurp", "scanner", "fetcher", "archiver", "validator", "checker", "http://", "https://", "@",
+    "bot", "crawl", "spider", "scrap", "slurp", "scanner", "fetcher", "archiver", "validator", "checker", "http://", "https://",
     "monitor", "uptime", "pingdom", "statuscake", "site24x7", "nagios", "zabbix", "datadog", "newrelic", "gtmetrix", "preview",
     // Browsers without a person.
     "headless", "phantomjs", "puppeteer", "playwright", "selenium", "webdriver", "slimerjs", "electron-fetch", "lighthouse", "pagespeed", "ptst/", "cypress",

@@ -19,19 +19,49 @@ const TOKENS: &[(&str, &str)] = &[
     ("VivoBrowser/", "Vivo Browser"), ("HeyTapBrowser/", "HeyTap Browser"), ("QQBrowser/", "QQ Browser"), ("MQQBrowser/", "QQ Browser"),
     ("Puffin/", "Puffin"), ("PaleMoon/", "Pale Moon"), ("SeaMonkey/", "SeaMonkey"), ("Maxthon", "Maxthon"), ("Iron/", "Iron"),
     ("DuckDuckGo/", "DuckDuckGo"), ("Ddg/", "DuckDuckGo"), ("Focus/", "Firefox"), ("FxiOS/", "Firefox"), ("CriOS/", "Chrome"),
-    ("Sleipnir/", "Sleipnir"), ("Konqueror/", "Konqueror"), ("BB10", "BlackBerry"), ("PlayBook", "BlackBerry"), ("BlackBerry", "BlackBerry"),
+    ("Sleipnir/", "Sleipnir"), ("Konqueror/", "Konqueror"), ("(BB10", "BlackBerry"), ("PlayBook", "BlackBerry"), ("BlackBerry", "BlackBerry"),
     ("Trident/", "Internet Explorer"), ("MSIE ", "Internet Explorer"), ("IEMobile", "Internet Explorer"),
 ];
 
 /// A token of an app that shows pages inside itself.
 const APPS: &[&str] = &[
-    "FBAN/", "FBAV/", "FB_IAB/", "FBIOS", "Instagram", "Pinterest/", "[Pinterest", "Snapchat", "Twitter for", "TwitterAndroid", "Line/",
-    "MicroMessenger/", "GSA/", "musical_ly", "BytedanceWebview", "TikTok", "Flipboard", "NAVER(", "KAKAOTALK", "LinkedInApp",
-    "DuckDuckGo/5 app", "BingSapphire/", "Ecosia ios", "EcosiaIos", "FlipboardProxy", "Viber", "VKAndroidApp", "AlohaBrowser/",
+    "FBAN/",
+    "FBAV/",
+    "FB_IAB/",
+    "FBIOS",
+    "Instagram",
+    "Pinterest/",
+    "[Pinterest",
+    "Snapchat",
+    "Twitter for",
+    "TwitterAndroid",
+    "Line/",
+    "MicroMessenger/",
+    "GSA/",
+    "musical_ly",
+    "BytedanceWebview",
+    "TikTok",
+    "Flipboard",
+    "NAVER(",
+    "KAKAOTALK",
+    "LinkedInApp",
+    "DuckDuckGo/5 app",
+    "BingSapphire/",
+    "Ecosia ios",
+    "EcosiaIos",
+    "FlipboardProxy",
+    "Viber",
+    "VKAndroidApp",
+    "AlohaBrowser/",
 ];
 
 /// Name and version of the browser in a text that uap-core calls `family`.
-pub fn name(text: &str, family: &str, version: Option<String>, system: Option<&str>) -> (Option<String>, Option<String>) {
+pub fn name(
+    text: &str,
+    family: &str,
+    version: Option<String>,
+    system: Option<&str>,
+) -> (Option<String>, Option<String>) {
     let found = |name: &str, version: Option<String>| (Some(name.to_owned()), version);
     if let Some((token, name)) = TOKENS.iter().find(|(token, _)| text.contains(token)) {
         let own = after(text, token);
@@ -45,10 +75,17 @@ pub fn name(text: &str, family: &str, version: Option<String>, system: Option<&s
         Some("iOS") if is_app || !text.contains("Safari/") || !text.contains("Version/") => {
             return found(IN_APP, after(text, "Version/"));
         }
-        Some("Android") if is_app || text.contains("; wv)") || text.contains("Version/4.0 Chrome/") => {
+        Some("Android") if is_app || text.contains("; wv)") => {
             return found(WEBVIEW, after(text, "Chrome/").or(version));
         }
         _ => {}
+    }
+    // Web views keep the version of the browser they came after, in a desktop view as well.
+    if text.contains("Version/4.0 Chrome/") {
+        return found(WEBVIEW, after(text, "Chrome/"));
+    }
+    if text.starts_with("Dalvik/") {
+        return found("Android Runtime", after(text, "Dalvik/"));
     }
     if text.contains("Chrome/") || text.contains("Chromium/") {
         return found("Chrome", after(text, "Chrome/").or_else(|| after(text, "Chromium/")));
