@@ -12,9 +12,7 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{
-    Limits, Reader, Recovery, Spool, SpoolFull, frame, log::Rows, segment, sim::Sim,
-};
+use super::{Limits, Reader, Recovery, Spool, SpoolFull, frame, log::Rows, segment, sim::Sim};
 use crate::{
     deliver::{Position, Spooled},
     schema::{Date, Row},
@@ -34,21 +32,38 @@ type Tag = u64;
 enum Action {
     /// Appends that wait for the disk together: rows of each.
     Append(Vec<usize>),
-    Read { consumer: usize, rows: usize, bytes: usize },
+    Read {
+        consumer: usize,
+        rows: usize,
+        bytes: usize,
+    },
     /// How much of what was read.
-    Commit { consumer: usize, percent: u64 },
-    Rewind { consumer: usize },
+    Commit {
+        consumer: usize,
+        percent: u64,
+    },
+    Rewind {
+        consumer: usize,
+    },
     /// An orderly end and a new start.
     Restart,
     /// The process dies with appends under way.
     Kill(Vec<usize>),
     /// The power goes, some operations later, with appends under way.
-    PowerCut { operations: u32, seed: u64 },
+    PowerCut {
+        operations: u32,
+        seed: u64,
+    },
     FailWrite,
     FailSync,
-    DiskFull { spare: usize },
+    DiskFull {
+        spare: usize,
+    },
     /// A byte of a segment changes while nobody looks.
-    Flip { at: prop::sample::Index, mask: u8 },
+    Flip {
+        at: prop::sample::Index,
+        mask: u8,
+    },
     /// Both consumers read everything.
     ReadAll,
 }
@@ -190,17 +205,17 @@ impl World {
     }
 
     async fn read_all(&mut self) {
-        for index in 0..CONSUMERS.len() {
+        for (index, name) in CONSUMERS.into_iter().enumerate() {
             while self.has_rows(index) {
                 self.read(index, 100, 10_000).await;
             }
             let consumer = &self.consumers[index];
             let has = |tag: &Tag| consumer.done.contains(tag) || consumer.got.values().any(|got| got == tag);
             for tag in self.acknowledged.difference(&self.damaged_tags) {
-                assert!(has(tag), "row {tag} was acknowledged and has not reached `{}`", CONSUMERS[index]);
+                assert!(has(tag), "row {tag} was acknowledged and has not reached `{name}`");
             }
             let waiting = consumer.got.range(consumer.committed..).count() as u64;
-            assert_eq!(self.spool.pending(CONSUMERS[index]), waiting, "rows are counted");
+            assert_eq!(self.spool.pending(name), waiting, "rows are counted");
         }
     }
 

@@ -7,9 +7,9 @@
 use std::{io, mem, sync::Arc};
 
 use super::{
-    Shared, SpoolFull, keeper,
+    Shared, SpoolFull,
     files::{self, Files, Output},
-    frame,
+    frame, keeper,
     log::{Group, Place},
     queue::{Append, Work},
     segment::{self, Segment},
@@ -90,7 +90,7 @@ impl Writer {
             self.shared.queue.landed(size);
             for append in group.drain(..) {
                 // The client may be gone; its rows are kept all the same.
-                let _ = append.done.send(result.clone());
+                let _ = append.done.send(result);
             }
         }
         drop(rest);
