@@ -73,8 +73,10 @@ impl App {
     /// Serves until `shutdown` resolves, then lets requests in flight finish and drains the spool into the sinks.
     pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Drained {
         let App { runtime, delivery, edge, drain, .. } = self;
-        edge.run(shutdown);
+        // The admin listener answers until this is dropped, so that probes see why the process is not ready.
+        let stopped = edge.run(shutdown);
         let drained = runtime.block_on(delivery.drain(Instant::now() + drain));
+        drop(stopped);
         runtime.shutdown_timeout(Duration::from_millis(200));
         drained
     }
