@@ -87,7 +87,7 @@ static BY_HOST: LazyLock<HashMap<&'static str, Known>> = LazyLock::new(|| {
 
 static BY_NAME: LazyLock<HashMap<&'static str, Kind>> = LazyLock::new(|| {
     let engines = ENGINES.iter().map(|(_, name)| (*name, Search));
-    let everywhere = EVERYWHERE.iter().filter_map(|(label, kind, name, _)| Some((name.unwrap_or(label), *kind)));
+    let everywhere = EVERYWHERE.iter().map(|(label, kind, name, _)| (name.unwrap_or(label), *kind));
     let names = NAMES.iter().flat_map(|(kind, names)| names.split_ascii_whitespace().map(|name| (name, *kind)));
     engines.chain(everywhere).chain(names).collect()
 });
