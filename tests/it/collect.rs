@@ -1,5 +1,7 @@
 //! Collection as a whole: whatever comes in, it ends in rows, counted drops, or a refusal.
 
+#![allow(clippy::unwrap_used)]
+
 use http::{HeaderMap, HeaderValue, Method, header};
 use proptest::prelude::*;
 use prost::Message;

@@ -5,6 +5,8 @@
 //! `X-Test-Config` (JSON with `collect`, `streams`, `cookie`), `X-Test-Compress` (codings to apply to the body),
 //! `X-Test-Repeat` (times the body is sent), `X-Test-Plain` (not over TLS), `X-Test-Untrusted` (from no known proxy).
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fmt::Write as _, fs, io::Write as _, path::Path};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
