@@ -132,8 +132,8 @@ fn page_view(index: i64) -> Row {
         batch_page_id: Some(1_760_000_000_123),
         batch_ordering_id: Some(1),
         date: Some(20_370),
-        synced_at_utc_: Some(micros),
-        synced_at_micros_: Some(micros),
+        synced_at_utc: Some(micros),
+        synced_at_micros: Some(micros),
         rs_info: Some(RsInfo {
             event_id: text("0199c7b0-5f3a-7c11-9a55-0123456789ab"),
             protocol: text("api_v1"),
