@@ -3,6 +3,8 @@
 //! The row is a page view as a browser sends it: some thirty columns set, ten parameters. Arrow is measured by the
 //! batch of 1000 rows, for its cost per batch has to be shared.
 
+#![allow(clippy::unwrap_used)]
+
 use divan::{Bencher, black_box, counter::ItemsCount};
 use prost::Message;
 use real_streaming::schema::{
