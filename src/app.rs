@@ -75,6 +75,12 @@ impl App {
         let App { runtime, delivery, edge, drain, .. } = self;
         // The admin listener answers until this is dropped, so that probes see why the process is not ready.
         let stopped = edge.run(shutdown);
+        if stopped.in_flight > 0 {
+            warn!(requests = stopped.in_flight, "the grace period is over; requests were cut off");
+        }
+        if stopped.failed {
+            error!("the server ended by itself");
+        }
         let drained = runtime.block_on(delivery.drain(Instant::now() + drain));
         drop(stopped);
         runtime.shutdown_timeout(Duration::from_millis(200));
