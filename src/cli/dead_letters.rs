@@ -1,20 +1,27 @@
 //! `real-streaming dead-letters list|show|replay`
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use super::{Environment, refuse, sources::SourceArgs};
-use crate::deliver::WritersConfig;
+use super::{Environment, print, refuse, sources::SourceArgs};
+use crate::{
+    deliver::{
+        self, WritersConfig,
+        dead_letter::{self, DeadLetter, Selection, Status},
+    },
+    schema,
+};
 
 /// Events that a destination refused.
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
-    /// List them: one line each, with id, time, destination and reason
+    /// List them: id, time, status, destination, stream, reason and message, separated by tabs
     List(List),
     /// Print one of them as JSON, with why it is there
     Show(Show),
-    /// Send them again, and forget those that arrive
+    /// Put them back into the spool; the server must be stopped, its next start delivers them
     Replay(Replay),
 }
 
@@ -54,8 +61,8 @@ impl DeadLetters {
             DeadLetters::List(args) => (args.sources, Box::new(|writers| list(&writers))),
             DeadLetters::Show(args) => (args.sources, Box::new(move |writers| show(&writers, &args.id))),
             DeadLetters::Replay(args) => {
-                let wanted = if args.all { Wanted::All } else { Wanted::Ids(args.ids) };
-                (args.sources, Box::new(move |writers| replay(&writers, wanted)))
+                let selection = if args.all { Selection::All } else { Selection::Ids(args.ids) };
+                (args.sources, Box::new(move |writers| replay(&writers, &selection)))
             }
         };
         match sources.load(None, environment) {
@@ -67,24 +74,47 @@ impl DeadLetters {
 
 type Act = Box<dyn FnOnce(WritersConfig) -> anyhow::Result<ExitCode>>;
 
-/// Which dead letters.
-#[derive(Debug)]
-enum Wanted {
-    All,
-    Ids(Vec<String>),
+fn folder(writers: &WritersConfig) -> PathBuf {
+    writers.local.directory.join(dead_letter::FOLDER)
 }
 
-fn list(_writers: &WritersConfig) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("dead letters are not part of this branch")
+fn list(writers: &WritersConfig) -> anyhow::Result<ExitCode> {
+    let letters = dead_letter::list(&folder(writers)).context("the dead letters cannot be read")?;
+    if letters.is_empty() {
+        eprintln!("no dead letters");
+    }
+    let line = |(letter, status): &(DeadLetter, Status)| {
+        let DeadLetter { id, at, sink, stream, message, .. } = letter;
+        let (reason, status) = (letter.reason.label(), word(*status));
+        // One line each, whatever a destination said.
+        let message = message.replace(['\n', '\r', '\t'], " ");
+        format!("{id}\t{at}\t{status}\t{sink}\t{stream}\t{reason}\t{message}\n")
+    };
+    print(&letters.iter().map(line).collect::<String>())
 }
 
-fn show(_writers: &WritersConfig, id: &str) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("dead letter `{id}` is not part of this branch")
+fn show(writers: &WritersConfig, id: &str) -> anyhow::Result<ExitCode> {
+    let found = dead_letter::show(&folder(writers), id).context("the dead letters cannot be read")?;
+    let (letter, status) = found.with_context(|| format!("there is no dead letter `{id}`"))?;
+    // The row as columns when it is one, and in any case the bytes as they were.
+    let columns = schema::json::row(&letter.row).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let mut shown = serde_json::to_value(&letter)?;
+    shown["status"] = word(status).into();
+    shown["event"] = columns.unwrap_or(serde_json::Value::Null);
+    print(&format!("{shown:#}\n"))
 }
 
-fn replay(_writers: &WritersConfig, wanted: Wanted) -> anyhow::Result<ExitCode> {
-    match wanted {
-        Wanted::All => anyhow::bail!("dead letters are not part of this branch"),
-        Wanted::Ids(ids) => anyhow::bail!("dead letters {ids:?} are not part of this branch"),
+fn replay(writers: &WritersConfig, selection: &Selection) -> anyhow::Result<ExitCode> {
+    let outcome = deliver::replay(writers, selection)?;
+    print(&outcome.replayed.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+    eprintln!("{} replayed, {} had been before", outcome.replayed.len(), outcome.already.len());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Waiting => "waiting",
+        Status::Replayed => "replayed",
+        Status::Unsettled => "unsettled",
     }
 }

@@ -165,3 +165,15 @@ fn health_is_the_status_of_the_admin_listener() {
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.starts_with("error: `http://127.0.0.1:1/healthz` does not answer"), "{err}");
 }
+
+#[test]
+fn without_dead_letters_there_is_nothing_to_list_show_or_replay() {
+    let folder = TempDir::new().unwrap();
+    assert_eq!(run(&folder, &["dead-letters", "list"]), (0, "".into(), "no dead letters\n".into()));
+    let (code, out, err) = run(&folder, &["dead-letters", "show", "x"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (1, "", "error: there is no dead letter `x`\n"));
+    let (code, out, err) = run(&folder, &["dead-letters", "replay", "x"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (1, "", "error: there is no dead letter `x`\n"));
+    let (code, out, err) = run(&folder, &["dead-letters", "replay", "--all"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "0 replayed, 0 had been before\n"));
+}
