@@ -1,19 +1,15 @@
 //! `real-streaming dead-letters list|show|replay`
 
-use std::{
-    io::{Write, stdout},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 
-use super::{Environment, refuse, sources::SourceArgs};
+use super::{Environment, print, refuse, sources::SourceArgs};
 use crate::{
     deliver::{
         self, WritersConfig,
-        dead_letter::{self, Selection},
+        dead_letter::{self, DeadLetter, Selection, Status},
     },
     schema,
 };
@@ -21,11 +17,11 @@ use crate::{
 /// Events that a destination refused.
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
-    /// List them: one line each, with id, time, destination and reason
+    /// List them: id, time, status, destination, stream, reason and message, separated by tabs
     List(List),
     /// Print one of them as JSON, with why it is there
     Show(Show),
-    /// Put them back into the spool, while the server is stopped; its next start delivers them
+    /// Put them back into the spool; the server must be stopped, its next start delivers them
     Replay(Replay),
 }
 
@@ -78,48 +74,47 @@ impl DeadLetters {
 
 type Act = Box<dyn FnOnce(WritersConfig) -> anyhow::Result<ExitCode>>;
 
-/// The folder that the couriers bury in.
 fn folder(writers: &WritersConfig) -> PathBuf {
     writers.local.directory.join(dead_letter::FOLDER)
 }
 
 fn list(writers: &WritersConfig) -> anyhow::Result<ExitCode> {
-    let folder = folder(writers);
-    let letters = dead_letter::list(&folder).with_context(|| format!("cannot read `{}`", folder.display()))?;
-    let mut out = stdout().lock();
-    for (letter, status) in letters {
-        let status = serde_json::to_value(status)?;
-        let status = status.as_str().unwrap_or_default();
-        writeln!(
-            out,
-            "{}\t{}\t{status}\t{}\tstream={} day={} event={}\t{}",
-            letter.id,
-            letter.at,
-            letter.reason.label(),
-            letter.stream,
-            letter.date,
-            letter.event_id,
-            letter.message.replace(['\n', '\r', '\t'], " "),
-        )?;
+    let letters = dead_letter::list(&folder(writers)).context("the dead letters cannot be read")?;
+    if letters.is_empty() {
+        eprintln!("no dead letters");
     }
-    Ok(ExitCode::SUCCESS)
+    let line = |(letter, status): &(DeadLetter, Status)| {
+        let DeadLetter { id, at, sink, stream, message, .. } = letter;
+        let (reason, status) = (letter.reason.label(), word(*status));
+        // One line each, whatever a destination said.
+        let message = message.replace(['\n', '\r', '\t'], " ");
+        format!("{id}\t{at}\t{status}\t{sink}\t{stream}\t{reason}\t{message}\n")
+    };
+    print(&letters.iter().map(line).collect::<String>())
 }
 
 fn show(writers: &WritersConfig, id: &str) -> anyhow::Result<ExitCode> {
-    let folder = folder(writers);
-    let found = dead_letter::show(&folder, id).with_context(|| format!("cannot read `{}`", folder.display()))?;
-    let Some((letter, status)) = found else {
-        anyhow::bail!("there is no dead letter `{id}`\n  hint: `real-streaming dead-letters list` names them");
-    };
-    // The event as a person reads it, beside the bytes it was. Bytes that are no event are shown as such.
-    let event = schema::json::value(&letter.row).unwrap_or_else(|error| serde_json::json!({ "unreadable": error.to_string() }));
-    let shown = serde_json::json!({ "letter": letter, "status": status, "event": event });
-    writeln!(stdout(), "{}", serde_json::to_string_pretty(&shown)?)?;
-    Ok(ExitCode::SUCCESS)
+    let found = dead_letter::show(&folder(writers), id).context("the dead letters cannot be read")?;
+    let (letter, status) = found.with_context(|| format!("there is no dead letter `{id}`"))?;
+    // The row as columns when it is one, and in any case the bytes as they were.
+    let columns = schema::json::row(&letter.row).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let mut shown = serde_json::to_value(&letter)?;
+    shown["status"] = word(status).into();
+    shown["event"] = columns.unwrap_or(serde_json::Value::Null);
+    print(&format!("{shown:#}\n"))
 }
 
 fn replay(writers: &WritersConfig, selection: &Selection) -> anyhow::Result<ExitCode> {
-    let done = deliver::replay(writers, selection)?;
-    eprintln!("{} put back into the spool, {} had been before; the next start delivers them", done.replayed.len(), done.already.len());
+    let outcome = deliver::replay(writers, selection)?;
+    print(&outcome.replayed.iter().map(|id| format!("{id}\n")).collect::<String>())?;
+    eprintln!("{} replayed, {} had been before", outcome.replayed.len(), outcome.already.len());
     Ok(ExitCode::SUCCESS)
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Waiting => "waiting",
+        Status::Replayed => "replayed",
+        Status::Unsettled => "unsettled",
+    }
 }

@@ -11,7 +11,11 @@ mod schema;
 mod serve;
 mod sources;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write, stdout},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -65,6 +69,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         Command::Schema(schema) => schema.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(environment),
         Command::Health(health) => health.run(),
+    }
+}
+
+/// Prints what was asked for. A reader that has seen enough, as in `… | head`, is no failure.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

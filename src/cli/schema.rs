@@ -1,15 +1,13 @@
 //! `real-streaming schema`
 
-use std::{
-    io::{self, Write, stdout},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 
+use super::print;
 use crate::schema::Format;
 
 /// Print the schema of the rows.
@@ -30,10 +28,6 @@ fn format() -> impl TypedValueParser<Value = Format> {
 impl Schema {
     /// Prints it.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match stdout().write_all(self.format.render().as_bytes()) {
-            // `real-streaming schema | head` is satisfied early.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(ExitCode::SUCCESS),
-        }
+        print(&self.format.render())
     }
 }

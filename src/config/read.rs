@@ -99,7 +99,13 @@ impl Fault {
                 };
                 (Problem { hint: hint.map(str::to_owned), ..problem }, vec![path.clone()])
             }
-            Fault::Other(message) => (problem(message.clone()), vec![path.clone()]),
+            // Some types guess too, behind a semicolon.
+            Fault::Other(message) => match message.split_once("; did you mean ") {
+                Some((message, guess)) => {
+                    (problem(message.to_owned()).hint(format!("did you mean {guess}")), vec![path.clone()])
+                }
+                None => (problem(message.clone()), vec![path.clone()]),
+            },
         }
     }
 }

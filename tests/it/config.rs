@@ -242,6 +242,7 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ("collect: {path: api}\n", "c.yaml:1: collect.path: ", ""),
         ("writers: {spool: {directory: data}}\n", "c.yaml:1: writers.spool.directory: ", "`data/spool`"),
         ("writers: {spool: {directory: data/events/x}}\n", "c.yaml:1: writers.spool.directory: ", "`data/spool`"),
+        ("writers: {strategy: lcoal}\n", "c.yaml:1: writers.strategy: ", "did you mean `local`?"),
         ("environment: ''\n", "c.yaml:1: environment: is empty", "`QA`"),
         ("a: [1\nb: 2\n", "c.yaml:", ""),
         ("server: {}\nserver: {}\n", "c.yaml:2: server: written twice; the first is on line 1", ""),
