@@ -46,7 +46,10 @@ fn embed_user_agent_patterns(out: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", source.display());
 
     let text = fs::read_to_string(&source).map_err(|e| {
-        format!("cannot read the user-agent patterns `{}`: {e}; set UAP_REGEXES to a regexes.yaml of uap-core", source.display())
+        format!(
+            "cannot read the user-agent patterns `{}`: {e}; set UAP_REGEXES to a regexes.yaml of uap-core",
+            source.display()
+        )
     })?;
     let all: serde_json::Value = serde_yaml::from_str(&text)?;
     let mut lists = serde_json::Map::new();
@@ -82,7 +85,8 @@ fn carrier_by_metadata() -> Option<PathBuf> {
         .output()
         .ok()?;
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-    let package = metadata["packages"].as_array()?.iter().find(|p| p["name"] == CARRIER.0 && p["version"] == CARRIER.1)?;
+    let package =
+        metadata["packages"].as_array()?.iter().find(|p| p["name"] == CARRIER.0 && p["version"] == CARRIER.1)?;
     Path::new(package["manifest_path"].as_str()?).parent().map(Path::to_owned)
 }
 

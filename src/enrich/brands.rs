@@ -41,7 +41,8 @@ pub fn name(system: Option<&str>, model: Option<&str>, known: Option<&str>) -> O
     if let Some(brand) = model.and_then(of_model) {
         return Some(brand.to_owned());
     }
-    let known = known.filter(|brand| !brand.starts_with("Generic") && !matches!(*brand, "Spider" | "Other" | "Desktop"))?;
+    let known =
+        known.filter(|brand| !brand.starts_with("Generic") && !matches!(*brand, "Spider" | "Other" | "Desktop"))?;
     let brand = match known {
         "Oppo" => "OPPO",
         "vivo" => "Vivo",

@@ -25,13 +25,43 @@ const TOKENS: &[(&str, &str)] = &[
 
 /// A token of an app that shows pages inside itself.
 const APPS: &[&str] = &[
-    "FBAN/", "FBAV/", "FB_IAB/", "FBIOS", "Instagram", "Pinterest/", "[Pinterest", "Snapchat", "Twitter for", "TwitterAndroid", "Line/",
-    "MicroMessenger/", "GSA/", "musical_ly", "BytedanceWebview", "TikTok", "Flipboard", "NAVER(", "KAKAOTALK", "LinkedInApp",
-    "DuckDuckGo/5 app", "BingSapphire/", "Ecosia ios", "EcosiaIos", "FlipboardProxy", "Viber", "VKAndroidApp", "AlohaBrowser/",
+    "FBAN/",
+    "FBAV/",
+    "FB_IAB/",
+    "FBIOS",
+    "Instagram",
+    "Pinterest/",
+    "[Pinterest",
+    "Snapchat",
+    "Twitter for",
+    "TwitterAndroid",
+    "Line/",
+    "MicroMessenger/",
+    "GSA/",
+    "musical_ly",
+    "BytedanceWebview",
+    "TikTok",
+    "Flipboard",
+    "NAVER(",
+    "KAKAOTALK",
+    "LinkedInApp",
+    "DuckDuckGo/5 app",
+    "BingSapphire/",
+    "Ecosia ios",
+    "EcosiaIos",
+    "FlipboardProxy",
+    "Viber",
+    "VKAndroidApp",
+    "AlohaBrowser/",
 ];
 
 /// Name and version of the browser in a text that uap-core calls `family`.
-pub fn name(text: &str, family: &str, version: Option<String>, system: Option<&str>) -> (Option<String>, Option<String>) {
+pub fn name(
+    text: &str,
+    family: &str,
+    version: Option<String>,
+    system: Option<&str>,
+) -> (Option<String>, Option<String>) {
     let found = |name: &str, version: Option<String>| (Some(name.to_owned()), version);
     if let Some((token, name)) = TOKENS.iter().find(|(token, _)| text.contains(token)) {
         let own = after(text, token);

@@ -195,7 +195,9 @@ fn without_zeros(mut version: &str) -> &str {
 }
 
 fn is_version(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_digit()) && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.len() <= 32
+        && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 fn unquote(text: &str) -> &str {

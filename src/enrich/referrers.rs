@@ -67,9 +67,9 @@ fn everywhere(host: &str) -> Option<Known> {
     let domain = psl::domain_str(host)?;
     let (label, _) = domain.split_once('.')?;
     let subdomain = host.strip_suffix(domain)?.trim_end_matches('.');
-    let (_, kind, name, _) = EVERYWHERE.iter().find(|(l, _, _, subdomains)| {
-        *l == label && subdomains.iter().any(|known| is_below(subdomain, known))
-    })?;
+    let (_, kind, name, _) = EVERYWHERE
+        .iter()
+        .find(|(l, _, _, subdomains)| *l == label && subdomains.iter().any(|known| is_below(subdomain, known)))?;
     Some(Known { kind: *kind, name: *name })
 }
 
@@ -233,7 +233,10 @@ mod tests {
         let hosts: Vec<&str> = BY_HOST.keys().copied().collect();
         assert!(hosts.len() > 400, "{}", hosts.len());
         for host in hosts {
-            assert!(host.contains('.') && host.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase()), "{host}");
+            assert!(
+                host.contains('.') && host.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase()),
+                "{host}"
+            );
         }
     }
 

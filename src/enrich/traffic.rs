@@ -51,7 +51,8 @@ impl Enricher for Traffic {
             || collected.manual_medium.is_some()
             || collected.manual_campaign_name.is_some()
             || collected.manual_campaign_id.is_some();
-        let is_ad = collected.gclid.is_some() || collected.dclid.is_some() || ids.gbraid.is_some() || ids.wbraid.is_some();
+        let is_ad =
+            collected.gclid.is_some() || collected.dclid.is_some() || ids.gbraid.is_some() || ids.wbraid.is_some();
         if !is_campaign
             && !is_ad
             && let Some(referral) = referral(hit, event, location)

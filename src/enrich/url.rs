@@ -63,11 +63,7 @@ pub fn decode(raw: &str) -> String {
 
 /// Lower case, borrowed when it already is.
 pub fn lower(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) {
-        text.to_lowercase().into()
-    } else {
-        text.into()
-    }
+    if text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) { text.to_lowercase().into() } else { text.into() }
 }
 
 /// The first `max` bytes of `text`, less when a character would be cut in two.

@@ -175,7 +175,11 @@ fn category(text: &str, system: Option<&str>) -> &'static str {
         // Google's own advice to makers: a tablet's browser does not say `Mobile`. Other browsers never say it.
         Some("Android") if has(&["Chrome/", "Safari/", "Firefox/"]) => "tablet",
         Some("Android" | "iOS" | "Windows Phone" | "BlackBerry" | "Symbian OS" | "KaiOS" | "Firefox OS" | "Bada") => {
-            if has(&["PlayBook", "Tablet;"]) { "tablet" } else { "mobile" }
+            if has(&["PlayBook", "Tablet;"]) {
+                "tablet"
+            } else {
+                "mobile"
+            }
         }
         Some("Tizen" | "webOS") => "mobile",
         Some("Windows") if has(&["Tablet PC"]) || !has(&["Mobile"]) => "desktop",
@@ -187,24 +191,148 @@ fn category(text: &str, system: Option<&str>) -> &'static str {
 
 fn is_tv(text: &str) -> bool {
     const TOKENS: &[&str] = &[
-        "SmartTV", "SMART-TV", "Smart-TV", "Smart TV", "SmartHub", "HbbTV", "GoogleTV", "Google TV", "Android TV",
-        "AppleTV", "Apple TV", "CrKey", "BRAVIA", "Bravia", "Web0S", "NetCast", "NETTV", "Roku", "VIDAA", "Viera", "VIERA",
-        "DTV", "AFTB", "AFTS", "AFTM", "AFTT", "AFTN", "AFTK", "AFTR", "AFTA", "AFTG", "AFTE", "AFTL", "AFTJ", "AFTH",
-        "AFTW", "AFTP", "OTT", "MiTV", "MIBOX", "Chromecast", "SHIELD Android TV", "TV Build", "Andr0id", "Large Screen",
-        "MagicBox", "TSBNetTV", "AQUOS-TV", "Philips TV", "PhilipsTV", "TPM191E", "TPM171E", "SmartTv", "InettvBrowser",
-        "InetTV", "QM16", "POV_TV", "ADT-", "BeyondTV", "UIE4027LGI",
+        "SmartTV",
+        "SMART-TV",
+        "Smart-TV",
+        "Smart TV",
+        "SmartHub",
+        "HbbTV",
+        "GoogleTV",
+        "Google TV",
+        "Android TV",
+        "AppleTV",
+        "Apple TV",
+        "CrKey",
+        "BRAVIA",
+        "Bravia",
+        "Web0S",
+        "NetCast",
+        "NETTV",
+        "Roku",
+        "VIDAA",
+        "Viera",
+        "VIERA",
+        "DTV",
+        "AFTB",
+        "AFTS",
+        "AFTM",
+        "AFTT",
+        "AFTN",
+        "AFTK",
+        "AFTR",
+        "AFTA",
+        "AFTG",
+        "AFTE",
+        "AFTL",
+        "AFTJ",
+        "AFTH",
+        "AFTW",
+        "AFTP",
+        "OTT",
+        "MiTV",
+        "MIBOX",
+        "Chromecast",
+        "SHIELD Android TV",
+        "TV Build",
+        "Andr0id",
+        "Large Screen",
+        "MagicBox",
+        "TSBNetTV",
+        "AQUOS-TV",
+        "Philips TV",
+        "PhilipsTV",
+        "TPM191E",
+        "TPM171E",
+        "SmartTv",
+        "InettvBrowser",
+        "InetTV",
+        "QM16",
+        "POV_TV",
+        "ADT-",
+        "BeyondTV",
+        "UIE4027LGI",
     ];
     TOKENS.iter().any(|token| text.contains(token)) || text.contains("Tizen") && text.contains("TV")
 }
 
 fn is_android_tablet(text: &str) -> bool {
     const TOKENS: &[&str] = &[
-        "Tablet", "tablet", " SM-T", " SM-X", " SM-P", " GT-P", " GT-N80", " GT-N51", " TB-", " TB3", "Lenovo TAB", "Lenovo YT",
-        "Nexus 7", "Nexus 9", "Nexus 10", "Pixel C", " Pad", "Pad ", "MediaPad", "MatePad", "MI PAD", "Xiaomi Pad", "KFT", "KFO",
-        "KFJ", "KFM", "KFS", "KFA", "KFG", "KFD", "KFR", "KFQ", "KFP", " Tab ", " TAB ", " AGS", " BAH", " JDN2", " KOB2", " MRX-",
-        " SCM-", " DBY", " SHT-", " CMR-", " BZT", " HDN-", " AGR-", " T1-", " LM-T", " VOY-", "21051182", "22081283", "23043RP34",
-        "23073RPBFG", "22081281", "Transformer", "Xoom", "Iconia", "A3-A", "B3-A", " B1-7", "SHIELD Tablet", "Nokia T2", "moto tab", " RMP2",
-        " OPD2", " 8094", " 8068", " 9032", " 9081", "TAB-", "_TAB", "GT-P", "X80", "Touchpad", "TouchPad",
+        "Tablet",
+        "tablet",
+        " SM-T",
+        " SM-X",
+        " SM-P",
+        " GT-P",
+        " GT-N80",
+        " GT-N51",
+        " TB-",
+        " TB3",
+        "Lenovo TAB",
+        "Lenovo YT",
+        "Nexus 7",
+        "Nexus 9",
+        "Nexus 10",
+        "Pixel C",
+        " Pad",
+        "Pad ",
+        "MediaPad",
+        "MatePad",
+        "MI PAD",
+        "Xiaomi Pad",
+        "KFT",
+        "KFO",
+        "KFJ",
+        "KFM",
+        "KFS",
+        "KFA",
+        "KFG",
+        "KFD",
+        "KFR",
+        "KFQ",
+        "KFP",
+        " Tab ",
+        " TAB ",
+        " AGS",
+        " BAH",
+        " JDN2",
+        " KOB2",
+        " MRX-",
+        " SCM-",
+        " DBY",
+        " SHT-",
+        " CMR-",
+        " BZT",
+        " HDN-",
+        " AGR-",
+        " T1-",
+        " LM-T",
+        " VOY-",
+        "21051182",
+        "22081283",
+        "23043RP34",
+        "23073RPBFG",
+        "22081281",
+        "Transformer",
+        "Xoom",
+        "Iconia",
+        "A3-A",
+        "B3-A",
+        " B1-7",
+        "SHIELD Tablet",
+        "Nokia T2",
+        "moto tab",
+        " RMP2",
+        " OPD2",
+        " 8094",
+        " 8068",
+        " 9032",
+        " 9081",
+        "TAB-",
+        "_TAB",
+        "GT-P",
+        "X80",
+        "Touchpad",
+        "TouchPad",
     ];
     TOKENS.iter().any(|token| text.contains(token))
 }
@@ -255,12 +383,31 @@ fn closing(comment: &str) -> usize {
 
 fn is_noise(part: &str) -> bool {
     // `K` stands for every model in browsers that froze their text.
-    const WORDS: &[&str] = &["K", "U", "wv", "Mobile", "Tablet", "TV", "Linux", "arm", "arm_64", "x86", "x86_64", "HarmonyOS", "HMSCore", "unknown"];
+    const WORDS: &[&str] = &[
+        "K",
+        "U",
+        "wv",
+        "Mobile",
+        "Tablet",
+        "TV",
+        "Linux",
+        "arm",
+        "arm_64",
+        "x86",
+        "x86_64",
+        "HarmonyOS",
+        "HMSCore",
+        "unknown",
+    ];
     let is_language = || {
         let bytes = part.as_bytes();
         let letters = |range: &[u8]| range.iter().all(u8::is_ascii_alphabetic);
         (bytes.len() == 2 && part.bytes().all(|b| b.is_ascii_lowercase()))
-            || (bytes.len() == 5 && matches!(bytes[2], b'-' | b'_') && letters(&bytes[..2]) && letters(&bytes[3..]) && bytes[0].is_ascii_lowercase())
+            || (bytes.len() == 5
+                && matches!(bytes[2], b'-' | b'_')
+                && letters(&bytes[..2])
+                && letters(&bytes[3..])
+                && bytes[0].is_ascii_lowercase())
     };
     WORDS.contains(&part)
         || part.starts_with("rv:")

@@ -59,10 +59,9 @@ mod tests {
     fn a_parameter_is_found_by_name_and_type() {
         let mut event = Event::default();
         event.push_param("page_title", "Home");
-        event.event_params.push(Param {
-            key: Some("value".into()),
-            value: Some(Value { int_value: Some(3), ..Value::default() }),
-        });
+        event
+            .event_params
+            .push(Param { key: Some("value".into()), value: Some(Value { int_value: Some(3), ..Value::default() }) });
         assert_eq!(event.param("page_title"), Some("Home"));
         assert_eq!(event.param("value"), None);
         assert_eq!(event.raw_param("value").and_then(|v| v.int_value), Some(3));

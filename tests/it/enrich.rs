@@ -169,12 +169,8 @@ fn geo_headers_of_strangers_do_not_count() {
 
 #[test]
 fn the_configuration_chooses_what_is_kept() {
-    let config = Config {
-        bots: BotAction::Drop,
-        ip: IpMask::None,
-        geo_headers: GeoHeaders::Cloudflare,
-        ..Config::default()
-    };
+    let config =
+        Config { bots: BotAction::Drop, ip: IpMask::None, geo_headers: GeoHeaders::Cloudflare, ..Config::default() };
     let steps = enrich::standard(&config);
     let robot = Visit::new().agent("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)");
     assert_eq!(robot.through(&steps).err(), Some(DropReason::Bot));
@@ -234,7 +230,8 @@ fn campaign_parameters_are_taken_as_ga4_takes_them() {
     assert_eq!((text(&s.srsltid), text(&s.dclid), text(&s.gclid)), ("s", "d", "null"));
     let ids = info(&event).click_ids.as_ref().unwrap();
     assert_eq!((text(&ids.msclkid), text(&ids.sccid), text(&ids.fbclid)), ("m", "sc", "null"));
-    for (key, value) in [("campaign", "über"), ("term", "a"), ("content", "b"), ("campaign_id", "7"), ("srsltid", "s")] {
+    for (key, value) in [("campaign", "über"), ("term", "a"), ("content", "b"), ("campaign_id", "7"), ("srsltid", "s")]
+    {
         assert_eq!(event.param(key), Some(value), "{key}");
     }
     assert_eq!(text(&info(&event).channel_group), "Email");

@@ -155,7 +155,11 @@ impl Log {
             Some(segment) if position.max(segment.first) < in_memory => Rows::File(segment.clone()),
             _ => {
                 let from = self.tail.partition_point(|group| group.end() <= position);
-                if from == self.tail.len() { Rows::None } else { Rows::Tail(self.tail.range(from..).cloned().collect()) }
+                if from == self.tail.len() {
+                    Rows::None
+                } else {
+                    Rows::Tail(self.tail.range(from..).cloned().collect())
+                }
             }
         }
     }

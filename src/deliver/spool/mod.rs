@@ -204,7 +204,9 @@ pub enum SpoolError {
     #[error("spool `{0}` is in use by another process, hint: stop it, or set another `writers.spool.directory`")]
     InUse(PathBuf),
     /// Older binaries must not guess at newer files.
-    #[error("spool segment `{name}` has format {version}, hint: a newer release wrote it, let that one empty the spool")]
+    #[error(
+        "spool segment `{name}` has format {version}, hint: a newer release wrote it, let that one empty the spool"
+    )]
     Newer {
         /// The file.
         name: String,

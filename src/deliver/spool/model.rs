@@ -12,9 +12,7 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{
-    Limits, Reader, Recovery, Spool, SpoolFull, frame, log::Rows, segment, sim::Sim,
-};
+use super::{Limits, Reader, Recovery, Spool, SpoolFull, frame, log::Rows, segment, sim::Sim};
 use crate::{
     deliver::{Position, Spooled},
     schema::{Date, Row},
@@ -34,21 +32,38 @@ type Tag = u64;
 enum Action {
     /// Appends that wait for the disk together: rows of each.
     Append(Vec<usize>),
-    Read { consumer: usize, rows: usize, bytes: usize },
+    Read {
+        consumer: usize,
+        rows: usize,
+        bytes: usize,
+    },
     /// How much of what was read.
-    Commit { consumer: usize, percent: u64 },
-    Rewind { consumer: usize },
+    Commit {
+        consumer: usize,
+        percent: u64,
+    },
+    Rewind {
+        consumer: usize,
+    },
     /// An orderly end and a new start.
     Restart,
     /// The process dies with appends under way.
     Kill(Vec<usize>),
     /// The power goes, some operations later, with appends under way.
-    PowerCut { operations: u32, seed: u64 },
+    PowerCut {
+        operations: u32,
+        seed: u64,
+    },
     FailWrite,
     FailSync,
-    DiskFull { spare: usize },
+    DiskFull {
+        spare: usize,
+    },
     /// A byte of a segment changes while nobody looks.
-    Flip { at: prop::sample::Index, mask: u8 },
+    Flip {
+        at: prop::sample::Index,
+        mask: u8,
+    },
     /// Both consumers read everything.
     ReadAll,
 }

@@ -188,9 +188,11 @@ impl Reader {
             let files = self.files.clone().expect("only a spool with files has segments");
             let (walk, place, key, from) = (self.walk.take(), self.place, self.owner.shared.key, self.position);
             self.reading = Some(tokio::task::spawn_blocking(move || {
-                let mut walk = walk
-                    .filter(|walk| walk.goes_on(&segment, from))
-                    .unwrap_or_else(|| Walk { segment: segment.first, next: from.max(segment.first), scan: None });
+                let mut walk = walk.filter(|walk| walk.goes_on(&segment, from)).unwrap_or_else(|| Walk {
+                    segment: segment.first,
+                    next: from.max(segment.first),
+                    scan: None,
+                });
                 let result = walk.read(&*files, &segment, place, key, max_rows, max_bytes);
                 Looked { from, walk, result }
             }));

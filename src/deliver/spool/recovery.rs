@@ -125,7 +125,8 @@ pub fn restore(files: &dyn Files, names: &[&'static str]) -> Result<Restored, Sp
 
 fn backlogs(consumers: &[Consumer], counts: HashMap<StreamId, Vec<u64>>) -> Vec<Backlog> {
     let backlog = |(index, consumer): (usize, &Consumer)| {
-        let streams = counts.iter().map(|(stream, counts)| (stream.clone(), counts[index])).filter(|(_, rows)| *rows > 0);
+        let streams =
+            counts.iter().map(|(stream, counts)| (stream.clone(), counts[index])).filter(|(_, rows)| *rows > 0);
         Backlog { consumer: consumer.name, position: consumer.committed, streams: streams.collect() }
     };
     consumers.iter().enumerate().map(backlog).collect()
@@ -200,7 +201,8 @@ impl Contents {
         let mut consumers = Vec::with_capacity(names.len());
         for &name in names {
             let known = self.cursors.iter().any(|cursor| cursor == name);
-            let persisted = if known { cursor::read(files, name, id).map_err(SpoolError::io("read", name))? } else { None };
+            let persisted =
+                if known { cursor::read(files, name, id).map_err(SpoolError::io("read", name))? } else { None };
             if known && persisted.is_none() {
                 tracing::warn!(consumer = name, "spool cursor is damaged, the consumer begins with the oldest row");
             }
@@ -372,10 +374,11 @@ mod tests {
         });
         let len = bytes.len() as u64;
         let mut rows = 0;
-        let survey = Survey::of(Scan::new(Arc::new(Bytes(bytes)), KEY(), 0, len), 100, following.as_ref(), |_, stream| {
-            assert_eq!(stream, "1");
-            rows += 1;
-        });
+        let survey =
+            Survey::of(Scan::new(Arc::new(Bytes(bytes)), KEY(), 0, len), 100, following.as_ref(), |_, stream| {
+                assert_eq!(stream, "1");
+                rows += 1;
+            });
         (survey.expect("bytes can be read"), rows)
     }
 

@@ -1,12 +1,7 @@
 //! A directory in memory that behaves as badly as real ones may: short writes, full disks, syncs that fail and take the
 //! pages with them, and power cuts that keep what was synced and any part of what was not.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io, ops::Range, sync::Arc};
 
 use parking_lot::Mutex;
 

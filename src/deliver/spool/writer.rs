@@ -7,9 +7,9 @@
 use std::{io, mem, sync::Arc};
 
 use super::{
-    Shared, SpoolFull, keeper,
+    Shared, SpoolFull,
     files::{self, Files, Output},
-    frame,
+    frame, keeper,
     log::{Group, Place},
     queue::{Append, Work},
     segment::{self, Segment},
