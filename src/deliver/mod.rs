@@ -16,6 +16,8 @@ mod retry;
 mod sink;
 pub mod sinks;
 pub mod spool;
+#[cfg(test)]
+mod tests;
 
 pub use config::{BigQueryConfig, Format, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig};
 pub use delivery::{Delivery, Drained, Health, ReplayStartError, StartError, replay};

@@ -167,15 +167,18 @@ impl Lake {
         checkpoint: &dyn Fn() -> Result<(), LakeError>,
     ) -> Result<(Merged, PathBuf), LakeError> {
         let folder = self.folder(date);
+        let mut parts = parts.to_vec();
+        // In spool order, so that it survives among equals.
+        parts.sort();
         let paths: Vec<PathBuf> = parts.iter().map(|part| folder.join(part.to_string())).collect();
-        let name = FileName::merged(parts).expect("the policy chooses files of one spool");
+        let name = FileName::merged(&parts).expect("the policy chooses files of one spool");
         let path = self.staging_path("merge", "tmp");
         let staged = super::Staged::new(path, |path| merge::merge(&paths, path, checkpoint))?;
 
         step("merged");
         let day = self.day(date);
         let _changing = day.lock();
-        let old = swap::replace(&folder, &self.staging, parts, &staged.path, &name, self.exchange)?;
+        let old = swap::replace(&folder, &self.staging, &parts, &staged.path, &name, self.exchange)?;
         Ok((staged.value, old))
     }
 

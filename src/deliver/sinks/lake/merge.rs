@@ -31,24 +31,24 @@ pub struct Merged {
     pub rows: usize,
 }
 
-/// Writes the rows of `parts` to a new file at `path`, and syncs it. Ties keep the order of the parts. `checkpoint` is
-/// called every few thousand rows; an error from it ends the merge.
+/// Writes the rows of `parts` to a new file at `path`, and syncs it. Ties keep the order of the parts. All must have
+/// the columns of the last, the newest. `checkpoint` is called every few thousand rows; an error from it ends the
+/// merge.
 pub fn merge(
     parts: &[PathBuf],
     path: &Path,
     checkpoint: &dyn Fn() -> Result<(), LakeError>,
 ) -> Result<Merged, LakeError> {
-    let mut schema = None;
+    let opened = parts.iter().map(|part| Cursor::open(part)).collect::<Result<Vec<_>, _>>()?;
+    let Some((schema, _)) = opened.last() else { return Ok(Merged { rows: 0 }) };
+    let schema = schema.clone();
     let mut cursors = Vec::with_capacity(parts.len());
-    for part in parts {
-        let (columns, cursor) = Cursor::open(part)?;
-        let first = schema.get_or_insert_with(|| columns.clone());
-        if first.fields() != columns.fields() {
+    for (part, (columns, cursor)) in parts.iter().zip(opened) {
+        if columns.fields() != schema.fields() {
             return Err(LakeError::OtherColumns { path: part.clone() });
         }
         cursors.extend(cursor);
     }
-    let Some(schema) = schema else { return Ok(Merged { rows: 0 }) };
 
     let mut file = ParquetFile::create(path, schema, Effort::Merged)?;
     let mut chunk = Chunk::default();

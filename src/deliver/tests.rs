@@ -1,0 +1,368 @@
+//! Couriers and books under a sink that fails in every way it can. Time is tokio's, paused: no test waits.
+
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use bytesize::ByteSize;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
+use super::{
+    dead_letter::{self, Reason},
+    spool::Durability,
+    *,
+};
+use crate::{
+    schema::{Date, Row},
+    telemetry::{
+        Metrics,
+        metrics::{BySink, BySinkStream},
+    },
+};
+
+/// What the sink does with the next call.
+enum Act {
+    Fail(SinkError),
+    Panic,
+    Hang,
+}
+
+/// A sink that follows a script, then takes everything but the rows it has something against.
+#[derive(Default)]
+struct Fake {
+    acts: Mutex<VecDeque<Act>>,
+    prepare_acts: Mutex<VecDeque<Act>>,
+    refuses: Vec<Position>,
+    rejects: Vec<Position>,
+    panics_at: Vec<Position>,
+    prepared: Mutex<usize>,
+    taken: Mutex<Vec<(Date, Position)>>,
+}
+
+#[async_trait]
+impl Sink for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn limits(&self) -> BatchLimits {
+        BatchLimits { rows: 10, bytes: 1_000, linger: Duration::from_secs(5) }
+    }
+
+    async fn prepare(&self) -> Result<(), SinkError> {
+        *self.prepared.lock() += 1;
+        let act = self.prepare_acts.lock().pop_front();
+        perform(act).await
+    }
+
+    async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
+        let act = self.acts.lock().pop_front();
+        perform(act).await?;
+        let has = |positions: &[Position]| batch.rows.iter().any(|row| positions.contains(&row.position));
+        assert!(!has(&self.panics_at), "a bug that this batch wakes");
+        if has(&self.refuses) {
+            return Err(SinkError::Refused { source: "too odd".into() });
+        }
+        let mut written = Written::default();
+        for (index, row) in batch.rows.iter().enumerate() {
+            if self.rejects.contains(&row.position) {
+                written.rejected.push((index, "no thanks".into()));
+            } else {
+                self.taken.lock().push((batch.date, row.position));
+            }
+        }
+        Ok(written)
+    }
+}
+
+async fn perform(act: Option<Act>) -> Result<(), SinkError> {
+    match act {
+        Some(Act::Fail(error)) => Err(error),
+        Some(Act::Panic) => panic!("a bug that comes and goes"),
+        Some(Act::Hang) => pending().await,
+        None => Ok(()),
+    }
+}
+
+fn transient() -> Act {
+    Act::Fail(SinkError::Transient { source: "busy".into(), retry_after: None })
+}
+
+fn blocked() -> Act {
+    Act::Fail(SinkError::Blocked { source: "no right".into(), hint: "ask for it" })
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    metrics: Arc<Metrics>,
+    sink: Arc<Fake>,
+    delivery: Delivery,
+}
+
+impl World {
+    fn new(sink: Fake) -> World {
+        World::sized(sink, ByteSize::mb(10))
+    }
+
+    fn sized(sink: Fake, max_size: ByteSize) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let config = WritersConfig {
+            local: LocalConfig { directory: folder.path().into(), ..LocalConfig::default() },
+            spool: spool::Config { durability: Durability::Memory, max_size, ..spool::Config::default() },
+            ..WritersConfig::default()
+        };
+        let metrics = Arc::new(Metrics::new());
+        let sink = Arc::new(sink);
+        let made: Arc<dyn Sink> = sink.clone();
+        let delivery =
+            Delivery::with_sinks(&config, metrics.clone(), &Handle::current(), &["fake"], &mut |_| vec![made.clone()])
+                .unwrap();
+        World { folder, metrics, sink, delivery }
+    }
+
+    async fn accept(&self, days: impl IntoIterator<Item = i32>) {
+        self.delivery.accept(days.into_iter().map(row).collect()).await.unwrap();
+    }
+
+    async fn drain(&self, seconds: u64) -> Drained {
+        let now = tokio::time::Instant::now().into_std();
+        self.delivery.drain(now + Duration::from_secs(seconds)).await
+    }
+
+    fn taken(&self) -> Vec<Position> {
+        self.sink.taken.lock().iter().map(|(_, position)| *position).collect()
+    }
+
+    fn letters(&self) -> Vec<(String, Reason)> {
+        let letters = dead_letter::list(&self.folder.path().join(dead_letter::FOLDER)).unwrap();
+        letters
+            .into_iter()
+            .map(|(letter, _)| (letter.id.rsplit('-').next().unwrap().to_owned(), letter.reason))
+            .collect()
+    }
+
+    fn books_balance(&self) {
+        self.delivery.check_books().unwrap();
+    }
+
+    fn blocked(&self) -> i64 {
+        self.metrics.sink_blocked.get_or_create(&BySink { sink: "fake" }).get()
+    }
+}
+
+fn row(day: i32) -> Row {
+    Row::from_parts(Date(day), ["a", "b"][day as usize % 2].into(), "id".into(), Bytes::from_static(&[0; 10]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_go_after_the_linger_and_not_before() {
+    let world = World::new(Fake::default());
+    world.accept([1, 1, 1]).await;
+    tokio::time::sleep(Duration::from_millis(4_900)).await;
+    assert_eq!(world.taken(), [0; 0]);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.taken(), [0, 1, 2]);
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_steady_load_no_row_waits_longer_than_the_linger() {
+    let world = World::new(Fake::default());
+    for _ in 0..100 {
+        world.accept([1]).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    // 5 s of linger hold 7 rows, and one more may be on its way.
+    assert!(world.taken().len() >= 100 - 8, "{}", world.taken().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_batch_does_not_wait() {
+    let world = World::new(Fake::default());
+    world.accept([1; 25]).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.taken().len(), 20);
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_failures_are_tried_again_for_ever() {
+    let world = World::new(Fake { acts: Mutex::new((0..50).map(|_| transient()).collect()), ..Fake::default() });
+    world.accept([1, 2, 1]).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let mut taken = world.taken();
+    taken.sort();
+    assert_eq!(taken, [0, 1, 2]);
+    assert_eq!(world.metrics.batches_retried.get_or_create(&BySink { sink: "fake" }).get(), 50);
+    assert!(*world.sink.prepared.lock() > 50, "the sink is prepared again after each failure");
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_sink_raises_the_alarm_until_someone_acts() {
+    let acts = Mutex::new(VecDeque::from([blocked()]));
+    let prepare_acts = Mutex::new(VecDeque::new());
+    let world = World::new(Fake { acts, prepare_acts, ..Fake::default() });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.sink.prepare_acts.lock().extend((0..20).map(|_| blocked()));
+    world.accept([1]).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.blocked(), 1);
+    let health = world.delivery.health();
+    assert!(health.ready, "events are kept, so they may come");
+    assert_eq!(health.reasons, ["sink `fake`: no right (ask for it)"]);
+
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.blocked(), 0);
+    assert_eq!(world.taken(), [0]);
+    assert_eq!(world.delivery.health(), Health { ready: true, reasons: vec![] });
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_ready_before_the_sink_is_prepared() {
+    let world = World::new(Fake { prepare_acts: Mutex::new([transient(), blocked()].into()), ..Fake::default() });
+    let health = world.delivery.health();
+    assert_eq!(health, Health { ready: false, reasons: vec!["sink `fake` is not prepared".into()] });
+    world.accept([1]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(world.delivery.health().ready);
+    assert_eq!((world.taken(), world.blocked()), (vec![0], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn culprits_are_found_and_set_aside_and_the_rest_is_delivered_in_order() {
+    let world = World::new(Fake { refuses: vec![2, 3, 9], ..Fake::default() });
+    world.accept([1; 10]).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(world.taken(), [0, 1, 4, 5, 6, 7, 8]);
+    let expected = ["2", "3", "9"].map(|id| (id.to_owned(), Reason::Refused));
+    assert_eq!(world.letters(), expected);
+    world.books_balance();
+    assert_eq!(world.drain(1).await.left_in_spool, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_rows_become_dead_letters() {
+    let world = World::new(Fake { rejects: vec![0, 4], ..Fake::default() });
+    world.accept([1; 5]).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(world.taken(), [1, 2, 3]);
+    assert_eq!(world.letters(), ["0", "4"].map(|id| (id.to_owned(), Reason::Rejected)));
+    let text = world.metrics.encode();
+    assert!(text.contains(r#"events_dead_lettered_total{sink="fake",stream="b",reason="rejected"} 2"#), "{text}");
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_panics_is_tried_again_and_only_the_row_that_wakes_the_bug_is_set_aside() {
+    let acts = Mutex::new(VecDeque::from([Act::Panic, Act::Panic]));
+    let world = World::new(Fake { acts, panics_at: vec![3], ..Fake::default() });
+    world.accept([1; 5]).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.taken(), [0, 1, 2, 4]);
+    assert_eq!(world.letters(), [("3".to_owned(), Reason::Panicked)]);
+    assert!(world.metrics.panics.get() >= 5);
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_batches_to_fill() {
+    let world = World::new(Fake::default());
+    world.accept([1, 2, 3]).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(world.drain(5).await, Drained { delivered: 3, left_in_spool: 0 });
+    assert!(before.elapsed() < Duration::from_secs(1));
+    assert_eq!(world.delivery.accept(vec![row(1)]).await, Err(SpoolFull::Closed));
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_at_its_deadline_and_what_is_left_stays_in_the_spool() {
+    for acts in [vec![Act::Hang], (0..1_000).map(|_| transient()).collect(), (0..1_000).map(|_| blocked()).collect()] {
+        let world = World::new(Fake { acts: Mutex::new(acts.into()), ..Fake::default() });
+        world.accept([1, 1]).await;
+        let before = tokio::time::Instant::now();
+        assert_eq!(world.drain(5).await, Drained { delivered: 0, left_in_spool: 2 });
+        assert_eq!(before.elapsed().as_secs(), 5);
+        world.books_balance();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_in_the_middle_of_a_back_off_tries_once_more() {
+    let acts = Mutex::new((0..20).map(|_| transient()).collect());
+    let world = World::new(Fake { acts, ..Fake::default() });
+    world.accept([1]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    world.sink.acts.lock().clear();
+    assert_eq!(world.drain(5).await, Drained { delivered: 1, left_in_spool: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_spool_refuses_and_counts_nothing() {
+    let acts = Mutex::new((0..10_000).map(|_| transient()).collect());
+    let world = World::sized(Fake { acts, ..Fake::default() }, ByteSize::kb(2));
+    let mut kept = 0;
+    while world.delivery.accept(vec![row(1)]).await.is_ok() {
+        kept += 1;
+    }
+    assert!(kept > 0);
+    assert_eq!(world.metrics.spool_refusals.get(), 1);
+    let stream = world.metrics.stream("b");
+    let in_spool = world.metrics.events_in_spool.get_or_create(&BySinkStream { sink: "fake", stream }).get();
+    assert_eq!(in_spool, kept);
+    assert!(!world.delivery.health().ready);
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_stream_is_booked_by_itself_and_dropped_events_count() {
+    let world = World::new(Fake { rejects: vec![1], ..Fake::default() });
+    world.accept([1, 2, 2, 3]).await;
+    world.delivery.dropped(&"b".into(), "invalid");
+    world.drain(5).await;
+    let mut balances = world.delivery.balances();
+    balances.sort_by(|a, b| a.stream.cmp(&b.stream));
+    assert!(balances.iter().all(Balance::holds), "{balances:?}");
+    let figures = |n: usize| {
+        let b = &balances[n];
+        (&*b.stream, b.received, b.delivered, b.dropped, b.dead_lettered, b.in_spool)
+    };
+    assert_eq!(figures(0), ("a", 2, 1, 0, 1, 0));
+    assert_eq!(figures(1), ("b", 3, 2, 1, 0, 0));
+}
+
+/// On a real disk, so in real time.
+#[test]
+fn rows_of_a_request_that_was_given_up_are_booked() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = WritersConfig {
+        local: LocalConfig { directory: folder.path().into(), ..LocalConfig::default() },
+        spool: spool::Config { directory: folder.path().join("spool"), ..spool::Config::default() },
+        ..WritersConfig::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let sink: Arc<dyn Sink> = Arc::new(Fake::default());
+    let made = sink.clone();
+    let metrics = Arc::new(Metrics::new());
+    let delivery =
+        Delivery::with_sinks(&config, metrics, runtime.handle(), &["fake"], &mut |_| vec![made.clone()]).unwrap();
+    runtime.block_on(async {
+        for _ in 0..50 {
+            let mut accept = Box::pin(delivery.accept(vec![row(1)]));
+            // One poll hands the rows to the spool; then the client is gone.
+            let _ = std::future::poll_fn(|context| std::task::Poll::Ready(accept.as_mut().poll(context))).await;
+        }
+        delivery.accept(vec![row(1)]).await.unwrap();
+        let drained = delivery.drain(Instant::now() + Duration::from_secs(30)).await;
+        assert_eq!(drained, Drained { delivered: 51, left_in_spool: 0 });
+        delivery.check_books().unwrap();
+    });
+}
