@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
+
+use bytesize::ByteSize;
 
 use super::{sim::Sim, *};
 use crate::{
@@ -145,6 +147,43 @@ async fn a_full_disk_refuses_and_takes_rows_again_when_there_is_space() {
     spool.append(rows(5..6, 10)).await.unwrap();
     assert_eq!(ids(&readers[0].next(100, usize::MAX).await), [0, 1, 2, 5]);
     assert_eq!(spool.end(), 4, "nothing of the cut-back write is left");
+}
+
+#[tokio::test]
+async fn a_full_disk_does_not_keep_what_is_there_from_being_delivered() {
+    let sim = Sim::default();
+    let (spool, readers, _) = on(&sim, &NAMES);
+    for n in 0..5 {
+        spool.append(rows(n * 10..n * 10 + 10, 500)).await.unwrap();
+    }
+    spool.close().await;
+    drop((spool, readers));
+    let sim = sim.after_exit();
+    sim.set_capacity(Some(0));
+    let (spool, mut readers, _) = on(&sim, &NAMES);
+    assert_eq!(spool.append(rows(50..51, 10)).await, Err(SpoolFull::Disk));
+    let before = sim.used();
+    for reader in &mut readers {
+        while reader.position() < 50 {
+            reader.next(100, usize::MAX).await;
+        }
+        reader.commit(50);
+    }
+    until("segments are removed", || sim.used() < before / 2).await;
+    sim.set_capacity(None);
+    until("the probe finds space", || spool.refusal().is_none()).await;
+    spool.append(rows(50..51, 10)).await.unwrap();
+    assert_eq!(ids(&readers[0].next(100, usize::MAX).await), [50]);
+}
+
+#[tokio::test]
+async fn rows_committed_unread_are_not_returned() {
+    let sim = Sim::default();
+    let (spool, mut readers, _) = on(&sim, &NAMES);
+    spool.append(rows(0..10, 10)).await.unwrap();
+    readers[0].commit(7);
+    assert_eq!(readers[0].position(), 7);
+    assert_eq!(ids(&readers[0].next(100, usize::MAX).await), [7, 8, 9]);
 }
 
 #[tokio::test]
