@@ -14,8 +14,13 @@ use real_streaming::{
 };
 
 /// Every target, by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] =
-    &[("body", body), ("headers", headers), ("page_url", page_url), ("spool_segment", spool_segment), ("row_bytes", row_bytes)];
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("body", body),
+    ("headers", headers),
+    ("page_url", page_url),
+    ("spool_segment", spool_segment),
+    ("row_bytes", row_bytes),
+];
 
 fn pipeline() -> Pipeline {
     let steps = enrich::standard(&enrich::Config::default());
@@ -70,8 +75,18 @@ pub fn body(data: &[u8]) {
 /// Header values, one a line, in the order of the list below.
 pub fn headers(data: &[u8]) {
     const NAMES: [&str; 12] = [
-        "cookie", "user-agent", "accept-language", "referer", "origin", "x-client-geo-country", "x-client-geo-region",
-        "x-client-geo-city", "sec-ch-ua", "sec-ch-ua-platform", "sec-ch-ua-full-version-list", "content-encoding",
+        "cookie",
+        "user-agent",
+        "accept-language",
+        "referer",
+        "origin",
+        "x-client-geo-country",
+        "x-client-geo-region",
+        "x-client-geo-city",
+        "sec-ch-ua",
+        "sec-ch-ua-platform",
+        "sec-ch-ua-full-version-list",
+        "content-encoding",
     ];
     let mut headers = HeaderMap::new();
     for (name, value) in NAMES.into_iter().zip(data.split(|byte| *byte == b'\n')) {

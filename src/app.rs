@@ -103,7 +103,11 @@ pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
         info!(delivered = drained.delivered, "stopped, everything delivered");
         return Ok(ExitCode::SUCCESS);
     }
-    warn!(delivered = drained.delivered, left = drained.left_in_spool, "stopped; the next start delivers what is left in the spool");
+    warn!(
+        delivered = drained.delivered,
+        left = drained.left_in_spool,
+        "stopped; the next start delivers what is left in the spool"
+    );
     Ok(ExitCode::FAILURE)
 }
 

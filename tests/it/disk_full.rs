@@ -54,7 +54,8 @@ fn a_full_disk_is_refused_and_heals() {
 
     std::fs::remove_file(&ballast).unwrap();
     let healed = eventually(Duration::from_secs(20), || {
-        let response = post(process.public, "/api/v1/streaming/1", r#"{"event_name":"e","event_id":"healed"}"#).unwrap();
+        let response =
+            post(process.public, "/api/v1/streaming/1", r#"{"event_name":"e","event_id":"healed"}"#).unwrap();
         response.status == 200
     });
     assert!(healed, "still refusing after there is room again");

@@ -42,14 +42,19 @@ struct World {
 /// What delivery needs to live.
 struct Parts {
     _runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
 }
 
 /// The two storeys below, as real as they are.
 fn storeys(metrics: &Arc<Metrics>) -> (Pipeline, Delivery, Parts) {
     let pipeline = Pipeline::new(&collect::Config::default(), &[], &CookieConfig::default(), Vec::new());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let delivery = Delivery::start(&WritersConfig::default(), metrics.clone(), runtime.handle()).unwrap();
-    (pipeline, delivery, Parts { _runtime: runtime })
+    let folder = tempfile::tempdir().unwrap();
+    let mut writers = WritersConfig::default();
+    writers.local.directory = folder.path().join("data");
+    writers.spool.directory = folder.path().join("spool");
+    let delivery = Delivery::start(&writers, metrics.clone(), runtime.handle()).unwrap();
+    (pipeline, delivery, Parts { _runtime: runtime, _folder: folder })
 }
 
 impl World {

@@ -131,6 +131,8 @@ fn every_arrow_between_storeys_is_in_the_drawing() {
 
 #[test]
 fn the_reader_of_use_lines_sees_groups_and_paths() {
-    let named = rooms_named("use crate::{app, deliver::{Delivery, Drained}, edge::{self, Edge}, units};\nlet x = crate::schema::Event;");
+    let named = rooms_named(
+        "use crate::{app, deliver::{Delivery, Drained}, edge::{self, Edge}, units};\nlet x = crate::schema::Event;",
+    );
     assert_eq!(named.into_iter().collect::<Vec<_>>(), ["app", "deliver", "edge", "schema", "units"]);
 }

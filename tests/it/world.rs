@@ -15,7 +15,11 @@ use std::{
 
 use arrow_array::{Array, RecordBatch, StringArray, StructArray, cast::AsArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use real_streaming::{app::App, config::{Config, Sources}, deliver::Drained};
+use real_streaming::{
+    app::App,
+    config::{Config, Sources},
+    deliver::Drained,
+};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -91,7 +95,8 @@ impl World {
             .spawn()
             .unwrap();
         let mut process = Process { child, public, admin };
-        let up = eventually(Duration::from_secs(20), || get(public, "/healthz").ok().filter(|r| r.status == 200).is_some());
+        let up =
+            eventually(Duration::from_secs(20), || get(public, "/healthz").ok().filter(|r| r.status == 200).is_some());
         if !up {
             process.kill();
             panic!("not up: {}", std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
@@ -135,7 +140,9 @@ pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(days) = std::fs::read_dir(folder) else { return found };
     for day in days.flatten().filter(|day| day.file_name().to_string_lossy().starts_with("day=")) {
         let Ok(files) = std::fs::read_dir(day.path()) else { continue };
-        found.extend(files.flatten().map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "parquet")));
+        found.extend(
+            files.flatten().map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "parquet")),
+        );
     }
     found.sort();
     found
@@ -233,7 +240,13 @@ pub fn post(addr: SocketAddr, path: &str, body: &str) -> std::io::Result<Respons
 }
 
 /// One request on its own connection.
-pub fn request(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Response> {
+pub fn request(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
@@ -266,7 +279,10 @@ fn read_response(reader: &mut BufReader<TcpStream>) -> std::io::Result<Response>
         let (name, value) = line.split_once(':').ok_or_else(torn)?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length")).map(|(_, value)| value.parse::<u64>());
+    let length = headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map(|(_, value)| value.parse::<u64>());
     let mut body = Vec::new();
     match length {
         Some(Ok(length)) => {

@@ -213,7 +213,7 @@ impl Spool {
         let shared = Shared::new(identity::random(), Path::new(""), limits, log, Durability::Memory);
         let backlog = |consumer: &&'static str| Backlog { consumer, position: 0, streams: Default::default() };
         let recovery = Recovery { consumers: names.iter().map(backlog).collect(), ..Recovery::default() };
-        let owner = Arc::new(Owner { shared: Arc::new(shared), threads: Mutex::default(), _lock: None });
+        let owner = Arc::new(Owner { shared: Arc::new(shared), threads: Mutex::default(), lock: Mutex::default() });
         let readers = (0..names.len()).map(|index| Reader::new(owner.clone(), index, 0, None)).collect();
         (Spool(owner), readers, recovery)
     }
@@ -239,7 +239,8 @@ impl Spool {
             thread::Builder::new().name(name.to_owned()).spawn(run).map_err(SpoolError::io("start", name))
         };
         let writer = start("spool-writer", Box::new(move || writer.run()))?;
-        let owner = Arc::new(Owner { shared: shared.clone(), threads: Mutex::new(vec![writer]), _lock: lock });
+        let owner =
+            Arc::new(Owner { shared: shared.clone(), threads: Mutex::new(vec![writer]), lock: Mutex::new(lock) });
         let kept = files.clone();
         let keeper = start("spool-keeper", Box::new(move || keeper::run(&shared, &*kept)))?;
         owner.threads.lock().push(keeper);
@@ -332,6 +333,12 @@ impl Spool {
             finished.await;
         }
     }
+
+    /// Lets another process have the directory, though clones of a closed spool may live on. Call when it is closed
+    /// and every [`Reader`] is gone.
+    pub fn release(&self) {
+        self.0.lock.lock().take();
+    }
 }
 
 fn lock(directory: &Path) -> Result<File, SpoolError> {
@@ -413,7 +420,7 @@ struct Owner {
     /// The writer, then the keeper.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held until the threads have ended.
-    _lock: Option<File>,
+    lock: Mutex<Option<File>>,
 }
 
 impl Drop for Owner {
