@@ -24,5 +24,20 @@ pub mod pipeline;
 /// From rows to destinations: spool, couriers, sinks.
 pub mod deliver;
 
+/// The listeners: collection ends here, everything else is the site's.
+pub mod edge;
+
 /// Metrics and logs.
 pub mod telemetry;
+
+/// The parts' settings under one roof.
+pub mod config;
+
+/// The parts are built here, in order, and taken down here, in order.
+pub mod app;
+
+/// A small shop to try everything on.
+pub mod demo;
+
+/// The commands.
+pub mod cli;

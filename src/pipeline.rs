@@ -159,7 +159,7 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
     let is_one_of = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name));
     if essence.is_empty() || is_one_of(&["application/json", "text/plain"]) {
         Ok(MediaType::Json)
-    } else if is_one_of(&["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq"]) {
+    } else if is_one_of(&["application/x-ndjson", "application/ndjson", "application/jsonl"]) {
         Ok(MediaType::Lines)
     } else {
         Err(Refusal::UnsupportedMediaType)
@@ -177,27 +177,33 @@ fn refuse_invalid(claims: &Claims, atomic: bool) -> Result<(), Refusal> {
     if invalid == 0 || invalid < claims.list.len() && !atomic {
         return Ok(());
     }
-    Err(Refusal::InvalidEvent { details: violations(claims).take(MAX_DETAILS).collect() })
+    Err(Refusal::InvalidEvent { details: details(claims, false) })
 }
 
-fn violations(claims: &Claims) -> impl Iterator<Item = Detail> {
-    claims.list.iter().enumerate().flat_map(|(index, claim)| {
-        claim.log.violations.iter().map(move |Detail { path, code, message }| Detail {
+/// What is to be said about the events, in their order.
+fn details(claims: &Claims, with_remarks: bool) -> Vec<Detail> {
+    let mut details = Vec::new();
+    for (index, claim) in claims.list.iter().enumerate() {
+        let violations = claim.log.violations.iter().map(|Detail { path, code, message }| Detail {
             path: in_event(index, path),
             code: *code,
             message: message.clone(),
-        })
-    })
-}
-
-fn remarks(claims: &Claims) -> impl Iterator<Item = Detail> {
-    claims.list.iter().enumerate().flat_map(|(index, claim)| {
-        claim.log.remarks.iter().map(move |remark| Detail {
-            path: in_event(index, &remark.path),
-            code: remark.kind.code(),
-            message: remark.to_string(),
-        })
-    })
+        });
+        details.extend(violations);
+        if with_remarks {
+            let remarks = claim.log.remarks.iter().map(|remark| Detail {
+                path: in_event(index, &remark.path),
+                code: remark.kind.code(),
+                message: remark.to_string(),
+            });
+            details.extend(remarks);
+        }
+        if details.len() >= MAX_DETAILS {
+            details.truncate(MAX_DETAILS);
+            break;
+        }
+    }
+    details
 }
 
 fn in_event(index: usize, path: &str) -> String {
@@ -208,15 +214,9 @@ fn in_event(index: usize, path: &str) -> String {
 fn answer(claims: &Claims, debug: bool) -> Accepted {
     let rejected = claims.list.iter().filter(|claim| !claim.log.violations.is_empty()).count();
     let debug = debug || claims.list.iter().any(collect::Claim::debug_mode);
-    let mut answer = Accepted::default();
-    if rejected > 0 {
-        answer.rejected = Some(rejected);
+    Accepted {
+        rejected: (rejected > 0).then_some(rejected),
+        messages: (rejected > 0 || debug).then(|| details(claims, debug).into_iter().map(Message::from).collect()),
+        ..Accepted::default()
     }
-    if debug {
-        answer.messages =
-            Some(violations(claims).chain(remarks(claims)).take(MAX_DETAILS).map(Message::from).collect());
-    } else if rejected > 0 {
-        answer.messages = Some(violations(claims).take(MAX_DETAILS).map(Message::from).collect());
-    }
-    answer
 }

@@ -85,9 +85,7 @@ fn parse_lines(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
             }
             Err(failure) => {
                 let refusal = failure.refusal(limits);
-                let mut claim = Claim::default();
-                claim.log.violate("", Code::ValueInvalid, &refusal);
-                all.claims.push(claim);
+                all.claims.push(unreadable(&refusal));
                 first_refusal.get_or_insert(refusal);
             }
         }
@@ -122,6 +120,18 @@ impl Failure {
             Failure::Malformed(error) => Refusal::MalformedJson(error.to_string()),
         }
     }
+}
+
+/// The claim in place of a line that cannot be read.
+fn unreadable(refusal: &Refusal) -> Claim {
+    let mut claim = Claim::default();
+    match refusal {
+        Refusal::MalformedJson(reason) => {
+            claim.log.violate("", Code::ValueInvalid, format_args!("not valid JSON: {reason}"));
+        }
+        _ => claim.log.violate("", Code::ValueOutOfBounds, refusal),
+    }
+    claim
 }
 
 fn parse_document(text: &str, limits: &Limits) -> Result<Parsed, Failure> {

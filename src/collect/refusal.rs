@@ -99,8 +99,7 @@ impl Refusal {
             Refusal::SlowBody => "slow_body",
             Refusal::BodyTooLarge => "body_too_large",
             Refusal::UnsupportedMediaType => "unsupported_media_type",
-            Refusal::InvalidEvent { .. } => "invalid_event",
-            Refusal::TooManyEvents { .. } => "too_many_events",
+            Refusal::InvalidEvent { .. } | Refusal::TooManyEvents { .. } => "invalid_event",
             Refusal::Overloaded { .. } => "overloaded",
             Refusal::ShuttingDown => "shutting_down",
         }

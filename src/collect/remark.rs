@@ -145,36 +145,70 @@ impl RemarkKind {
         !matches!(self, RemarkKind::TextRepaired | RemarkKind::FieldIgnored)
     }
 
-    const fn sentence(self) -> &'static str {
+    /// What is wrong.
+    const fn fault(self) -> &'static str {
         match self {
-            RemarkKind::TextRepaired => "text that is not valid Unicode was replaced by U+FFFD",
-            RemarkKind::ParamEmpty => "no value, the parameter is dropped",
+            RemarkKind::TextRepaired => "text that is not valid Unicode",
+            RemarkKind::ParamEmpty => "no value",
             RemarkKind::ValueAmbiguous => "more than one typed value",
-            RemarkKind::IntToDouble => "not a 64-bit integer, kept as `double_value`",
-            RemarkKind::NumberAsText => "a number where text is expected, kept as text",
-            RemarkKind::DuplicateKey => "given more than once, the last one counts",
-            RemarkKind::NameTruncated => "the name is too long and was cut",
+            RemarkKind::IntToDouble => "not a 64-bit integer",
+            RemarkKind::NumberAsText => "a number where text is expected",
+            RemarkKind::DuplicateKey => "given more than once",
+            RemarkKind::NameTruncated => "the name is too long",
             RemarkKind::EventNameInvalid => "the event name has characters that are not allowed",
             RemarkKind::ParamTruncated | RemarkKind::UserPropertyTruncated | RemarkKind::ValueTruncated => {
-                "the text is too long and was cut"
+                "the text is too long"
             }
-            RemarkKind::ParamsDropped => "too many parameters, number dropped",
-            RemarkKind::ItemsDropped => "too many items, number dropped",
-            RemarkKind::ItemParamsDropped => "too many item parameters, number dropped",
-            RemarkKind::UserPropertiesDropped => "too many user properties, number dropped",
-            RemarkKind::IdentifierDropped => "too long or malformed, the identifier is dropped",
-            RemarkKind::TimestampClamped => "outside the accepted time window, moved into it",
-            RemarkKind::FieldIgnored => "set by the server, ignored",
-            RemarkKind::UnknownField => "unknown field, ignored",
+            RemarkKind::ParamsDropped => "too many parameters",
+            RemarkKind::ItemsDropped => "too many items",
+            RemarkKind::ItemParamsDropped => "too many item parameters",
+            RemarkKind::UserPropertiesDropped => "too many user properties",
+            RemarkKind::IdentifierDropped => "the identifier is too long or malformed",
+            RemarkKind::TimestampClamped => "outside the accepted time window",
+            RemarkKind::FieldIgnored => "not the client's to set",
+            RemarkKind::UnknownField => "unknown field",
+        }
+    }
+
+    /// What was done about it.
+    const fn repair(self) -> &'static str {
+        match self {
+            RemarkKind::TextRepaired => "replaced by U+FFFD",
+            RemarkKind::ParamEmpty => "the parameter is dropped",
+            RemarkKind::ValueAmbiguous => "all are kept",
+            RemarkKind::IntToDouble => "kept as `double_value`",
+            RemarkKind::NumberAsText => "kept as text",
+            RemarkKind::DuplicateKey => "the last one counts",
+            RemarkKind::EventNameInvalid => "control characters are taken out",
+            RemarkKind::NameTruncated
+            | RemarkKind::ParamTruncated
+            | RemarkKind::UserPropertyTruncated
+            | RemarkKind::ValueTruncated => "cut",
+            RemarkKind::ParamsDropped
+            | RemarkKind::ItemsDropped
+            | RemarkKind::ItemParamsDropped
+            | RemarkKind::UserPropertiesDropped => "the number beyond the limit is dropped",
+            RemarkKind::IdentifierDropped => "dropped",
+            RemarkKind::TimestampClamped => "moved into it",
+            RemarkKind::FieldIgnored | RemarkKind::UnknownField => "ignored",
         }
     }
 }
 
-/// The sentence, with the subject in backticks.
+impl Remark {
+    /// What is wrong, with the subject in backticks.
+    fn fault(&self) -> String {
+        match self.subject.as_str() {
+            "" => self.kind.fault().to_owned(),
+            subject => format!("{}: `{subject}`", self.kind.fault()),
+        }
+    }
+}
+
+/// What is wrong, and what was done about it.
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.sentence())?;
-        if self.subject.is_empty() { Ok(()) } else { write!(f, ": `{}`", self.subject) }
+        write!(f, "{} ({})", self.fault(), self.kind.repair())
     }
 }
 
@@ -218,7 +252,7 @@ impl Log {
     pub fn enforce(&mut self) {
         for remark in std::mem::take(&mut self.remarks) {
             if remark.kind.breaks_strict() {
-                self.violate(&remark.path, remark.kind.code(), &remark);
+                self.violate(&remark.path, remark.kind.code(), remark.fault());
             } else {
                 self.remarks.push(remark);
             }
@@ -260,7 +294,7 @@ mod tests {
         log.enforce();
         assert_eq!(log.remarks.len(), 1);
         assert_eq!(log.violations[0].code, Code::ValueInvalid);
-        assert_eq!(log.violations[0].message, "unknown field, ignored: `colour`");
+        assert_eq!(log.violations[0].message, "unknown field: `colour`");
     }
 
     #[test]

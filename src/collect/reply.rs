@@ -31,7 +31,8 @@ impl Reply {
 /// What an accepted request is told.
 #[derive(Debug, Default, Serialize)]
 pub struct Accepted {
-    status: Ok,
+    /// Always `ok`.
+    pub status: Status,
     /// Rows kept; only batches are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<usize>,
@@ -43,10 +44,12 @@ pub struct Accepted {
     pub messages: Option<Vec<Message>>,
 }
 
-#[derive(Debug, Default, Serialize)]
-enum Ok {
+/// The word of an accepted request.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// `ok`.
     #[default]
-    #[serde(rename = "ok")]
     Ok,
 }
 

@@ -173,7 +173,8 @@ impl Delivery {
     }
 
     /// Delivers what is in the spool, without waiting for batches to fill, until nothing is left or `deadline` comes.
-    /// Afterwards nothing is accepted and the spool is closed. Call when no request is in flight any more.
+    /// Afterwards nothing is accepted, and the spool is closed and free for another
+    /// process. Call when no request is in flight any more.
     pub async fn drain(&self, deadline: Instant) -> Drained {
         let before = self.delivered();
         self.0.drain.send_replace(Some(deadline.into()));
@@ -183,6 +184,7 @@ impl Delivery {
             let _ = task.await;
         }
         self.0.spool.close().await;
+        self.0.spool.release();
         let left = self.0.couriers.iter().map(|(sink, _)| self.0.spool.pending(sink)).max();
         Drained { delivered: self.delivered() - before, left_in_spool: left.unwrap_or(0) }
     }

@@ -65,6 +65,8 @@ impl Enricher for Address {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

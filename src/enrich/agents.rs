@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use http::HeaderMap;
 use quick_cache::{Equivalent, sync::Cache};
 
 use super::{
@@ -15,7 +16,10 @@ use super::{
     url,
     user_agent::{self, Agent, MAX_LENGTH},
 };
-use crate::{collect::Hit, schema::proto::event::Device};
+use crate::{
+    collect::Hit,
+    schema::proto::event::{Device, WebInfo},
+};
 
 /// What one kind of client is.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub struct Known {
     pub is_bot: bool,
 }
 
-/// The cache, shared by the steps that need an answer.
+/// The cache.
 pub struct Agents {
     answers: Cache<Key, Arc<Known>>,
 }
@@ -38,16 +42,15 @@ impl Agents {
         Agents { answers: Cache::new(capacity) }
     }
 
-    /// What the client of `hit` is; `None` when it sent no `User-Agent`.
-    pub fn of(&self, hit: &Hit<'_>) -> Option<Arc<Known>> {
-        let text = user_agent(hit)?;
-        let question = Question { text, hints: Hints::read(text, hit.headers) };
+    /// What the client is that sent this `User-Agent` among these headers.
+    pub fn of(&self, text: &str, headers: &HeaderMap) -> Arc<Known> {
+        let question = Question { text, hints: Hints::read(text, headers) };
         if let Some(answer) = self.answers.get(&question) {
-            return Some(answer);
+            return answer;
         }
         let answer = Arc::new(question.answer());
         self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
-        Some(answer)
+        answer
     }
 }
 
@@ -104,11 +107,7 @@ fn device(agent: Agent) -> Device {
         Some(version) => format!("{system} {version}"),
         None => system.to_owned(),
     });
-    let web_info = crate::schema::proto::event::WebInfo {
-        browser: agent.browser,
-        browser_version: agent.browser_version,
-        hostname: None,
-    };
+    let web_info = WebInfo { browser: agent.browser, browser_version: agent.browser_version, hostname: None };
     Device {
         category: agent.category.map(str::to_owned),
         mobile_brand_name: agent.brand,

@@ -3,15 +3,12 @@
 //! A robot is what says so: by a word in its `User-Agent`, by a name uap-core knows, or by the brand `HeadlessChrome`
 //! in its client hints. The default keeps the events and marks them; GA4 drops the robots it knows without a word.
 
-use std::{
-    ops::ControlFlow,
-    sync::{Arc, LazyLock},
-};
+use std::{ops::ControlFlow, sync::LazyLock};
 
 use aho_corasick::AhoCorasick;
 use serde::{Deserialize, Serialize};
 
-use super::{Enricher, agents::Agents};
+use super::Enricher;
 use crate::{
     collect::{DropReason, Hit},
     schema::Event,
@@ -30,16 +27,15 @@ pub enum BotAction {
     Keep,
 }
 
-/// The step.
+/// The step. It stands right after the device, whose answer it judges: what is dropped costs nothing more.
 pub struct Bots {
     action: BotAction,
-    agents: Arc<Agents>,
 }
 
 impl Bots {
     /// A step that does with robots what `action` says.
-    pub fn new(action: BotAction, agents: Arc<Agents>) -> Bots {
-        Bots { action, agents }
+    pub fn new(action: BotAction) -> Bots {
+        Bots { action }
     }
 }
 
@@ -48,16 +44,14 @@ impl Enricher for Bots {
         "bots"
     }
 
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
-        if self.action == BotAction::Keep {
-            return ControlFlow::Continue(());
+    fn enrich(&self, _: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+        // Null without a `User-Agent`: a server that sends events may have none.
+        let Some(info) = &mut event.rs_info else { return ControlFlow::Continue(()) };
+        match self.action {
+            BotAction::Drop if info.is_bot == Some(true) => return ControlFlow::Break(DropReason::Bot),
+            BotAction::Flag | BotAction::Drop => {}
+            BotAction::Keep => info.is_bot = None,
         }
-        // Without a text nobody knows: a server that sends events may have none.
-        let Some(agent) = self.agents.of(hit) else { return ControlFlow::Continue(()) };
-        if agent.is_bot && self.action == BotAction::Drop {
-            return ControlFlow::Break(DropReason::Bot);
-        }
-        event.info_mut().is_bot = Some(agent.is_bot);
         ControlFlow::Continue(())
     }
 }
@@ -66,7 +60,7 @@ impl Enricher for Bots {
 #[rustfmt::skip]
 const WORDS: &[&str] = &[
     // What robots call themselves.
-    "bot", "crawl", "spider", "scrap", "slurp", "scanner", "fetcher", "archiver", "validator", "checker", "http://", "https://", "@",
+    "bot", "crawl", "spider", "scrap", "slurp", "scanner", "fetcher", "archiver", "validator", "checker", "http://", "https://",
     "monitor", "uptime", "pingdom", "statuscake", "site24x7", "nagios", "zabbix", "datadog", "newrelic", "gtmetrix", "preview",
     // Browsers without a person.
     "headless", "phantomjs", "puppeteer", "playwright", "selenium", "webdriver", "slimerjs", "electron-fetch", "lighthouse", "pagespeed", "ptst/", "cypress",
@@ -95,4 +89,31 @@ pub fn is_bot(text: &str) -> bool {
         let is_phone = found.end() >= 5 && bytes[found.end() - 5..found.end()].eq_ignore_ascii_case(b"cubot");
         !is_phone
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn robots_are_told_from_people() {
+        for robot in [
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
+            "curl/8.5.0",
+            "Python-urllib/3.11",
+            "WhatsApp/2.23.20.0",
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 HeadlessChrome/126.0.0.0 Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 9; CUBOT) Chrome/99 (compatible; SomeBot/1.0)",
+        ] {
+            assert!(is_bot(robot), "{robot}");
+        }
+        for person in [
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 12; CUBOT_P50) AppleWebKit/537.36 Chrome/112.0.0.0 Mobile Safari/537.36",
+            "Mozilla/5.0 (Linux; Android 12; 22031116BG) Chrome/101.0 Mobile Safari/537.36 (Ecosia android@101.0.4951.41)",
+        ] {
+            assert!(!is_bot(person), "{person}");
+        }
+    }
 }

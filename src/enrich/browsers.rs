@@ -19,7 +19,7 @@ const TOKENS: &[(&str, &str)] = &[
     ("VivoBrowser/", "Vivo Browser"), ("HeyTapBrowser/", "HeyTap Browser"), ("QQBrowser/", "QQ Browser"), ("MQQBrowser/", "QQ Browser"),
     ("Puffin/", "Puffin"), ("PaleMoon/", "Pale Moon"), ("SeaMonkey/", "SeaMonkey"), ("Maxthon", "Maxthon"), ("Iron/", "Iron"),
     ("DuckDuckGo/", "DuckDuckGo"), ("Ddg/", "DuckDuckGo"), ("Focus/", "Firefox"), ("FxiOS/", "Firefox"), ("CriOS/", "Chrome"),
-    ("Sleipnir/", "Sleipnir"), ("Konqueror/", "Konqueror"), ("BB10", "BlackBerry"), ("PlayBook", "BlackBerry"), ("BlackBerry", "BlackBerry"),
+    ("Sleipnir/", "Sleipnir"), ("Konqueror/", "Konqueror"), ("(BB10", "BlackBerry"), ("PlayBook", "BlackBerry"), ("BlackBerry", "BlackBerry"),
     ("Trident/", "Internet Explorer"), ("MSIE ", "Internet Explorer"), ("IEMobile", "Internet Explorer"),
 ];
 
@@ -75,10 +75,17 @@ pub fn name(
         Some("iOS") if is_app || !text.contains("Safari/") || !text.contains("Version/") => {
             return found(IN_APP, after(text, "Version/"));
         }
-        Some("Android") if is_app || text.contains("; wv)") || text.contains("Version/4.0 Chrome/") => {
+        Some("Android") if is_app || text.contains("; wv)") => {
             return found(WEBVIEW, after(text, "Chrome/").or(version));
         }
         _ => {}
+    }
+    // Web views keep the version of the browser they came after, in a desktop view as well.
+    if text.contains("Version/4.0 Chrome/") {
+        return found(WEBVIEW, after(text, "Chrome/"));
+    }
+    if text.starts_with("Dalvik/") {
+        return found("Android Runtime", after(text, "Dalvik/"));
     }
     if text.contains("Chrome/") || text.contains("Chromium/") {
         return found("Chrome", after(text, "Chrome/").or_else(|| after(text, "Chromium/")));

@@ -78,12 +78,13 @@ impl Channel {
             _ if paid && kind == Some(Kind::Video) => Channel::PaidVideo,
             (_, "display" | "banner" | "expandable" | "interstitial" | "cpm") => Channel::Display,
             _ if paid => Channel::PaidOther,
+            // Nobody else has this medium, so it may stand before the lists: Grok answers on a social network's host.
+            (_, "ai-assistant") => Channel::AiAssistant,
             _ if shopping => Channel::OrganicShopping,
             _ if kind == Some(Kind::Social) || is_social(medium) => Channel::OrganicSocial,
             _ if kind == Some(Kind::Video) || medium.contains("video") => Channel::OrganicVideo,
             _ if kind == Some(Kind::Search) || medium == "organic" => Channel::OrganicSearch,
             // Assistants that decorate their links say `utm_source=chatgpt.com` and no medium.
-            (_, "ai-assistant") => Channel::AiAssistant,
             (_, "" | "(not set)" | "referral") if kind == Some(Kind::Assistant) => Channel::AiAssistant,
             (_, "referral" | "app" | "link") => Channel::Referral,
             _ if is_email(source) || is_email(medium) => Channel::Email,

@@ -4,7 +4,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use super::{
     brands,
@@ -33,31 +33,32 @@ pub struct Hints<'a> {
     pub platform_version: &'a str,
 }
 
-static BRANDS: HeaderName = HeaderName::from_static("sec-ch-ua");
-static FULL_VERSION_LIST: HeaderName = HeaderName::from_static("sec-ch-ua-full-version-list");
-static MOBILE: HeaderName = HeaderName::from_static("sec-ch-ua-mobile");
-static MODEL: HeaderName = HeaderName::from_static("sec-ch-ua-model");
-static PLATFORM: HeaderName = HeaderName::from_static("sec-ch-ua-platform");
-static PLATFORM_VERSION: HeaderName = HeaderName::from_static("sec-ch-ua-platform-version");
-
 impl<'a> Hints<'a> {
     /// Hints that came with `user_agent`; none unless it is Chromium's.
     pub fn read(user_agent: &str, headers: &'a HeaderMap) -> Hints<'a> {
+        let mut hints = Hints::default();
         if !user_agent.contains("Chrome/") {
-            return Hints::default();
+            return hints;
         }
-        let text = |name: &HeaderName| {
-            let value = headers.get(name).and_then(|value| value.to_str().ok());
-            value.filter(|value| value.len() <= MAX_HINT).unwrap_or_default()
-        };
-        Hints {
-            brands: text(&BRANDS),
-            full_version_list: text(&FULL_VERSION_LIST),
-            mobile: text(&MOBILE),
-            model: text(&MODEL),
-            platform: text(&PLATFORM),
-            platform_version: text(&PLATFORM_VERSION),
+        // One pass over a dozen headers costs less than six look-ups.
+        for (name, value) in headers {
+            let Some(name) = name.as_str().strip_prefix("sec-ch-ua") else { continue };
+            let slot = match name {
+                "" => &mut hints.brands,
+                "-full-version-list" => &mut hints.full_version_list,
+                "-mobile" => &mut hints.mobile,
+                "-model" => &mut hints.model,
+                "-platform" => &mut hints.platform,
+                "-platform-version" => &mut hints.platform_version,
+                _ => continue,
+            };
+            let text = str::from_utf8(value.as_bytes()).unwrap_or_default();
+            // The first one counts, as with every header.
+            if slot.is_empty() && text.len() <= MAX_HINT {
+                *slot = text;
+            }
         }
+        hints
     }
 
     /// The six texts, for comparing and keeping.

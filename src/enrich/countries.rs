@@ -364,6 +364,8 @@ static COUNTRIES: &[(&str, &str, SubContinent)] = &[
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

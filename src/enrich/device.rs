@@ -1,8 +1,9 @@
-//! The machine of the visitor: `device`, and the text it was read from in `rs_info.user_agent`.
+//! The machine of the visitor: `device`, the text it was read from in `rs_info.user_agent`, and whether it is a robot's
+//! in `rs_info.is_bot`.
 //!
 //! Columns another step or the client filled stay as they are. A hit without a `User-Agent` has no device.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::ops::ControlFlow;
 
 use super::{
     Enricher,
@@ -15,13 +16,13 @@ use crate::{
 
 /// The step.
 pub struct Device {
-    agents: Arc<Agents>,
+    agents: Agents,
 }
 
 impl Device {
-    /// A step that asks `agents`.
-    pub fn new(agents: Arc<Agents>) -> Device {
-        Device { agents }
+    /// A step that remembers `capacity` user agents.
+    pub fn new(capacity: usize) -> Device {
+        Device { agents: Agents::new(capacity) }
     }
 }
 
@@ -32,10 +33,11 @@ impl Enricher for Device {
 
     fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
         if let Some(text) = user_agent(hit) {
-            event.info_mut().user_agent = Some(text.to_owned());
-        }
-        if let Some(known) = self.agents.of(hit) {
+            let known = self.agents.of(text, hit.headers);
             fill(event.device_mut(), &known.device);
+            let info = event.info_mut();
+            info.user_agent = Some(text.to_owned());
+            info.is_bot = Some(known.is_bot);
         }
         ControlFlow::Continue(())
     }

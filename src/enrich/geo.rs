@@ -92,12 +92,13 @@ impl Enricher for Geo {
     fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
         if hit.from_trusted_proxy
             && let Some(preset) = &self.preset
-            && let Some(place) = Place::read(preset, hit.headers)
+            && let Some(mut place) = Place::read(preset, hit.headers)
         {
+            let (record, region_code) = place.record();
             let info = event.info_mut();
             info.country_code = place.country.map(|country| country.code.to_owned());
-            info.region_code = place.region_code.clone();
-            event.geo.get_or_insert_with(|| place.record());
+            info.region_code = region_code;
+            event.geo.get_or_insert(record);
         }
         ControlFlow::Continue(())
     }
@@ -126,28 +127,34 @@ impl<'a> Place<'a> {
         if region.is_none() {
             region = text(headers, &preset.region_name, preset.percent);
         }
-        let region_code = country.zip(code).map(|(country, code)| format!("{}-{code}", country.code));
+        let region_code = country.zip(code).map(|(country, code)| [country.code, "-", &code].concat());
         Some(Place { country, region_code, region, city: city.filter(|city| is_name(city)).map(title) })
     }
 
-    fn record(self) -> GeoRecord {
+    fn record(&mut self) -> (GeoRecord, Option<String>) {
         let place = self.country.map(|country| country.sub_continent);
         let or_not_set = |name: Option<&str>| Some(name.unwrap_or(NOT_SET).to_owned());
-        GeoRecord {
+        let record = GeoRecord {
             city: or_not_set(self.city.as_deref()),
             country: or_not_set(self.country.map(|country| country.name)),
             continent: or_not_set(place.and_then(|place| place.continent())),
             region: or_not_set(self.region.as_deref()),
             sub_continent: or_not_set(place.and_then(|place| place.name())),
             metro: or_not_set(None),
-        }
+        };
+        (record, self.region_code.take())
     }
 }
 
 /// The first of the headers that says something.
 fn text<'a>(headers: &'a HeaderMap, names: &[HeaderName], percent: bool) -> Option<Cow<'a, str>> {
     names.iter().find_map(|name| {
-        let raw = String::from_utf8_lossy(headers.get(name)?.as_bytes());
+        let raw = headers.get(name)?.as_bytes();
+        // Nearly all of them are plain.
+        if raw.iter().all(|b| b.is_ascii_alphanumeric()) && (1..=MAX_NAME).contains(&raw.len()) {
+            return str::from_utf8(raw).ok().map(Cow::Borrowed);
+        }
+        let raw = String::from_utf8_lossy(raw);
         let text = match percent && raw.contains('%') {
             true => Cow::Owned(percent_encoding::percent_decode_str(&raw).decode_utf8_lossy().into_owned()),
             false => raw,
@@ -164,17 +171,20 @@ fn text<'a>(headers: &'a HeaderMap, names: &[HeaderName], percent: bool) -> Opti
 /// Code and name of a subdivision sent as `USCA`, `US-CA`, `CA` or `California`.
 fn subdivision(country: Option<Country>, sent: Cow<'_, str>) -> (Option<String>, Option<Cow<'_, str>>) {
     let Some(country) = country else { return (None, is_name(&sent).then_some(sent)) };
-    let upper = sent.to_ascii_uppercase();
+    let upper = match sent.bytes().any(|b| b.is_ascii_lowercase()) {
+        true => Cow::Owned(sent.to_ascii_uppercase()),
+        false => Cow::Borrowed(&*sent),
+    };
     let after_country = upper.strip_prefix(country.code).map(|rest| rest.trim_start_matches('-'));
     // `COR` can be Córdoba of Colombia or the region `R` of `CO`: the table decides, and the combined form, which load
     // balancers send, is the guess for what the table does not know.
-    for code in [after_country, Some(upper.as_str())].into_iter().flatten() {
+    for code in [after_country, Some(&*upper)].into_iter().flatten() {
         if let Some(name) = regions::name(country.code, code) {
             return (Some(code.to_owned()), Some(name.into()));
         }
     }
     // Nobody writes a code in mixed case, so `Ain` is a name.
-    let one_case = *sent == upper || !sent.bytes().any(|b| b.is_ascii_uppercase());
+    let one_case = *sent == *upper || !sent.bytes().any(|b| b.is_ascii_uppercase());
     let code = after_country.unwrap_or(&upper);
     if one_case && is_code(code) {
         return (Some(code.to_owned()), None);
@@ -209,6 +219,8 @@ fn title(name: Cow<'_, str>) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use http::HeaderValue;
 
     use super::*;
@@ -218,9 +230,7 @@ mod tests {
         for (name, value) in sent {
             map.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let place = Place::read(&preset(headers)?, &map)?;
-        let code = place.region_code.clone();
-        Some((place.record(), code))
+        Some(Place::read(&preset(headers)?, &map)?.record())
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod traffic;
 mod url;
 mod user_agent;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,13 +84,12 @@ impl Config {
     }
 }
 
-/// The steps in the order they run. Robots come first, so that what is dropped costs nothing more.
+/// The steps in the order they run. The device comes first because it tells the robots, whose events may end here.
 pub fn standard(config: &Config) -> Vec<Box<dyn Enricher>> {
-    let agents = Arc::new(agents::Agents::new(config.user_agents));
     vec![
-        Box::new(bots::Bots::new(config.bots, agents.clone())),
+        Box::new(device::Device::new(config.user_agents)),
+        Box::new(bots::Bots::new(config.bots)),
         Box::new(page::Page),
-        Box::new(device::Device::new(agents)),
         Box::new(language::Language),
         Box::new(address::Address::new(config.ip)),
         Box::new(geo::Geo::new(config.geo_headers)),

@@ -87,7 +87,7 @@ static BY_HOST: LazyLock<HashMap<&'static str, Known>> = LazyLock::new(|| {
 
 static BY_NAME: LazyLock<HashMap<&'static str, Kind>> = LazyLock::new(|| {
     let engines = ENGINES.iter().map(|(_, name)| (*name, Search));
-    let everywhere = EVERYWHERE.iter().filter_map(|(label, kind, name, _)| Some((name.unwrap_or(label), *kind)));
+    let everywhere = EVERYWHERE.iter().map(|(label, kind, name, _)| (name.unwrap_or(label), *kind));
     let names = NAMES.iter().flat_map(|(kind, names)| names.split_ascii_whitespace().map(|name| (name, *kind)));
     engines.chain(everywhere).chain(names).collect()
 });
@@ -175,17 +175,16 @@ static HOSTS: &[(Kind, &str)] = &[
         minds.com mewe.com ello.co diaspora.social lemmy.world kbin.social news.ycombinator.com lobste.rs slashdot.org digg.com
         stumbleupon.com mix.com flipboard.com getpocket.com instapaper.com buffer.com hootsuite.com linktr.ee lnk.bio beacons.ai
         stackoverflow.com stackexchange.com producthunt.com tripadvisor.com yelp.com foursquare.com
-        strava.com untappd.com letterboxd.com wattpad.com fanfiction.net badoo.com skyrock.com netlog.com wykop.pl
+        tiktok.com douyin.com iesdouyin.com nicovideo.jp nico.ms strava.com untappd.com letterboxd.com wattpad.com fanfiction.net badoo.com skyrock.com netlog.com wykop.pl
         jappy.de gutefrage.net draugiem.lv hubpages.com scribd.com slideshare.net academia.edu researchgate.net
         com.facebook.katana com.facebook.lite com.facebook.orca com.instagram.android com.instagram.barcelona com.twitter.android
         com.linkedin.android com.pinterest com.reddit.frontpage com.snapchat.android com.whatsapp com.whatsapp.w4b
         org.telegram.messenger org.telegram.plus com.vkontakte.android com.tumblr com.discord xyz.blueskyweb.app jp.naver.line.android
-        com.tencent.mm com.sina.weibo com.quora.android com.nextdoor org.joinmastodon.android ru.ok.android com.laurencedawson.reddit_sync"),
-    (Video, "youtube.com youtu.be youtube-nocookie.com m.youtube.com vimeo.com dailymotion.com dai.ly twitch.tv tiktok.com
-        vm.tiktok.com douyin.com iesdouyin.com kuaishou.com bilibili.com b23.tv nicovideo.jp niconico.jp youku.com iqiyi.com
+        com.tencent.mm com.sina.weibo com.quora.android com.nextdoor org.joinmastodon.android ru.ok.android com.laurencedawson.reddit_sync com.zhiliaoapp.musically com.ss.android.ugc.trill"),
+    (Video, "youtube.com youtu.be youtube-nocookie.com m.youtube.com vimeo.com dailymotion.com dai.ly twitch.tv kuaishou.com bilibili.com b23.tv youku.com iqiyi.com
         rutube.ru rumble.com odysee.com bitchute.com veoh.com metacafe.com wistia.com vevo.com ted.com netflix.com hulu.com
         disneyplus.com crackle.com kick.com streamable.com coub.com v.qq.com tv.naver.com loom.com
-        com.google.android.youtube com.zhiliaoapp.musically com.ss.android.ugc.trill tv.twitch.android.app com.vimeo.android.videoapp"),
+        com.google.android.youtube tv.twitch.android.app com.vimeo.android.videoapp"),
     (Shopping, "shopping.google.com shopping.yahoo.com shopping.yahoo.co.jp amzn.to amzn.eu amzn.asia walmart.com target.com
         alibaba.com 1688.com taobao.com tmall.com jd.com pinduoduo.com temu.com shein.com wish.com rakuten.co.jp rakuten.com
         mercadolivre.com.br mercadolibre.com.ar flipkart.com myntra.com tokopedia.com bukalapak.com coupang.com gmarket.co.kr 11st.co.kr
@@ -208,7 +207,7 @@ static HOSTS: &[(Kind, &str)] = &[
         translate.google.com maps.google.com play.google.com support.google.com groups.google.com classroom.google.com
         calendar.google.com scholar.google.com ads.google.com analytics.google.com tagassistant.google.com
         passport.yandex.ru metrika.yandex.ru webmaster.yandex.ru pan.baidu.com tieba.baidu.com zhidao.baidu.com
-        login.seznam.cz nid.naver.com new.qq.com stats.wp.com developers.facebook.com business.facebook.com"),
+        login.seznam.cz nid.naver.com new.qq.com stats.wp.com"),
 ];
 
 /// Short names that people write into `utm_source`.
@@ -218,8 +217,8 @@ static NAMES: &[(Kind, &str)] = &[
     (Assistant, "chatgpt openai perplexity gemini claude copilot deepseek grok"),
     (Social, "facebook fb ig instagram facebook.com instagram_stories facebook_ads meta threads twitter x linkedin linkedin_ads pinterest
         reddit snapchat tumblr vk whatsapp telegram wechat weibo xing quora mastodon bluesky bsky discord line
-        flipboard pocket blogger livejournal nextdoor meetup yelp tripadvisor wordpress messenger ig_profile"),
-    (Video, "youtube yt tiktok vimeo twitch dailymotion netflix hulu disneyplus vevo wistia bilibili douyin"),
+        flipboard pocket blogger livejournal nextdoor meetup yelp tripadvisor wordpress messenger ig_profile tiktok tiktok_ads douyin"),
+    (Video, "youtube yt vimeo twitch dailymotion netflix hulu disneyplus vevo wistia bilibili"),
     (Shopping, "amazon ebay etsy walmart alibaba aliexpress shopify shopping.google.com googleshopping google_shopping igshopping
         idealo mercadolibre rakuten temu shein target shopzilla pricegrabber kelkoo ladenzeile"),
 ];

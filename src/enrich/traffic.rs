@@ -59,7 +59,7 @@ impl Enricher for Traffic {
         {
             collected.manual_source = Some(referral.source);
             collected.manual_medium = Some(referral.medium.to_owned());
-            collected.manual_campaign_name = Some(format!("({})", referral.medium));
+            collected.manual_campaign_name = Some(["(", referral.medium, ")"].concat());
         }
 
         if let Some(channel) = channel(&collected, &ids, is_campaign) {
@@ -123,7 +123,7 @@ fn referral(hit: &Hit<'_>, event: &Event, location: &str) -> Option<Referral> {
     let host = url::host(referrer)?;
     let page = url::host(location).unwrap_or(Cow::Borrowed(hit.host));
     let is_app = referrer.starts_with("android-app:");
-    if !is_app && (same_site(&host, &page) || same_site(&host, hit.host)) {
+    if !is_app && (same_site(&host, &page) || *page != *hit.host && same_site(&host, hit.host)) {
         return None;
     }
     let known = referrers::find(&host, url::path(referrer));
@@ -195,6 +195,7 @@ fn push_params(event: &mut Event, collected: &CollectedTrafficSource) {
         ("gclid", &collected.gclid),
         ("srsltid", &collected.srsltid),
     ];
+    event.event_params.reserve(rows.iter().filter(|(_, value)| value.is_some()).count());
     for (key, value) in rows {
         if let Some(value) = value {
             event.push_param_if_absent(key, value);

@@ -20,8 +20,14 @@ pub fn host(url: &str) -> Option<Cow<'_, str>> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let sound = !host.is_empty()
         && host.len() <= MAX_HOST
-        && host.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>\"%|^`{}".contains(c));
+        && host.bytes().all(is_host_byte)
+        && (host.is_ascii() || !host.contains(|c: char| c.is_whitespace() || c.is_control()));
     sound.then(|| lower(host))
+}
+
+/// What no host name holds, punctuation of addresses and markup included. Bytes above ASCII are letters of other scripts.
+fn is_host_byte(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f && !matches!(byte, b'<' | b'>' | b'"' | b'%' | b'|' | b'^' | b'`' | b'{' | b'}')
 }
 
 /// An empty scheme is the network-path form `//host/path`.
@@ -54,8 +60,8 @@ pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 pub fn decode(raw: &str) -> String {
     let spaced: Cow<'_, str> = if raw.contains('+') { raw.replace('+', " ").into() } else { raw.into() };
     let mut text = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
-    if text.contains(char::is_control) {
-        text = text.replace(char::is_control, " ");
+    if text.bytes().any(|b| b.is_ascii_control()) {
+        text = text.replace(|c: char| c.is_ascii_control(), " ");
     }
     let trimmed = text.trim();
     if trimmed.len() == text.len() { text } else { trimmed.to_owned() }

@@ -58,14 +58,10 @@ pub fn parse(text: &str) -> Agent {
     let (browser, system, device) = PATTERNS.extract(text);
     let family = browser.as_ref().map_or("", |browser| browser.family.as_ref());
     let version = browser.as_ref().map(|b| dotted([b.major, b.minor, b.patch, b.patch_minor]));
-    let (system, system_version) = match &system {
-        Some(s) => system_name(
-            text,
-            &s.os,
-            dotted([s.major.as_deref(), s.minor.as_deref(), s.patch.as_deref(), s.patch_minor.as_deref()]),
-        ),
-        None => (None, None),
-    };
+    let system_numbers = system
+        .as_ref()
+        .and_then(|s| dotted([s.major.as_deref(), s.minor.as_deref(), s.patch.as_deref(), s.patch_minor.as_deref()]));
+    let (system, system_version) = system_name(text, system.as_ref().map_or("", |s| &s.os), system_numbers);
     let (browser, browser_version) = browsers::name(text, family, version.flatten(), system);
     let category = category(text, system);
     let model = model(text, system);
@@ -170,6 +166,8 @@ fn category(text: &str, system: Option<&str>) -> &'static str {
         return "smart tv";
     }
     match system {
+        // Unfolded, these phones ask for the pages of a tablet.
+        Some("Android") if has(&[" SM-F"]) => "mobile",
         Some("Android") if is_android_tablet(text) => "tablet",
         Some("Android") if has(&["Mobile", "mobile", "Phone", "Opera Mini", "Opera Mobi"]) => "mobile",
         // Google's own advice to makers: a tablet's browser does not say `Mobile`. Other browsers never say it.
@@ -250,7 +248,9 @@ fn is_tv(text: &str) -> bool {
         "POV_TV",
         "ADT-",
         "BeyondTV",
-        "UIE4027LGI",
+        "H96",
+        "X96",
+        "MXQ",
     ];
     TOKENS.iter().any(|token| text.contains(token)) || text.contains("Tizen") && text.contains("TV")
 }
@@ -361,8 +361,9 @@ fn android_model(text: &str) -> Option<&str> {
         if part.is_empty() || is_noise(part) {
             continue;
         }
-        // Firefox: `(Android 13; Mobile; rv:109.0)`; some brands stand before the model: `HUAWEI VOG-L29`.
-        return Some(super::url::cut(part, 64));
+        // Some browsers put the maker before the code.
+        let code = ["SAMSUNG ", "HUAWEI ", "Huawei "].into_iter().find_map(|maker| part.strip_prefix(maker));
+        return Some(super::url::cut(code.unwrap_or(part), 64));
     }
     None
 }
@@ -414,6 +415,7 @@ fn is_noise(part: &str) -> bool {
         || part.starts_with("HMSCore")
         || part.starts_with("Android ")
         || part.starts_with("API ")
+        || part.starts_with("Opera ")
         || part.contains("://")
         || is_language()
 }

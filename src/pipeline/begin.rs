@@ -17,6 +17,7 @@ const BUNDLE_RANDOM: u64 = 1;
 const EVENT_RANDOM: u64 = 2;
 
 /// The row of the `index`-th event of a hit, and its day.
+#[allow(clippy::field_reassign_with_default, reason = "an event has some KB; filled in place it is never copied")]
 pub(super) fn event(
     hit: &Hit<'_>,
     stream: &Stream,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::wire::{Value, WireError};
+use super::wire::{Value, WireError, WireType};
 
 /// Bytes that are not a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Fault {
     Wire(#[from] WireError),
     /// Protobuf, but of another type than the column.
     #[error("wire type {0} does not fit the column")]
-    Type(&'static str),
+    Type(WireType),
     /// Text that is not UTF-8.
     #[error("text is not valid UTF-8")]
     Utf8,

@@ -4,6 +4,8 @@
 //! long abandoned groups are errors. The reader knows no schema and never descends: whoever knows that a value is a
 //! message starts another [`Reader`] on its bytes, so nesting is bounded by the schema, not by the input.
 
+use std::fmt;
+
 /// One value as it stands on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -18,14 +20,38 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// Name of the wire type, for error texts.
-    pub fn wire_type(&self) -> &'static str {
+    /// How the value is laid out.
+    pub fn wire_type(&self) -> WireType {
         match self {
-            Value::Varint(_) => "varint",
-            Value::Fixed64(_) => "fixed64",
-            Value::Bytes(_) => "length-delimited",
-            Value::Fixed32(_) => "fixed32",
+            Value::Varint(_) => WireType::Varint,
+            Value::Fixed64(_) => WireType::Fixed64,
+            Value::Bytes(_) => WireType::LengthDelimited,
+            Value::Fixed32(_) => WireType::Fixed32,
         }
+    }
+}
+
+/// The layouts that values come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireType {
+    /// Seven bits a byte, until a byte without its highest bit.
+    Varint,
+    /// Eight bytes.
+    Fixed64,
+    /// A length and as many bytes.
+    LengthDelimited,
+    /// Four bytes.
+    Fixed32,
+}
+
+impl fmt::Display for WireType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WireType::Varint => "varint",
+            WireType::Fixed64 => "fixed64",
+            WireType::LengthDelimited => "length-delimited",
+            WireType::Fixed32 => "fixed32",
+        })
     }
 }
 
@@ -58,6 +84,7 @@ impl<'a> Reader<'a> {
         Reader { bytes }
     }
 
+    #[inline]
     fn field(&mut self) -> Result<(u32, Value<'a>), WireError> {
         let key = u32::try_from(self.varint()?).map_err(|_| WireError::FieldNumber)?;
         let number = key >> 3;

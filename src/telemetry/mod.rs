@@ -1,5 +1,6 @@
 //! What the process tells its operator: metrics and logs. Everyone may import it; it imports nothing of the house.
 
+pub mod log;
 pub mod metrics;
 
 pub use metrics::Metrics;

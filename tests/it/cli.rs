@@ -1,1 +1,179 @@
-//! Empty so far.
+//! The binary from the outside: what it prints where, and its exit codes.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    process::{Command, Output},
+    thread,
+};
+
+use tempfile::TempDir;
+
+/// The binary in an empty folder and an empty environment: no `.env`, no `PORT`.
+fn binary(folder: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_real-streaming"));
+    command.current_dir(folder.path()).env_clear();
+    command
+}
+
+fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+    seen(binary(folder).args(arguments).output().unwrap())
+}
+
+fn seen(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let folder = TempDir::new().unwrap();
+    let (code, out, err) = run(&folder, &["--help"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    for command in ["serve", "demo", "check", "schema", "dead-letters", "health"] {
+        assert!(out.contains(&format!("\n  {command} ")), "{command}: {out}");
+        let (code, out, _) = run(&folder, &[command, "--help"]);
+        assert_eq!(code, 0, "{command}");
+        assert!(out.contains("Usage: real-streaming"), "{command}: {out}");
+    }
+    let (code, out, _) = run(&folder, &["--version"]);
+    assert_eq!((code, out.as_str()), (0, concat!("real-streaming ", env!("CARGO_PKG_VERSION"), "\n")));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_on_standard_error() {
+    let folder = TempDir::new().unwrap();
+    for arguments in [
+        &[][..],
+        &["srve"],
+        &["serve", "--confg", "x"],
+        &["schema"],
+        &["schema", "--format", "avro"],
+        &["dead-letters"],
+        &["dead-letters", "replay"],
+        &["dead-letters", "replay", "--all", "a"],
+        &["demo", "--port", "x"],
+        &["health", "--url", "not a url"],
+    ] {
+        let (code, out, err) = run(&folder, arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!err.is_empty(), "{arguments:?}");
+        assert!(!err.contains('\x1b'), "{arguments:?}: colours are for terminals");
+    }
+}
+
+#[test]
+fn check_says_ok_or_everything_that_is_wrong() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("good.yaml"), "environment: QA\n").unwrap();
+    fs::write(folder.path().join("bad.yaml"), "writers:\n  stratgy: local\nserver:\n  admin: nowhere\n").unwrap();
+
+    assert_eq!(run(&folder, &["check", "--config", "good.yaml"]), (0, "ok\n".into(), "".into()));
+
+    let (code, out, err) = run(&folder, &["check", "--config", "bad.yaml"]);
+    assert_eq!(code, 2);
+    assert!(out.starts_with("bad.yaml:2: writers.stratgy: unknown key\n  hint: did you mean `strategy`?\n"), "{out}");
+    assert!(out.contains("bad.yaml:4: server.admin: "), "{out}");
+    assert_eq!(err, "2 problems\n");
+
+    let (code, out, _) = run(&folder, &["check", "--config", "gone.yaml"]);
+    assert_eq!((code, out.as_str()), (2, "gone.yaml: there is no such file\n"));
+}
+
+#[test]
+fn the_environment_and_the_env_file_count() {
+    let folder = TempDir::new().unwrap();
+    let output = binary(&folder).args(["check"]).env("APP_CONFIG__SERVER__ADMN", "x").output().unwrap();
+    let (code, out, _) = seen(output);
+    assert_eq!(code, 2);
+    assert_eq!(out, "APP_CONFIG__SERVER__ADMN: server.admn: unknown key\n  hint: did you mean `admin`?\n");
+
+    fs::write(folder.path().join(".env"), "APP_CONFIG__X=1\n").unwrap();
+    let (code, out, _) = run(&folder, &["check"]);
+    assert_eq!(code, 2);
+    assert!(out.starts_with(".env:1: APP_CONFIG__X: x: unknown key"), "{out}");
+
+    fs::write(folder.path().join("other.env"), "APP_CONFIG__ENVIRONMENT=QA\n").unwrap();
+    assert_eq!(run(&folder, &["check", "--env-file", "other.env"]).0, 0, "a named file takes the place of `.env`");
+    assert_eq!(run(&folder, &["check", "--env-file", "gone.env"]).0, 2, "a named file must be there");
+}
+
+#[test]
+fn serve_refuses_a_wrong_configuration_before_it_begins() {
+    let folder = TempDir::new().unwrap();
+    for arguments in [&["serve", "--upstream", "nonsense"][..], &["serve", "--config", "gone.yaml"]] {
+        let (code, out, err) = run(&folder, arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!err.is_empty());
+    }
+    let output = binary(&folder).args(["serve"]).env("RUST_LOG", "a=b=c").output().unwrap();
+    let (code, _, err) = seen(output);
+    assert_eq!(code, 2);
+    assert!(err.starts_with("`RUST_LOG=a=b=c` is not a log filter"), "{err}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+}
+
+#[test]
+fn a_taken_port_stops_the_demo_with_a_hint() {
+    let folder = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, out, err) = run(&folder, &["demo", "--port", &port]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains(&format!("port {port} cannot be used")) && err.contains("`--port`"), "{err}");
+}
+
+#[test]
+fn every_form_of_the_schema_can_be_printed() {
+    let folder = TempDir::new().unwrap();
+    for format in real_streaming::schema::Format::ALL {
+        let (code, out, err) = run(&folder, &["schema", "--format", format.name()]);
+        assert_eq!((code, err.as_str()), (0, ""), "{}", format.name());
+        assert_eq!(out, format.render(), "{}", format.name());
+        if format.name() == "bigquery" {
+            serde_json::from_str::<serde_json::Value>(&out).unwrap();
+        }
+    }
+}
+
+#[test]
+fn health_is_the_status_of_the_admin_listener() {
+    let folder = TempDir::new().unwrap();
+    for (status, code) in [("200 OK", 0), ("503 Service Unavailable", 1), ("nonsense", 1)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/readyz?x=1", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                request.push(byte[0]);
+            }
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let (seen, out, err) = run(&folder, &["health", "--url", &url]);
+        let request = server.join().unwrap();
+        assert!(request.starts_with("GET /readyz?x=1 HTTP/1.1\r\nhost: 127.0.0.1:"), "{request}");
+        assert_eq!(seen, code, "{status}: {out}{err}");
+        assert_eq!(out == "ok\n", code == 0);
+    }
+    let (code, out, err) = run(&folder, &["health", "--url", "http://127.0.0.1:1/healthz"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.starts_with("error: `http://127.0.0.1:1/healthz` does not answer"), "{err}");
+}
+
+#[test]
+fn without_dead_letters_there_is_nothing_to_list_show_or_replay() {
+    let folder = TempDir::new().unwrap();
+    assert_eq!(run(&folder, &["dead-letters", "list"]), (0, "".into(), "no dead letters\n".into()));
+    let (code, out, err) = run(&folder, &["dead-letters", "show", "x"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (1, "", "error: there is no dead letter `x`\n"));
+    let (code, out, err) = run(&folder, &["dead-letters", "replay", "x"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (1, "", "error: there is no dead letter `x`\n"));
+    let (code, out, err) = run(&folder, &["dead-letters", "replay", "--all"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "0 replayed, 0 had been before\n"));
+}

@@ -1,5 +1,7 @@
 //! The steps as a whole: requests in, columns out.
 
+#![allow(clippy::unwrap_used)]
+
 mod real_traffic;
 mod tables;
 

@@ -1,1 +1,214 @@
-//! Empty so far.
+//! `tests/golden/hits/*.http`, raw requests, against `*.rows.json`, what becomes of them: answer, drops and rows.
+//! `UPDATE=1 cargo test golden` rewrites the expectations; the diff is the review.
+//!
+//! A request file is a head, an empty line, and the body without its last line end. Headers the test itself obeys:
+//! `X-Test-Config` (JSON with `collect`, `streams`, `cookie`), `X-Test-Compress` (codings to apply to the body),
+//! `X-Test-Repeat` (times the body is sent), `X-Test-Plain` (not over TLS), `X-Test-Untrusted` (from no known proxy).
+
+#![allow(clippy::unwrap_used)]
+
+use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
+use real_streaming::{
+    collect::{Config, CookieConfig, Hit, Reply, StreamConfig},
+    enrich::Enricher,
+    pipeline::Pipeline,
+    schema::{Row, proto::DESCRIPTOR_SET},
+};
+use serde::Deserialize;
+use serde_json::{Map, json};
+
+/// 2025-06-15T15:06:40.123456Z.
+const RECEIVED_AT: i64 = 1_750_000_000_123_456;
+const ENTROPY: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+
+/// The steps the goldens run with.
+fn steps() -> Vec<Box<dyn Enricher>> {
+    Vec::new()
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Setup {
+    collect: Config,
+    streams: Vec<StreamConfig>,
+    cookie: CookieConfig,
+}
+
+struct Request {
+    method: Method,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    setup: Setup,
+    secure: bool,
+    trusted: bool,
+}
+
+impl Request {
+    fn read(bytes: &[u8]) -> Request {
+        let end = bytes.windows(2).position(|pair| pair == b"\n\n").expect("an empty line ends the head");
+        let head = std::str::from_utf8(&bytes[..end]).expect("heads are text");
+        let body = &bytes[end + 2..];
+        let mut body = body.strip_suffix(b"\n").unwrap_or(body).to_vec();
+        let mut lines = head.lines();
+        let mut start = lines.next().expect("a request line").split(' ');
+        let method = start.next().expect("a method").parse().expect("a method");
+        let target = start.next().expect("a target");
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+
+        let mut headers = HeaderMap::new();
+        let (mut setup, mut secure, mut trusted) = (Setup::default(), true, true);
+        for line in lines {
+            let (name, value) = line.split_once(": ").expect("`name: value`");
+            match name {
+                "X-Test-Config" => setup = serde_json::from_str(value).expect("a setup"),
+                "X-Test-Compress" => value.split(", ").for_each(|coding| body = compress(coding, &body)),
+                "X-Test-Repeat" => body = body.repeat(value.parse().expect("a number")),
+                "X-Test-Plain" => secure = false,
+                "X-Test-Untrusted" => trusted = false,
+                _ => {
+                    let name: HeaderName = name.parse().expect("a header name");
+                    headers.append(name, HeaderValue::from_str(value).expect("a header value"));
+                }
+            }
+        }
+        Request { method, path: path.into(), query: query.into(), headers, body, setup, secure, trusted }
+    }
+
+    fn send(&self) -> serde_json::Value {
+        let Setup { collect, streams, cookie } = &self.setup;
+        let pipeline = Pipeline::new(collect, streams, cookie, steps());
+        let stream = self.path.strip_prefix(&format!("{}/", collect.path)).expect("a collection path");
+        let host = self.headers.get("host").map_or("", |host| host.to_str().expect("hosts are text"));
+        let hit = Hit {
+            method: &self.method,
+            path: &self.path,
+            stream,
+            query: &self.query,
+            host: host.split(':').next().unwrap_or_default(),
+            headers: &self.headers,
+            body: &self.body,
+            client_ip: [203, 0, 113, 7].into(),
+            from_trusted_proxy: self.trusted,
+            secure: self.secure,
+            received_at: RECEIVED_AT,
+            entropy: ENTROPY,
+            request_id: "golden",
+        };
+        match pipeline.admit(&self.method, stream, &self.headers).and_then(|()| pipeline.collect(&hit)) {
+            Err(refusal) => json!({ "refusal": refusal.code(), "reply": reply(&refusal.reply("golden")) }),
+            Ok(collected) => json!({
+                "reply": reply(&collected.reply),
+                "dropped": collected.dropped.iter().map(|(index, why)| json!([index, why.label()])).collect::<Vec<_>>(),
+                "rows": collected.rows.iter().map(row).collect::<Vec<_>>(),
+            }),
+        }
+    }
+}
+
+fn compress(coding: &str, body: &[u8]) -> Vec<u8> {
+    use flate2::{Compression, write};
+    let mut out = Vec::new();
+    match coding {
+        "gzip" => write::GzEncoder::new(&mut out, Compression::fast()).write_all(body),
+        "deflate" => write::ZlibEncoder::new(&mut out, Compression::fast()).write_all(body),
+        "raw-deflate" => write::DeflateEncoder::new(&mut out, Compression::fast()).write_all(body),
+        "br" => brotli::CompressorWriter::new(&mut out, 4096, 5, 20).write_all(body),
+        "zstd" => zstd::encode_all(body, 3).map(|bytes| out = bytes),
+        other => panic!("unknown coding `{other}`"),
+    }
+    .expect("memory takes every write");
+    out
+}
+
+fn reply(reply: &Reply) -> serde_json::Value {
+    let header = |(name, value): &(HeaderName, HeaderValue)| format!("{name}: {}", value.to_str().expect("text"));
+    json!({
+        "status": reply.status.as_u16(),
+        "headers": reply.headers.iter().map(header).collect::<Vec<_>>(),
+        "body": String::from_utf8(reply.body.to_vec()).expect("answers are text"),
+    })
+}
+
+/// A row as JSON, unset columns left out.
+fn row(row: &Row) -> serde_json::Value {
+    let pool = DescriptorPool::decode(DESCRIPTOR_SET).expect("the build wrote it");
+    let descriptor = pool.get_message_by_name("real_streaming.Event").expect("the schema has it");
+    let message = DynamicMessage::decode(descriptor, row.bytes().clone()).expect("rows are events");
+    let columns = members(&message);
+    assert_eq!(columns["date"], row.date.0, "the row repeats its date");
+    assert_eq!(columns["stream_id"], *row.stream, "the row repeats its stream");
+    assert_eq!(columns["rs_info"]["event_id"], *row.id, "the row repeats its identifier");
+    columns
+}
+
+fn members(message: &DynamicMessage) -> serde_json::Value {
+    let mut members = Map::new();
+    for field in message.descriptor().fields().filter(|field| message.has_field(field)) {
+        members.insert(field.name().to_owned(), plain(&message.get_field(&field)));
+    }
+    members.into()
+}
+
+fn plain(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(bool) => json!(bool),
+        Value::I32(int) => json!(int),
+        Value::I64(int) => json!(int),
+        Value::F64(number) => json!(number),
+        Value::String(text) => json!(text),
+        Value::List(list) => list.iter().map(plain).collect(),
+        Value::Message(message) => members(message),
+        other => panic!("the schema has no {other:?}"),
+    }
+}
+
+/// JSON on as few lines as stay readable.
+fn pretty(value: &serde_json::Value, indent: usize, out: &mut String) {
+    const WIDTH: usize = 140;
+    let compact = value.to_string();
+    let (open, close, members): (_, _, Vec<(String, &serde_json::Value)>) = match value {
+        serde_json::Value::Object(object) if indent + compact.len() > WIDTH => {
+            ('{', '}', object.iter().map(|(key, member)| (format!("{}: ", json!(key)), member)).collect())
+        }
+        serde_json::Value::Array(array) if indent + compact.len() > WIDTH => {
+            ('[', ']', array.iter().map(|element| (String::new(), element)).collect())
+        }
+        _ => return out.push_str(&compact),
+    };
+    out.push(open);
+    for (index, (key, member)) in members.iter().enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(out, "{comma}\n{:width$}{key}", "", width = indent + 2);
+        pretty(member, indent + 2, out);
+    }
+    let _ = write!(out, "\n{:indent$}{close}", "");
+}
+
+#[test]
+fn every_hit_turns_into_its_rows() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/hits");
+    let update = std::env::var_os("UPDATE").is_some();
+    let (mut cases, mut differing) = (0, Vec::new());
+    let mut requests: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    requests.retain(|path| path.extension().is_some_and(|extension| extension == "http"));
+    requests.sort();
+    for path in requests {
+        let mut actual = String::new();
+        pretty(&Request::read(&fs::read(&path).unwrap()).send(), 0, &mut actual);
+        actual.push('\n');
+        let golden = path.with_extension("rows.json");
+        cases += 1;
+        if update {
+            fs::write(&golden, actual).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != actual {
+            differing.push(format!("{}: got\n{actual}", path.display()));
+        }
+    }
+    assert!(differing.is_empty(), "{}\n`UPDATE=1 cargo test golden` rewrites", differing.join("\n"));
+    assert!(cases >= 40, "only {cases} cases found");
+}

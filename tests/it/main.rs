@@ -1,9 +1,16 @@
 //! The one integration binary.
 
 mod cli;
+mod collect;
 mod config;
+mod crash;
+mod disk_full;
 mod edge;
 mod enrich;
+mod fuzz;
 mod golden;
 mod lake;
+mod layers;
+mod main_job;
 mod schema;
+mod world;

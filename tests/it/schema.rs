@@ -1,6 +1,8 @@
 //! The forms of the schema agree: with each other for any event, with GA4's export column by column, and with the
 //! goldens that a reviewer reads. `UPDATE=1 cargo test --test it schema` rewrites the goldens and `docs/schema.md`.
 
+#![allow(clippy::unwrap_used)]
+
 mod forms;
 mod random;
 mod robustness;

@@ -77,7 +77,13 @@ impl Fields {
             Some(field @ (Field::PrivacyInfo | Field::AppInfo | Field::Ecommerce | Field::Page | Field::Session)) => {
                 map.next_value_seed(ObjectSeed { context, field, claim })?
             }
-            Some(Field::Ignored | Field::Events | Field::NonPersonalizedAds | Field::ValidationBehavior) | None => {
+            // Around events these mean something; inside one they are as unknown as any other.
+            Some(Field::Events | Field::NonPersonalizedAds | Field::ValidationBehavior) => {
+                claim.log.remark(RemarkKind::UnknownField, key, key);
+                map.next_value_seed(Skip(context))?;
+                true
+            }
+            Some(Field::Ignored) | None => {
                 map.next_value_seed(Skip(context))?;
                 true
             }

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::{
     Context, Key, Scalar, Skip,
     items::ItemsSeed,
-    scalar::{every_scalar, integral},
+    scalar::{every_scalar, float_text, integral},
     value::{Form, Typed, ValueSeed},
 };
 use crate::{
@@ -109,7 +109,8 @@ impl<'t, E: Entry> List<'t, E> {
             return self.log.violate(format_args!("{place}{spot}.key"), Code::ValueRequired, "the name is empty");
         }
         if let Some((member, code)) = typed.fault {
-            let message = format_args!("`{member}` of `{}` has the wrong type", echo(&key));
+            let what = if code == Code::ValueOutOfBounds { "is beyond any double" } else { "has the wrong type" };
+            let message = format_args!("`{member}` of `{}` {what}", echo(&key));
             return self.log.violate(format_args!("{place}{spot}.value.{member}"), code, message);
         }
         if typed.members == 0 {
@@ -179,7 +180,7 @@ fn settle_member(key: &str, value: &mut event::Value) {
         "page_location" | "page_title" | "page_referrer" | "page_path" | "session_engaged"
             if value.string_value.is_none() =>
         {
-            let number = value.double_value.or(value.float_value).map(|number| number.to_string());
+            let number = value.double_value.or(value.float_value).map(float_text);
             let text = value.int_value.map(|int| int.to_string()).or(number);
             *value = event::Value { string_value: text, ..Default::default() };
         }

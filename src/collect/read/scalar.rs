@@ -53,7 +53,7 @@ impl Scalar<'_> {
             Scalar::Text(text) => text.into_owned(),
             Scalar::Int(int) => int.to_string(),
             Scalar::Unsigned(int) => int.to_string(),
-            Scalar::Float(float) => float.to_string(),
+            Scalar::Float(float) => float_text(float),
             Scalar::Bool(bool) => bool.to_string(),
             Scalar::Null => return Ok(None),
             Scalar::Array | Scalar::Object => return Err(WrongType),
@@ -90,6 +90,15 @@ impl Scalar<'_> {
 pub(super) fn integral(float: f64) -> Option<i64> {
     const END: f64 = 9_223_372_036_854_775_808.0; // 2^63, the first double beyond i64
     (float.fract() == 0.0 && (-END..END).contains(&float)).then_some(float as i64)
+}
+
+/// A double as JavaScript would print it, or nearly: whole numbers without a point, large and small ones with an
+/// exponent. (Written out, `1e308` would be sixty times as long as it came.)
+pub(super) fn float_text(float: f64) -> String {
+    match integral(float).filter(|int| int.unsigned_abs() < 1 << 53) {
+        Some(int) => int.to_string(),
+        None => serde_json::to_string(&float).unwrap_or_default(),
+    }
 }
 
 /// Reads a [`Scalar`].

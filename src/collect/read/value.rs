@@ -4,7 +4,7 @@ use std::{fmt, fmt::Write};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Context, Key, Scalar, Skip, scalar::integral};
+use super::{Context, Key, Scalar, Skip, scalar::float_text};
 use crate::{collect::Code, schema::proto::event};
 
 /// How an object is to be understood.
@@ -54,18 +54,30 @@ impl Typed {
 
     /// One member of a union.
     fn take(&mut self, member: &'static str, scalar: Scalar<'_>) {
-        if scalar == Scalar::Null {
-            return;
-        }
         let taken = match member {
-            "string_value" => scalar.into_text().ok().map(|text| self.value.string_value = text),
+            _ if scalar == Scalar::Null => return,
+            "string_value" => return self.take_text(scalar),
             "int_value" => self.take_int(&scalar),
             "float_value" => finite(&scalar).map(|number| self.value.float_value = Some(number)),
             _ => finite(&scalar).map(|number| self.value.double_value = Some(number)),
         };
-        match taken {
-            Some(()) => self.members += 1,
-            None => self.fault = self.fault.or(Some((member, Code::ValueInvalid))),
+        if taken.is_some() {
+            self.members += 1;
+            return;
+        }
+        // What was quoted because no double can hold it, see `text`.
+        let infinite = matches!(&scalar, Scalar::Text(text) if text.trim().parse().is_ok_and(f64::is_infinite));
+        let code = if infinite { Code::ValueOutOfBounds } else { Code::ValueInvalid };
+        self.fault = self.fault.or(Some((member, code)));
+    }
+
+    fn take_text(&mut self, scalar: Scalar<'_>) {
+        match scalar.into_text() {
+            Ok(text) => {
+                self.value.string_value = text;
+                self.members += 1;
+            }
+            Err(_) => self.fault = self.fault.or(Some(("string_value", Code::ValueInvalid))),
         }
     }
 
@@ -221,13 +233,8 @@ impl<'de> Visitor<'de> for Json<'_, '_> {
         write!(self.out, "{int}").map_err(E::custom)?;
         Ok(Scalar::Unsigned(int))
     }
-    fn visit_f64<E: serde::de::Error>(self, float: f64) -> Result<Scalar<'de>, E> {
-        // A whole number of moderate size came as one: `2.0` says no more than `2`.
-        match integral(float).filter(|int| int.unsigned_abs() < 1 << 53) {
-            Some(int) => write!(self.out, "{int}"),
-            None => write!(self.out, "{float}"),
-        }
-        .map_err(E::custom)?;
+    fn visit_f64<E>(self, float: f64) -> Result<Scalar<'de>, E> {
+        self.out.push_str(&float_text(float));
         Ok(Scalar::Float(float))
     }
     fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<Scalar<'de>, E> {
@@ -332,6 +339,7 @@ mod tests {
             (r#""123""#, "s:123"),
             ("123", "i:123"),
             ("1.0", "d:1"),
+            ("[1e308,1.5e-9]", "s:1e+308,1.5e-9"),
             ("-9223372036854775808", "i:-9223372036854775808"),
             ("9223372036854775808", "d:9223372036854776000"),
             ("false", "s:false"),

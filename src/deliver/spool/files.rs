@@ -76,9 +76,11 @@ pub struct Directory(PathBuf);
 impl Directory {
     /// Opens the directory, and creates it where it is missing.
     pub fn open(path: &Path) -> io::Result<Directory> {
-        let existed = path.is_dir();
+        let missing: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        if !existed && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        // A directory is as durable as its name in the one above.
+        for parent in missing.into_iter().filter_map(Path::parent) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             File::open(parent)?.sync_all()?;
         }
         Ok(Directory(path.to_owned()))

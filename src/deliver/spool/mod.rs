@@ -70,6 +70,7 @@
 //!
 //! Model-checked against a `Vec`, with power cuts, full disks and bit flips between any two file operations: `model`.
 
+mod config;
 mod cursor;
 mod files;
 pub mod frame;
@@ -101,79 +102,29 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use bytesize::ByteSize;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use self::{
+    config::Limits,
     files::{Directory, Files},
     frame::Key,
     keeper::Keeper,
     log::{Consumer, Group, Log, Place},
     queue::Queue,
     recovery::Restored,
-    writer::{Active, Writer},
+    writer::Writer,
 };
 pub use self::{
+    config::{Config, Durability},
     reader::Reader,
     recovery::{Backlog, Recovery},
 };
-use crate::{deliver::Position, problem::Problem, schema::Row};
+use crate::{deliver::Position, schema::Row};
 
-/// Settings of the spool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// Where it lies. One process at a time.
-    pub directory: PathBuf,
-    /// What an event has survived when its request is answered: `disk`, loss of power; `memory`, nothing.
-    pub durability: Durability,
-    /// Most bytes it may take. Requests beyond are answered 503 until sinks have made room.
-    pub max_size: ByteSize,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config { directory: "data/spool".into(), durability: Durability::Disk, max_size: ByteSize::gb(10) }
-    }
-}
-
-impl Config {
-    /// Judges the settings; `path` is where they stand.
-    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        if self.directory.as_os_str().is_empty() && self.durability == Durability::Disk {
-            problems.push(
-                Problem::new(format!("{path}.directory"), "must not be empty").hint("the default is `data/spool`"),
-            );
-        }
-        if self.max_size < MIN_SIZE {
-            let message = format!("`{}` is too little to hold events back for a sink", self.max_size);
-            problems.push(
-                Problem::new(format!("{path}.max_size"), message).hint(format!("at least `{MIN_SIZE}`, better `10GB`")),
-            );
-        }
-    }
-}
-
-/// What an acknowledged row survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// Loss of power: the row is on disk.
-    #[default]
-    Disk,
-    /// Nothing: the row is in memory, and gone with the process.
-    Memory,
-}
-
-/// Least size that is worth having.
-const MIN_SIZE: ByteSize = ByteSize::mb(1);
-/// Largest segment: small enough that space comes back soon, large enough that files are few.
-const SEGMENT: u64 = 64 << 20;
 /// Most bytes of rows without files, whatever `max_size` says: it was meant for a disk.
 const MAX_IN_MEMORY: u64 = 256 << 20;
 
@@ -262,7 +213,7 @@ impl Spool {
         let shared = Shared::new(identity::random(), Path::new(""), limits, log, Durability::Memory);
         let backlog = |consumer: &&'static str| Backlog { consumer, position: 0, streams: Default::default() };
         let recovery = Recovery { consumers: names.iter().map(backlog).collect(), ..Recovery::default() };
-        let owner = Arc::new(Owner { shared: Arc::new(shared), threads: Mutex::default(), _lock: None });
+        let owner = Arc::new(Owner { shared: Arc::new(shared), threads: Mutex::default(), lock: Mutex::default() });
         let readers = (0..names.len()).map(|index| Reader::new(owner.clone(), index, 0, None)).collect();
         (Spool(owner), readers, recovery)
     }
@@ -276,20 +227,20 @@ impl Spool {
     ) -> Result<(Spool, Vec<Reader>, Recovery), SpoolError> {
         let Restored { id, segments, next, assured, consumers, holes, recovery } = recovery::restore(&*files, names)?;
         let positions: Vec<_> = consumers.iter().map(|consumer| consumer.committed).collect();
-        let active = Active::begin(&*files, id, next, assured).map_err(SpoolError::io("begin", "a segment"))?;
         let mut log = Log::new(next, segments, consumers, false);
         for (from, to) in holes {
             log.add_hole(from, to, false);
         }
-        log.begin_segment(active.describe());
         let shared = Arc::new(Shared::new(id, directory, limits, log, Durability::Disk));
 
-        let writer = Writer::new(shared.clone(), files.clone(), active);
+        let mut writer = Writer::new(shared.clone(), files.clone(), assured);
+        writer.begin().map_err(SpoolError::io("begin", "a segment"))?;
         let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.to_owned()).spawn(run).map_err(SpoolError::io("start", name))
         };
         let writer = start("spool-writer", Box::new(move || writer.run()))?;
-        let owner = Arc::new(Owner { shared: shared.clone(), threads: Mutex::new(vec![writer]), _lock: lock });
+        let owner =
+            Arc::new(Owner { shared: shared.clone(), threads: Mutex::new(vec![writer]), lock: Mutex::new(lock) });
         let kept = files.clone();
         let keeper = start("spool-keeper", Box::new(move || keeper::run(&shared, &*kept)))?;
         owner.threads.lock().push(keeper);
@@ -382,6 +333,12 @@ impl Spool {
             finished.await;
         }
     }
+
+    /// Lets another process have the directory, though clones of a closed spool may live on. Call when it is closed
+    /// and every [`Reader`] is gone.
+    pub fn release(&self) {
+        self.0.lock.lock().take();
+    }
 }
 
 fn lock(directory: &Path) -> Result<File, SpoolError> {
@@ -394,31 +351,6 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(SpoolError::io("lock", &what)(source)),
-    }
-}
-
-/// Bounds, in bytes.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Of all segments.
-    max_size: u64,
-    /// Of one segment; one that holds a single write may be larger.
-    segment: u64,
-    /// Shortest time between two writes of the cursors: one that is behind costs re-delivery after a crash, one that is
-    /// written costs the next rows' sync some time.
-    cursor_pace: Duration,
-    /// Time between two looks at a disk that has failed.
-    probe_pace: Duration,
-}
-
-impl Limits {
-    fn of(max_size: u64) -> Limits {
-        // What is not rows: headers, seals, cursors, and a segment that is begun before another is removed.
-        let reserved = (max_size / 64).clamp(1 << 10, 1 << 20);
-        // An eighth, so that a small spool, too, gets space back in steps.
-        let segment = (max_size / 8).clamp(4 << 10, SEGMENT);
-        let max_size = max_size.saturating_sub(reserved);
-        Limits { max_size, segment, cursor_pace: Duration::from_millis(100), probe_pace: Duration::from_millis(500) }
     }
 }
 
@@ -488,7 +420,7 @@ struct Owner {
     /// The writer, then the keeper.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held until the threads have ended.
-    _lock: Option<File>,
+    lock: Mutex<Option<File>>,
 }
 
 impl Drop for Owner {

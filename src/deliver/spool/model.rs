@@ -205,17 +205,17 @@ impl World {
     }
 
     async fn read_all(&mut self) {
-        for index in 0..CONSUMERS.len() {
+        for (index, name) in CONSUMERS.into_iter().enumerate() {
             while self.has_rows(index) {
                 self.read(index, 100, 10_000).await;
             }
             let consumer = &self.consumers[index];
             let has = |tag: &Tag| consumer.done.contains(tag) || consumer.got.values().any(|got| got == tag);
             for tag in self.acknowledged.difference(&self.damaged_tags) {
-                assert!(has(tag), "row {tag} was acknowledged and has not reached `{}`", CONSUMERS[index]);
+                assert!(has(tag), "row {tag} was acknowledged and has not reached `{name}`");
             }
             let waiting = consumer.got.range(consumer.committed..).count() as u64;
-            assert_eq!(self.spool.pending(CONSUMERS[index]), waiting, "rows are counted");
+            assert_eq!(self.spool.pending(name), waiting, "rows are counted");
         }
     }
 

@@ -94,14 +94,14 @@ impl Reader {
         }
     }
 
-    /// Everything below `upto` is done. Written to disk within a fraction of a second; rows of a commit that a crash
+    /// Everything below `upto` is done, and is not returned again. Written to disk within a fraction of a second; rows of a commit that a crash
     /// forestalls come again.
-    pub fn commit(&mut self, upto: Position) {
-        let shared = &self.owner.shared;
+    pub fn commit(&mut self, mut upto: Position) {
+        let shared = self.owner.shared.clone();
         let released;
         {
             let mut log = shared.log.lock();
-            let upto = upto.min(log.end());
+            upto = upto.min(log.end());
             let consumer = &mut log.consumers[self.index];
             if upto <= consumer.committed {
                 return;
@@ -112,6 +112,9 @@ impl Reader {
         }
         drop(released);
         shared.keeper.wake();
+        if self.position < upto {
+            self.stand_at(upto);
+        }
     }
 
     /// Position of the row that [`Reader::next`] begins with, or a later one.
@@ -122,10 +125,7 @@ impl Reader {
     /// Goes back to `to`, to read again what was not committed; never behind what was.
     pub fn rewind(&mut self, to: Position) {
         let committed = self.owner.shared.log.lock().consumers[self.index].committed;
-        self.move_to(to.clamp(committed, self.position.max(committed)));
-        self.place = None;
-        self.walk = None;
-        self.found.clear();
+        self.stand_at(to.clamp(committed, self.position.max(committed)));
     }
 
     /// Name of the consumer.
@@ -137,6 +137,14 @@ impl Reader {
     /// they were read: they will never come.
     pub fn skipped(&self) -> u64 {
         self.skipped
+    }
+
+    /// Goes elsewhere than reading leads.
+    fn stand_at(&mut self, position: Position) {
+        self.move_to(position);
+        self.place = None;
+        self.walk = None;
+        self.found.clear();
     }
 
     fn take(&mut self, groups: &[Arc<Group>], max_rows: usize, max_bytes: usize) -> Vec<Spooled> {

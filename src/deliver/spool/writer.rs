@@ -29,11 +29,13 @@ pub struct Writer {
     active: Option<Active>,
     /// Position of the next row.
     next: Position,
+    /// What the first segment is to say of the one before it; of later ones, the log knows.
+    assured: Option<Position>,
     buffer: Vec<u8>,
 }
 
 /// A segment file, open for writing.
-pub struct Active {
+struct Active {
     file: Box<dyn Output>,
     first: Position,
     /// Bytes that are durable.
@@ -42,22 +44,34 @@ pub struct Active {
 
 impl Active {
     /// Begins a segment whose first row will be at `first`. Its name and header are durable when this returns.
-    pub fn begin(files: &dyn Files, id: u64, first: Position, assured: Position) -> io::Result<Active> {
+    fn begin(files: &dyn Files, id: u64, first: Position, assured: Position) -> io::Result<Active> {
         let file = files::create_whole(files, &segment::name(first), &segment::header(id, first, assured))?;
         Ok(Active { file, first, len: segment::HEADER })
     }
 
     /// How the log sees it as long as it holds no row.
-    pub fn describe(&self) -> Segment {
+    fn describe(&self) -> Segment {
         Segment { first: self.first, end: self.first, len: self.len }
     }
 }
 
 impl Writer {
-    /// Writes to `active`, which has no rows yet.
-    pub fn new(shared: Arc<Shared>, files: Arc<dyn Files>, active: Active) -> Writer {
-        let next = active.first;
-        Writer { shared, files, active: Some(active), next, buffer: Vec::new() }
+    /// Goes on after the last row in the log. `assured` is for the header of the first segment.
+    pub fn new(shared: Arc<Shared>, files: Arc<dyn Files>, assured: Position) -> Writer {
+        let next = shared.log.lock().end();
+        Writer { shared, files, active: None, next, assured: Some(assured), buffer: Vec::new() }
+    }
+
+    /// Begins the first segment. A full disk is no reason to fail: what is in the spool can still be delivered, and
+    /// that makes space.
+    pub fn begin(&mut self) -> io::Result<()> {
+        match self.begin_segment() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                self.fail("segment cannot be created", &error);
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// Works until the queue is closed and empty.
@@ -90,7 +104,7 @@ impl Writer {
             self.shared.queue.landed(size);
             for append in group.drain(..) {
                 // The client may be gone; its rows are kept all the same.
-                let _ = append.done.send(result.clone());
+                let _ = append.done.send(result);
             }
         }
         drop(rest);
@@ -162,8 +176,9 @@ impl Writer {
     /// the same: the new file may exist, and no file may hold rows at or above the first position of the next.
     fn begin_segment(&mut self) -> io::Result<()> {
         self.active = None;
-        let assured = self.shared.log.lock().end();
+        let assured = self.assured.unwrap_or_else(|| self.shared.log.lock().end());
         let active = Active::begin(&*self.files, self.shared.id, self.next, assured)?;
+        self.assured = None;
         let mut log = self.shared.log.lock();
         log.begin_segment(active.describe());
         self.shared.publish(&log);

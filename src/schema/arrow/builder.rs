@@ -7,6 +7,8 @@
 //!
 //! Invariant: slots come in ascending order, because rows do, and a slot that comes again replaces (scalars) or
 //! continues (records, lists) what is there, which is what protobuf asks of a field that occurs twice.
+//!
+//! Errors say what is wrong and not where: a place is looked for once it is needed, not prepared for every value.
 
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use arrow_schema::{DataType, FieldRef};
 
 use super::super::{
     column::{Column, Fields, Kind, Mode},
-    decode::{DecodeError, Fault},
+    decode::Fault,
     wire::{Reader, Value},
 };
 
@@ -40,15 +42,14 @@ impl RecordBuilder {
     }
 
     /// Reads one record into `slot`.
-    pub(super) fn read(&mut self, fields: &Fields, slot: u32, bytes: &[u8]) -> Result<(), DecodeError> {
+    pub(super) fn read(&mut self, fields: &Fields, slot: u32, bytes: &[u8]) -> Result<(), Fault> {
         if self.slots.last() != Some(&slot) {
             self.slots.push(slot);
         }
         for field in Reader::new(bytes) {
             let (number, value) = field?;
             let Some(position) = fields.position(number) else { continue };
-            let column = &fields[position];
-            self.members[position].put(column, slot, value).map_err(|error| error.within(&column.name))?;
+            self.members[position].put(&fields[position], slot, value)?;
         }
         Ok(())
     }
@@ -91,7 +92,8 @@ impl Builder {
         }
     }
 
-    fn put(&mut self, column: &Column, slot: u32, value: Value<'_>) -> Result<(), DecodeError> {
+    #[inline]
+    fn put(&mut self, column: &Column, slot: u32, value: Value<'_>) -> Result<(), Fault> {
         match (self, value) {
             (Builder::String(texts), Value::Bytes(bytes)) => texts.put(slot, bytes)?,
             (Builder::Integer(values) | Builder::Timestamp(values), Value::Varint(value)) => {
@@ -103,7 +105,7 @@ impl Builder {
             (Builder::Date(values), Value::Varint(value)) => values.put(slot, value as i32),
             (Builder::Record(record), Value::Bytes(bytes)) => record.read(&column.fields, slot, bytes)?,
             (Builder::List(list), value) => list.put(column, slot, value)?,
-            (_, value) => return Err(Fault::mistyped(&value).into()),
+            (_, value) => return Err(Fault::mistyped(&value)),
         }
         Ok(())
     }
@@ -241,7 +243,7 @@ struct List {
 }
 
 impl List {
-    fn put(&mut self, column: &Column, owner: u32, value: Value<'_>) -> Result<(), DecodeError> {
+    fn put(&mut self, column: &Column, owner: u32, value: Value<'_>) -> Result<(), Fault> {
         let element = slot(self.owners.len())?;
         self.owners.push(owner);
         self.elements.put(column, element, value)

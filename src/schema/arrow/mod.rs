@@ -37,21 +37,24 @@ where
     I::IntoIter: Clone,
 {
     let rows = rows.into_iter();
+    build(rows.clone()).map_err(|fault| blame(rows, fault))
+}
+
+fn build<'a>(rows: impl Iterator<Item = &'a [u8]>) -> Result<RecordBatch, Fault> {
     let mut builder = RecordBuilder::new(column::root());
     let mut count = 0;
-    for bytes in rows.clone() {
-        let slot = builder::slot(count)?;
-        builder.read(column::root(), slot, bytes).map_err(|error| error.at_row(count))?;
+    for bytes in rows {
+        builder.read(column::root(), builder::slot(count)?, bytes)?;
         count += 1;
     }
     let schema = schema();
-    let arrays = builder.finish(schema.fields(), count).map_err(|fault| blame(rows, fault))?;
+    let arrays = builder.finish(schema.fields(), count)?;
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     Ok(RecordBatch::try_new_with_options(schema, arrays, &options).expect("the arrays are built after the schema"))
 }
 
-/// Finds the row with the fault that showed only when a whole column was put together. Text is checked a column at a
-/// time, which is several times faster than value by value, and tells only that there is a fault.
+/// Finds where the fault is, by way of the reader that keeps track of it. (Text is checked a column at a time, so that
+/// its faults have no place at all before this.)
 fn blame<'a>(rows: impl Iterator<Item = &'a [u8]>, fault: Fault) -> DecodeError {
     let mut scratch = Vec::new();
     for (row, bytes) in rows.enumerate() {
@@ -60,6 +63,7 @@ fn blame<'a>(rows: impl Iterator<Item = &'a [u8]>, fault: Fault) -> DecodeError 
             return error.at_row(row);
         }
     }
+    // No row is to blame when the batch is too large.
     fault.into()
 }
 

@@ -1,0 +1,129 @@
+//! The whole wiring on one page: the parts are built here, in order, and taken down here, in order.
+//!
+//! Two worlds of threads. Pingora owns its own runtimes and, once told to stop, drops whatever still runs on them; so
+//! delivery lives on a runtime of ours that outlives the server, and only rows cross between the two.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::{runtime, signal::unix};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::Config,
+    deliver::{Delivery, Drained},
+    edge::{self, Edge},
+    enrich,
+    pipeline::Pipeline,
+    telemetry::{Metrics, log},
+};
+
+/// A built process whose ports are bound and whose spool is recovered, ready to run.
+pub struct App {
+    runtime: runtime::Runtime,
+    delivery: Delivery,
+    edge: Edge,
+    metrics: Arc<Metrics>,
+    drain: Duration,
+}
+
+impl App {
+    /// Builds every part. Whatever cannot work (a taken port, a locked spool) is an error here, before anything is
+    /// served.
+    pub fn start(config: Config) -> anyhow::Result<App> {
+        let metrics = Arc::new(Metrics::new());
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("delivery")
+            .enable_all()
+            .build()
+            .context("cannot start the delivery runtime")?;
+        let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
+
+        let steps = enrich::standard(&enrich::Config::default());
+        let pipeline = Pipeline::new(&config.collect, &config.streams, &config.cookie, steps);
+
+        let drain = *config.server.shutdown.drain;
+        let edge = edge::Config::new(&config.server, &config.cors, &config.routes, &config.collect);
+        let edge = Edge::bind(edge, pipeline, delivery.clone(), metrics.clone())?;
+        Ok(App { runtime, delivery, edge, metrics, drain })
+    }
+
+    /// Addresses of the public listeners, with the real port where 0 was asked for.
+    pub fn public_addrs(&self) -> &[SocketAddr] {
+        self.edge.public_addrs()
+    }
+
+    /// Address of the admin listener.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.edge.admin_addr()
+    }
+
+    /// Delivery's side of the ledger, for tests that balance it.
+    pub fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Serves until `shutdown` resolves, then lets requests in flight finish and drains the spool into the sinks.
+    pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Drained {
+        let App { runtime, delivery, edge, drain, .. } = self;
+        // The admin listener answers until this is dropped, so that probes see why the process is not ready.
+        let stopped = edge.run(shutdown);
+        if stopped.in_flight > 0 {
+            warn!(requests = stopped.in_flight, "the grace period is over; requests were cut off");
+        }
+        if stopped.failed {
+            error!("the server ended by itself");
+        }
+        let drained = runtime.block_on(delivery.drain(Instant::now() + drain));
+        drop(stopped);
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        drained
+    }
+}
+
+/// Runs the process until SIGTERM or SIGINT. Exit code 0: everything accepted was delivered; 1: something is left in
+/// the spool for the next start.
+pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    let app = App::start(config)?;
+    log::watch_panics(app.metrics.clone());
+    for addr in app.public_addrs() {
+        info!(%addr, "serving");
+    }
+    info!(addr = %app.admin_addr(), "admin listener");
+
+    let drained = app.run(stop_signal());
+    if drained.left_in_spool == 0 {
+        info!(delivered = drained.delivered, "stopped, everything delivered");
+        return Ok(ExitCode::SUCCESS);
+    }
+    warn!(
+        delivered = drained.delivered,
+        left = drained.left_in_spool,
+        "stopped; the next start delivers what is left in the spool"
+    );
+    Ok(ExitCode::FAILURE)
+}
+
+/// Resolves at the first SIGTERM or SIGINT. A second SIGINT ends the process at once, as an impatient person means it.
+async fn stop_signal() {
+    let signals = (unix::signal(unix::SignalKind::terminate()), unix::signal(unix::SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        error!("cannot listen for signals; stop the process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: finishing what is in flight"),
+        _ = interrupt.recv() => info!("SIGINT: finishing what is in flight; once more to stop at once"),
+    }
+    tokio::spawn(async move {
+        interrupt.recv().await;
+        std::process::exit(130);
+    });
+}

@@ -1,0 +1,45 @@
+//! `real-streaming serve`
+
+use std::{
+    io::{IsTerminal, stdout},
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use super::{Environment, WRONG_USAGE, refuse, sources::SourceArgs};
+use crate::{app, telemetry::log};
+
+/// Front a site.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    sources: SourceArgs,
+
+    /// The site behind the edge, instead of the configured routes
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+}
+
+impl Serve {
+    /// Serves until told to stop.
+    pub fn run(self, environment: Environment) -> anyhow::Result<ExitCode> {
+        let colour = wants_colour(&environment);
+        let loaded = match self.sources.load(self.upstream, environment) {
+            Ok(loaded) => loaded,
+            Err(problems) => return Ok(refuse(&problems)),
+        };
+        let format = log::Format::of(&loaded.config.environment, colour);
+        if let Err(error) = log::install(format, loaded.log_filter.as_deref()) {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(WRONG_USAGE));
+        }
+        app::serve(loaded.config)
+    }
+}
+
+/// Colours are for terminals, unless `NO_COLOR` is set.
+pub fn wants_colour(environment: &Environment) -> bool {
+    let refused = environment.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+    stdout().is_terminal() && !refused
+}

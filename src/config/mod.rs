@@ -1,0 +1,169 @@
+//! The configuration: the parts' own settings under one roof, and where they come from.
+//!
+//! Each source lays itself over the one before: defaults, the YAML file, the environment file, the environment,
+//! `--upstream`, and `$PORT` for the public listener. A [`Config`] that comes out of here is checked; when anything is
+//! wrong, everything that is wrong comes out instead, each with its place and, where we have one, a hint.
+
+mod check;
+mod dotenv;
+mod problems;
+mod read;
+mod tree;
+mod variables;
+mod yaml;
+
+use std::{collections::HashSet, ffi::OsString, fs, io, path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+pub use problems::{Found, Problems};
+pub use tree::Place;
+use tree::{Node, Path};
+use variables::Variable;
+
+use crate::{collect, deliver, edge, problem::Problem};
+
+/// All settings of a process. Every part documents its own; `docs/configuration.md` shows them together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `QA` logs lines for people; anything else logs JSON lines for Cloud Logging.
+    pub environment: String,
+    /// Listeners and the life of the process.
+    pub server: edge::ServerConfig,
+    /// How events are taken in.
+    pub collect: collect::Config,
+    /// Streams that take events; when there is none, every stream id does.
+    pub streams: Vec<collect::StreamConfig>,
+    /// The visitor's cookie.
+    pub cookie: collect::CookieConfig,
+    /// Who may send events from other origins.
+    pub cors: edge::CorsConfig,
+    /// Sites behind the edge.
+    pub routes: Vec<edge::RouteConfig>,
+    /// Where rows go.
+    pub writers: deliver::WritersConfig,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            environment: "QA".to_owned(),
+            server: Default::default(),
+            collect: Default::default(),
+            streams: Vec::new(),
+            cookie: Default::default(),
+            cors: Default::default(),
+            routes: vec![route_to("http://127.0.0.1:3000")],
+            writers: Default::default(),
+        }
+    }
+}
+
+/// Everything to one site.
+fn route_to(upstream: &str) -> edge::RouteConfig {
+    let everything = serde_json::json!({ "hosts": ["*"], "path": "/", "upstreams": [upstream] });
+    let node = Node::from_json(everything, &Place::Default);
+    edge::RouteConfig::deserialize(&node).expect("a loopback address is a valid upstream")
+}
+
+/// Where a configuration comes from. Nothing else is read.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The YAML file.
+    pub file: Option<PathBuf>,
+    /// The environment file.
+    pub env_file: Option<PathBuf>,
+    /// Variables of the process; those that are not ours are passed over.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Address of the one site behind the edge, instead of all routes.
+    pub upstream: Option<String>,
+}
+
+/// What the sources say about things outside the configuration tree, and the tree once it is checked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The checked configuration.
+    pub config: Config,
+    /// `RUST_LOG`, when set.
+    pub log_filter: Option<String>,
+}
+
+/// Reads the sources' files and resolves them.
+pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
+    let mut found = Vec::new();
+    let file = sources.file.as_ref().map(|path| contents(path, &mut found));
+    let env_file = sources.env_file.as_ref().map(|path| contents(path, &mut found));
+
+    let mut variables = match &env_file {
+        Some((name, bytes)) => variables::of_file(name, bytes, &mut found),
+        None => Vec::new(),
+    };
+    variables.extend(variables::of_process(sources.environment.iter().cloned()));
+    let log_filter = variables::get(&variables, "RUST_LOG").map(|(filter, _)| filter.to_owned());
+
+    let tree = match &file {
+        Some((name, bytes)) => yaml::parse(name, bytes, &mut found),
+        None => Node::empty(Place::Default),
+    };
+    let config = resolve(tree, &variables, sources.upstream.as_deref(), &mut found);
+    let files: Vec<&str> = [&file, &env_file].into_iter().flatten().map(|(name, _)| name.as_ref()).collect();
+    match Problems::of(found, &files) {
+        None => Ok(Loaded { config, log_filter }),
+        Some(problems) => Err(problems),
+    }
+}
+
+/// A file's name and bytes; a file that cannot be read is a problem, and empty.
+fn contents(path: &PathBuf, found: &mut Vec<Found>) -> (Arc<str>, Vec<u8>) {
+    let name: Arc<str> = path.display().to_string().into();
+    let bytes = fs::read(path).unwrap_or_else(|error| {
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => Problem::new("", "there is no such file"),
+            io::ErrorKind::IsADirectory => Problem::new("", "is a folder, not a file"),
+            _ => Problem::new("", format!("cannot be read: {error}")),
+        };
+        found.push(Found::new(Place::File(name.clone()), problem));
+        Vec::new()
+    });
+    (name, bytes)
+}
+
+/// Lays the other sources over the file's tree, reads it and checks it.
+fn resolve(mut tree: Node, variables: &[Variable], upstream: Option<&str>, found: &mut Vec<Found>) -> Config {
+    let mut faulty = variables::overlay(&mut tree, variables, found);
+    if let Some(upstream) = upstream {
+        let routes = serde_json::json!({ "routes": [{ "upstreams": [upstream] }] });
+        tree.overlay(Node::from_json(routes, &Place::Flag("--upstream")));
+    }
+    if let Some((port, place)) = variables::get(variables, "PORT") {
+        match port.parse::<u16>() {
+            Ok(port) => {
+                let listen = serde_json::json!({ "server": { "listen": [format!("0.0.0.0:{port}")] } });
+                tree.overlay(Node::from_json(listen, place));
+            }
+            Err(_) => {
+                let problem = Problem::new("", format!("`{port}` is not a port, a whole number from 0 to 65535"));
+                found.push(Found::new(place.clone(), problem));
+            }
+        }
+    }
+
+    let (config, misread) = read::read::<Config>(&mut tree, found);
+    faulty.extend(misread);
+    let mut problems = Vec::new();
+    check::parts(&config, &mut problems);
+    // One sentence about a key is enough, and the part that owns it knows it best.
+    let judged: HashSet<String> = problems.iter().map(|problem: &Problem| problem.path.clone()).collect();
+    problems.extend(check::whole(&config).into_iter().filter(|problem| !judged.contains(&problem.path)));
+    for problem in problems {
+        let path = tree.as_written(&Path::parse(&problem.path));
+        // What could not be read stands at its default here: what a check says about it helps nobody.
+        if faulty.iter().any(|faulty| faulty.contains(&path) || path.contains(faulty)) {
+            continue;
+        }
+        let place = tree.place_of(&path);
+        found.push(Found::new(place, Problem { path: path.to_string(), ..problem }));
+    }
+    config
+}

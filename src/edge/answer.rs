@@ -1,0 +1,119 @@
+//! Reading a body from a Pingora session and writing an answer to it, each with the bounds that Pingora leaves to us.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode, header};
+use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session, time::timeout};
+
+use super::Tuning;
+use crate::collect::Reply;
+
+/// Why there is no body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoBody {
+    /// Longer than allowed.
+    TooLarge,
+    /// Not complete before the deadline.
+    Slow,
+    /// The transfer coding is broken.
+    Malformed,
+    /// The client is gone: nobody is left to answer.
+    Gone,
+}
+
+/// Reads the whole body, at most `max` bytes, before the deadline. A body that came in one piece is not copied.
+pub async fn read_body(session: &mut Session, max: usize, deadline: Duration) -> Result<Bytes, NoBody> {
+    let read = timeout(deadline, read_all(session, max)).await;
+    read.unwrap_or(Err(NoBody::Slow))
+}
+
+async fn read_all(session: &mut Session, max: usize) -> Result<Bytes, NoBody> {
+    if expects_continue(&session.req_header().headers) && !session.is_body_done() {
+        // Pingora takes the 100 for an early answer, and would close the connection afterwards.
+        let keepalive = session.get_keepalive();
+        session.write_continue_response().await.map_err(|error| no_body(&error))?;
+        session.set_keepalive(keepalive);
+    }
+    let next = async |session: &mut Session| session.read_request_body().await.map_err(|error| no_body(&error));
+    let Some(first) = next(session).await? else { return Ok(Bytes::new()) };
+    if first.len() > max {
+        return Err(NoBody::TooLarge);
+    }
+    if session.is_body_done() {
+        return Ok(first);
+    }
+    let mut body = BytesMut::from(first);
+    while let Some(chunk) = next(session).await? {
+        if body.len() + chunk.len() > max {
+            return Err(NoBody::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// A client that waits for `100 Continue` before it sends its body.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Left alone, Pingora would answer any of these with 500.
+fn no_body(error: &Error) -> NoBody {
+    match error.etype() {
+        ErrorType::ReadTimedout => NoBody::Slow,
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => NoBody::Gone,
+        _ => NoBody::Malformed,
+    }
+}
+
+/// Sends an answer. False when the client could not be reached any more.
+///
+/// A client that is still uploading may see a closed connection instead of its answer; so what comes is taken for a
+/// moment, within bounds, and thrown away.
+pub async fn send(session: &mut Session, reply: Reply, tuning: &Tuning) -> bool {
+    let uploading = !session.is_body_done();
+    close_if_ending(session);
+    let sent = matches!(timeout(tuning.answer, write(session, reply)).await, Ok(Ok(())));
+    if !sent {
+        session.set_keepalive(None);
+    } else if uploading {
+        linger(session, tuning).await;
+    }
+    sent
+}
+
+/// A client must not be promised a next request by a process that is ending.
+pub fn close_if_ending(session: &mut Session) {
+    if session.is_process_shutting_down() {
+        session.set_keepalive(None);
+    }
+}
+
+async fn write(session: &mut Session, reply: Reply) -> Result<(), Box<Error>> {
+    let mut header = ResponseHeader::build(reply.status, Some(reply.headers.len() + 3))?;
+    for (name, value) in reply.headers {
+        header.append_header(name, value)?;
+    }
+    let bodiless = matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if !bodiless {
+        header.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
+    }
+    let body = !bodiless && !reply.body.is_empty() && session.req_header().method != Method::HEAD;
+    session.write_response_header(Box::new(header), !body).await?;
+    session.write_response_body(body.then_some(reply.body), true).await
+}
+
+async fn linger(session: &mut Session, tuning: &Tuning) {
+    let drain = async {
+        let mut taken = 0;
+        while taken < tuning.linger_bytes {
+            match session.read_request_body().await {
+                Ok(Some(chunk)) => taken += chunk.len(),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    };
+    // Whether the end or the bound came first, the connection is closed next.
+    let _ = timeout(tuning.linger, drain).await;
+}

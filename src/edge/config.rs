@@ -1,0 +1,433 @@
+//! What the operator may say about the listeners, CORS and the routes. Texts are parsed while they are read, so every
+//! other file of this storey works with addresses, networks, patterns and origins.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    str::FromStr,
+};
+
+use http::Uri;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use super::{cors::AllowedOrigin, router::HostPattern};
+use crate::{problem::Problem, units::Span};
+
+/// `server:` - listeners, threads, trust, shutdown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Addresses of the public listener. Port 0 takes a free one.
+    #[serde(with = "addresses")]
+    pub listen: Vec<SocketAddr>,
+    /// Address of the admin listener: `/healthz`, `/readyz`, `/metrics`. Keep it off the internet.
+    #[serde(with = "address")]
+    pub admin: SocketAddr,
+    /// Worker threads: `auto` is one per available core.
+    pub threads: Threads,
+    /// Networks of the proxies in front of us, such as `10.0.0.0/8`. Only their `X-Forwarded-*`, `Forwarded`,
+    /// `X-Request-ID` and geo headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// How the process ends.
+    pub shutdown: ShutdownConfig,
+}
+
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
+            listen: vec![SocketAddr::from(([0, 0, 0, 0], 8080))],
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            threads: Threads::Auto,
+            trusted_proxies: Vec::new(),
+            shutdown: ShutdownConfig::default(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Finds what parsing cannot see.
+    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        if self.listen.is_empty() {
+            problems.push(
+                Problem::new(format!("{path}.listen"), "no address to listen on").hint("say `[\"0.0.0.0:8080\"]`"),
+            );
+        }
+        for (index, address) in self.listen.iter().enumerate() {
+            let taken = address.port() != 0 && (*address == self.admin || self.listen[..index].contains(address));
+            if taken {
+                problems.push(Problem::new(
+                    format!("{path}.listen[{index}]"),
+                    format!("`{address}` is used by two listeners"),
+                ));
+            }
+        }
+        for (index, Cidr(network)) in self.trusted_proxies.iter().enumerate() {
+            if network.prefix_len() == 0 {
+                let problem = Problem::new(
+                    format!("{path}.trusted_proxies[{index}]"),
+                    format!("`{network}` trusts everyone: any client could claim any address"),
+                );
+                problems.push(problem.hint("name the networks of your load balancer"));
+            }
+        }
+    }
+}
+
+/// `server.shutdown:` - the two bounded phases after SIGTERM.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// Longest wait for requests in flight.
+    pub grace: Span,
+    /// Longest wait, after that, for the spool and the sinks.
+    pub drain: Span,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> ShutdownConfig {
+        ShutdownConfig { grace: Span::secs(2), drain: Span::secs(5) }
+    }
+}
+
+/// Number of worker threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// One per core the process may use.
+    Auto,
+    /// This many.
+    Exactly(NonZeroUsize),
+}
+
+impl Threads {
+    /// The number.
+    pub fn count(self) -> usize {
+        match self {
+            Threads::Auto => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Threads::Exactly(count) => count.get(),
+        }
+    }
+}
+
+impl Serialize for Threads {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Threads::Auto => serializer.serialize_str("auto"),
+            Threads::Exactly(count) => serializer.serialize_u64(count.get() as u64),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Threads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Threads, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected `auto` or a number of threads")]
+        enum Raw {
+            Number(usize),
+            Text(String),
+        }
+        let (count, text) = match Raw::deserialize(deserializer)? {
+            Raw::Text(text) if text == "auto" => return Ok(Threads::Auto),
+            Raw::Text(text) => (text.parse().ok(), text),
+            Raw::Number(number) => (Some(number), number.to_string()),
+        };
+        let count = count.filter(|count| *count <= MAX_THREADS).and_then(NonZeroUsize::new);
+        count
+            .map(Threads::Exactly)
+            .ok_or_else(|| D::Error::custom(format!("`{text}` is neither `auto` nor a number from 1 to {MAX_THREADS}")))
+    }
+}
+
+/// More than any machine has; a guard against typing errors, each thread costs a runtime.
+const MAX_THREADS: usize = 1024;
+
+/// A network such as `10.0.0.0/8`, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr(pub IpNet);
+
+impl FromStr for Cidr {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Cidr, String> {
+        let network = match text.parse::<IpAddr>() {
+            Ok(address) => Ok(IpNet::from(address)),
+            Err(_) => text.parse::<IpNet>(),
+        };
+        network.map(Cidr).map_err(|_| format!("`{text}` is not a network such as `10.0.0.0/8` or `2001:db8::/32`"))
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `cors:` - which other origins' pages may send events here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorsConfig {
+    /// Origins such as `https://www.example.com`; `*` is any origin, without cookies. Pages of the very host that is
+    /// asked need no entry.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Whether the pages of allowed origins may send and receive cookies.
+    pub allow_credentials: bool,
+}
+
+impl Default for CorsConfig {
+    fn default() -> CorsConfig {
+        CorsConfig { allowed_origins: Vec::new(), allow_credentials: true }
+    }
+}
+
+impl CorsConfig {
+    /// Finds what parsing cannot see.
+    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        if self.allow_credentials && self.allowed_origins.contains(&AllowedOrigin::Any) {
+            let problem = Problem::new(
+                format!("{path}.allowed_origins"),
+                "`*` cannot be combined with `allow_credentials: true`: browsers refuse it",
+            );
+            problems.push(problem.hint("list the origins, or set `allow_credentials: false`"));
+        }
+    }
+}
+
+/// One entry of `routes:` - where requests that are not ours go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteConfig {
+    /// Hosts: exact, `*.example.com` (any depth below, not `example.com` itself), or `*`.
+    pub hosts: Vec<HostPattern>,
+    /// Path prefix; `/app` takes `/app` and `/app/...`, not `/apple`.
+    pub path: String,
+    /// Servers of the site, such as `http://127.0.0.1:3000`, taken in turn; one that cannot be reached is passed over.
+    pub upstreams: Vec<UpstreamUrl>,
+}
+
+impl Default for RouteConfig {
+    fn default() -> RouteConfig {
+        RouteConfig { hosts: vec![HostPattern::Any], path: "/".into(), upstreams: Vec::new() }
+    }
+}
+
+impl RouteConfig {
+    /// Finds what parsing cannot see in this one route; [`check_routes`] looks at all of them.
+    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        if self.hosts.is_empty() {
+            problems.push(Problem::new(format!("{path}.hosts"), "no host").hint("`*` is every host"));
+        }
+        if !self.path.starts_with('/') || self.path.contains(['?', '#', '*']) {
+            problems.push(
+                Problem::new(format!("{path}.path"), format!("`{}` is not a path prefix", self.path))
+                    .hint("start with `/`; wildcards are not needed"),
+            );
+        }
+        if self.upstreams.is_empty() {
+            problems.push(
+                Problem::new(format!("{path}.upstreams"), "no upstream").hint("say `[\"http://127.0.0.1:3000\"]`"),
+            );
+        }
+    }
+}
+
+/// Checks every route, and that no two claim the same requests.
+pub fn check_routes(routes: &[RouteConfig], path: &str, problems: &mut Vec<Problem>) {
+    let mut seen: Vec<(&HostPattern, &str, usize)> = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        route.check(&format!("{path}[{index}]"), problems);
+        let prefix = route.path.trim_end_matches('/');
+        for host in &route.hosts {
+            if let Some((_, _, first)) = seen.iter().find(|(h, p, _)| *h == host && *p == prefix) {
+                let same = if *first == index { "itself".into() } else { format!("`{path}[{first}]`") };
+                problems.push(Problem::new(
+                    format!("{path}[{index}]"),
+                    format!("host `{host}` with path `{}` repeats {same}", route.path),
+                ));
+            }
+            seen.push((host, prefix, index));
+        }
+    }
+}
+
+/// Address of one server of the site: `http://host[:port]` or `https://host[:port]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamUrl {
+    /// Whether to speak TLS; the host is the server name then.
+    pub tls: bool,
+    /// Name or address, without brackets.
+    pub host: Box<str>,
+    /// Port.
+    pub port: u16,
+}
+
+impl UpstreamUrl {
+    fn default_port(tls: bool) -> u16 {
+        if tls { 443 } else { 80 }
+    }
+
+    /// `host[:port]`, as a `Host` header has it.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        if self.port == Self::default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl FromStr for UpstreamUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<UpstreamUrl, String> {
+        let wrong = |why: &str| format!("`{text}` is not an upstream such as `http://127.0.0.1:3000`: {why}");
+        let uri: Uri = text.parse().map_err(|_| wrong("not a URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong("it has to start with `http://` or `https://`")),
+        };
+        let authority = uri.authority().ok_or_else(|| wrong("the host is missing"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("user names are not supported"));
+        }
+        if uri.path_and_query().is_some_and(|rest| rest.as_str() != "/") {
+            return Err(wrong("a path is not supported, requests keep their own"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let port_text = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+        let port = match port_text {
+            None => Self::default_port(tls),
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("the port is wrong"))?,
+        };
+        if host.is_empty() {
+            return Err(wrong("the host is missing"));
+        }
+        Ok(UpstreamUrl { tls, host: host.to_ascii_lowercase().into(), port })
+    }
+}
+
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+}
+
+/// Types that are read with `FromStr` and written with `Display`.
+macro_rules! as_text {
+    ($($name:ty),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+as_text!(Cidr, UpstreamUrl, HostPattern, AllowedOrigin);
+
+/// A socket address with an error that shows one.
+mod address {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(address: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(address)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let example = "such as `0.0.0.0:8080` or `[::]:8080`";
+        text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not an address {example}")))
+    }
+}
+
+/// Several of them, each an element of its own, so that an error names its place.
+mod addresses {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Element(#[serde(with = "address")] SocketAddr);
+
+    pub fn serialize<S: Serializer>(addresses: &[SocketAddr], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(addresses.iter().copied().map(Element))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+        Ok(Vec::<Element>::deserialize(deserializer)?.into_iter().map(|Element(address)| address).collect())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_are_plain_urls() {
+        for (text, printed) in [
+            ("http://127.0.0.1:3000", Some("http://127.0.0.1:3000")),
+            ("https://Site.Example/", Some("https://site.example")),
+            ("https://site.example:443", Some("https://site.example")),
+            ("http://[::1]:81", Some("http://[::1]:81")),
+            ("http://[::1]", Some("http://[::1]")),
+            ("localhost:3000", None),
+            ("ftp://a", None),
+            ("http://a/b", None),
+            ("http://a:0", None),
+            ("http://a:99999", None),
+            ("http://u@a", None),
+            ("", None),
+        ] {
+            let parsed = text.parse::<UpstreamUrl>();
+            assert_eq!(parsed.as_ref().ok().map(ToString::to_string).as_deref(), printed, "{text}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn defaults_survive_a_round_trip() {
+        let server = serde_json::to_value(ServerConfig::default()).unwrap();
+        assert_eq!(server["threads"], "auto");
+        assert_eq!(server["shutdown"]["grace"], "2s");
+        assert_eq!(serde_json::from_value::<ServerConfig>(server).unwrap(), ServerConfig::default());
+        let empty: CorsConfig = serde_json::from_str("{}").unwrap();
+        assert_eq!(empty, CorsConfig::default());
+    }
+
+    #[test]
+    fn wrong_texts_are_named() {
+        let wrong = |json: &str| serde_json::from_str::<ServerConfig>(json).unwrap_err().to_string();
+        assert!(wrong(r#"{"listen":["8080"]}"#).contains("`8080` is not an address"));
+        assert!(wrong(r#"{"threads":0}"#).contains("`0` is neither `auto`"));
+        assert!(wrong(r#"{"trusted_proxies":["10.0.0.0/99"]}"#).contains("not a network"));
+        assert!(wrong(r#"{"unknown":1}"#).contains("unknown field"));
+        let four: ServerConfig = serde_json::from_str(r#"{"threads":4,"trusted_proxies":["10.1.2.3"]}"#).unwrap();
+        assert_eq!(four.threads.count(), 4);
+        assert_eq!(four.trusted_proxies[0].to_string(), "10.1.2.3/32");
+    }
+
+    #[test]
+    fn judgement_finds_what_parsing_cannot() {
+        let mut problems = Vec::new();
+        let route = RouteConfig { upstreams: vec!["http://a:1".parse().unwrap()], ..RouteConfig::default() };
+        check_routes(&[route.clone(), route.clone()], "routes", &mut problems);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.contains("repeats `routes[0]`"), "{problems:?}");
+
+        problems.clear();
+        RouteConfig { hosts: vec![], path: "app".into(), upstreams: vec![] }.check("routes[3]", &mut problems);
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["routes[3].hosts", "routes[3].path", "routes[3].upstreams"]);
+
+        problems.clear();
+        CorsConfig { allowed_origins: vec![AllowedOrigin::Any], allow_credentials: true }.check("cors", &mut problems);
+        assert_eq!(problems.len(), 1);
+
+        problems.clear();
+        let twice = vec![SocketAddr::from(([0, 0, 0, 0], 80)); 2];
+        let everyone = vec!["0.0.0.0/0".parse().unwrap()];
+        ServerConfig { listen: twice, trusted_proxies: everyone, ..ServerConfig::default() }
+            .check("server", &mut problems);
+        assert_eq!(problems.len(), 2);
+    }
+}

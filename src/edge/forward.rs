@@ -1,0 +1,154 @@
+//! What the site is told about the request: who asked, how, for which host, under which identity. Pure.
+//!
+//! Forwarding headers are continued when they came from a trusted proxy and replaced otherwise, so the site may believe
+//! them. Everything else passes as it came, our cookie included. No `Via` is added: it makes common servers stop
+//! compressing.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{
+    client_ip::{Client, X_FORWARDED_FOR, X_FORWARDED_PROTO},
+    request::{RequestId, X_REQUEST_ID},
+};
+
+/// `X-Forwarded-Host`.
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `X-Real-IP`: what many frameworks read instead of the list.
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// The headers to set and the ones to remove on the request towards the site.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// To set, in place of all values they have.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// To remove.
+    pub remove: Vec<HeaderName>,
+}
+
+/// What changes on a request with these `headers` from this `client`. `authority` is the requested host with its port;
+/// `host` replaces the `Host` header if the upstream wants its own.
+pub fn changes(
+    headers: &HeaderMap,
+    authority: Option<&HeaderValue>,
+    client: &Client,
+    id: &RequestId,
+    host: Option<&HeaderValue>,
+) -> Changes {
+    let mut changes = Changes::default();
+    let trusted = client.from_trusted_proxy;
+    let mut set = |name, value: HeaderValue| changes.set.push((name, value));
+
+    let mut chain = String::new();
+    if trusted {
+        for line in headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()) {
+            chain.push_str(line);
+            chain.push_str(", ");
+        }
+    }
+    chain.push_str(&client.peer.to_string());
+    set(X_FORWARDED_FOR, text(chain));
+    set(X_REAL_IP, text(client.ip.to_string()));
+    if !(trusted && headers.contains_key(X_FORWARDED_PROTO)) {
+        set(X_FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
+    }
+    if let Some(authority) = authority.filter(|_| !(trusted && headers.contains_key(X_FORWARDED_HOST))) {
+        set(X_FORWARDED_HOST, authority.clone());
+    }
+    set(X_REQUEST_ID, text(id.to_string()));
+    if let Some(host) = host {
+        set(header::HOST, host.clone());
+    }
+
+    if !trusted {
+        changes.remove.push(header::FORWARDED);
+        if authority.is_none() {
+            changes.remove.push(X_FORWARDED_HOST);
+        }
+    } else if headers.contains_key(header::FORWARDED) {
+        let mut list = String::new();
+        for line in headers.get_all(header::FORWARDED).iter().filter_map(|line| line.to_str().ok()) {
+            list.push_str(line);
+            list.push_str(", ");
+        }
+        let peer = client.peer;
+        list.push_str(&if peer.is_ipv6() { format!("for=\"[{peer}]\"") } else { format!("for={peer}") });
+        changes.set.push((header::FORWARDED, text(list)));
+    }
+    changes
+}
+
+/// Everything put together above consists of header values and of addresses.
+fn text(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("parts of header values and addresses are a header value")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    fn forwarded(trusted: bool, sent: &[(HeaderName, &str)], name: HeaderName) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
+        }
+        let ip: IpAddr = [1, 1, 1, 1].into();
+        let peer: IpAddr = [10, 0, 0, 1].into();
+        let client = Client { ip, peer, from_trusted_proxy: trusted, secure: false };
+        let authority = HeaderValue::from_static("www.example:81");
+        let changes = changes(&headers, Some(&authority), &client, &RequestId::Given("id".into()), None);
+        for (name, value) in changes.set {
+            headers.insert(name, value);
+        }
+        for name in changes.remove {
+            headers.remove(name);
+        }
+        assert!(headers.get_all(&name).iter().count() < 2);
+        headers.get(name).map(|value| value.to_str().unwrap().to_string())
+    }
+
+    #[test]
+    fn a_stranger_cannot_forge_its_past() {
+        let sent = &[
+            (X_FORWARDED_FOR, "6.6.6.6"),
+            (X_FORWARDED_FOR, "7.7.7.7"),
+            (X_FORWARDED_PROTO, "https"),
+            (X_FORWARDED_HOST, "evil.example"),
+            (X_REAL_IP, "6.6.6.6"),
+            (X_REQUEST_ID, "mine"),
+            (header::FORWARDED, "for=6.6.6.6"),
+        ][..];
+        for (name, value) in [
+            (X_FORWARDED_FOR, Some("10.0.0.1")),
+            (X_FORWARDED_PROTO, Some("http")),
+            (X_FORWARDED_HOST, Some("www.example:81")),
+            (X_REAL_IP, Some("1.1.1.1")),
+            (X_REQUEST_ID, Some("id")),
+            (header::FORWARDED, None),
+        ] {
+            assert_eq!(forwarded(false, sent, name.clone()).as_deref(), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxys_word_is_continued() {
+        let sent = &[
+            (X_FORWARDED_FOR, "1.1.1.1"),
+            (X_FORWARDED_PROTO, "https"),
+            (X_FORWARDED_HOST, "shop.example"),
+            (header::FORWARDED, "for=1.1.1.1"),
+        ][..];
+        for (name, value) in [
+            (X_FORWARDED_FOR, "1.1.1.1, 10.0.0.1"),
+            (X_FORWARDED_PROTO, "https"),
+            (X_FORWARDED_HOST, "shop.example"),
+            (header::FORWARDED, "for=1.1.1.1, for=10.0.0.1"),
+        ] {
+            assert_eq!(forwarded(true, sent, name.clone()).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(forwarded(true, &[], X_FORWARDED_FOR).as_deref(), Some("10.0.0.1"));
+        assert_eq!(forwarded(true, &[], X_FORWARDED_PROTO).as_deref(), Some("http"));
+    }
+}

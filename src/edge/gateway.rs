@@ -1,0 +1,283 @@
+//! Pingora's phases, in their order; each only delegates.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
+    upstreams::peer::HttpPeer,
+};
+
+use super::{
+    Tuning,
+    access::{AccessLog, Handler},
+    answer::{close_if_ending, send},
+    assets::Asset,
+    client_ip::{Client, Trust},
+    endpoint::Endpoint,
+    forward,
+    lifecycle::{InFlight, Lifecycle},
+    page::{healthy, page},
+    request::{self, RequestId},
+    router::{Action, Router},
+    upstream::{LONG_QUIET, MAX_ATTEMPTS, Upstreams},
+};
+
+/// How long a visitor's connection may idle between requests. Each costs some 40 kB.
+const KEEPALIVE_SECONDS: u64 = 60;
+/// The same for a load balancer's: it must close first, or requests meet a closing connection. Google's keeps 600 s.
+const PROXY_KEEPALIVE_SECONDS: u64 = 620;
+
+/// All parts a request may meet.
+pub struct Gateway {
+    /// Whose request is it?
+    pub router: Router,
+    /// Whose word counts?
+    pub trust: Trust,
+    /// Takes events.
+    pub endpoint: Endpoint,
+    /// The tracking script.
+    pub script: Asset,
+    /// The site.
+    pub upstreams: Arc<Upstreams>,
+    /// Log line and metrics of every request.
+    pub access: AccessLog,
+    /// Counts requests in flight.
+    pub lifecycle: Arc<Lifecycle>,
+    /// Bounds.
+    pub tuning: Tuning,
+}
+
+/// What one request carries from phase to phase.
+pub struct Context {
+    started: Instant,
+    handler: Handler,
+    /// Known from the first phase on.
+    caller: Option<(Client, RequestId)>,
+    /// Index of the route, once the request is found to be the site's.
+    route: usize,
+    /// Addresses that could not be reached.
+    tried: Vec<SocketAddr>,
+    /// The address in use, and what its server wants to be called.
+    chosen: Option<(SocketAddr, Option<HeaderValue>)>,
+    _in_flight: InFlight,
+}
+
+impl Context {
+    fn id(&self) -> &str {
+        self.caller.as_ref().map_or("-", |(_, id)| id)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            started: Instant::now(),
+            handler: Handler::Proxy,
+            caller: None,
+            route: usize::MAX,
+            tried: Vec::new(),
+            chosen: None,
+            _in_flight: self.lifecycle.enter(),
+        }
+    }
+
+    /// None: Pingora's compression ignores weights and holds back streams.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        let (client, id) = self.caller(session);
+        self.greet(session, &client);
+        context.caller = Some((client, id));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let Some((client, id)) = &context.caller else { return Ok(false) };
+        let header = session.req_header();
+        let action = self.router.action(&request::host(&header.uri, &header.headers), header.uri.path());
+        let reply = match action {
+            Action::Proxy { route } => {
+                context.route = route;
+                return Ok(false);
+            }
+            Action::Collect { .. } => {
+                context.handler = Handler::Collect;
+                self.endpoint.serve(session, &self.router, client, id).await;
+                return Ok(true);
+            }
+            Action::Script => {
+                context.handler = Handler::Asset;
+                self.script.reply(&header.method, &header.headers)
+            }
+            Action::Health => {
+                context.handler = Handler::Health;
+                healthy()
+            }
+            Action::NotFound => {
+                page(StatusCode::NOT_FOUND, "there is no route for this host and path", id, &header.headers)
+            }
+        };
+        send(session, reply, &self.tuning).await;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let quiet = may_be_quiet(session);
+        let choice = self.upstreams.choose(context.route, &context.tried, quiet);
+        let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
+        context.chosen = Some((choice.at, choice.host));
+        Ok(choice.peer)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some((at, _)) = context.chosen.take() {
+            tracing::warn!(upstream = %at, %error, request_id = context.id(), "cannot connect to an upstream");
+            self.upstreams.rest(context.route, at);
+            context.tried.push(at);
+        }
+        let tries = context.tried.len();
+        error.set_retry(tries < MAX_ATTEMPTS && self.upstreams.has_another(context.route, &context.tried));
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let Some((client, id)) = &context.caller else { return Ok(()) };
+        let header = session.req_header();
+        let authority = authority(&header.uri, &header.headers);
+        let host = context.chosen.as_ref().and_then(|(_, host)| host.as_ref());
+        let changes = forward::changes(&header.headers, authority.as_ref(), client, id, host);
+        for name in changes.remove {
+            request.remove_header(&name);
+        }
+        for (name, value) in changes.set {
+            request.insert_header(name, value)?;
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        _: &mut Context,
+    ) -> Result<()> {
+        // Scar: Pingora issue 935. An empty last piece would be written as the end of the chunks, and then the end
+        // again, which desynchronises the next request on that connection.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(&self, session: &mut Session, _: &mut ResponseHeader, _: &mut Context) -> Result<()> {
+        close_if_ending(session);
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let (status, sentence) = verdict(error);
+        let hopeless = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let begun = session.response_written().is_some_and(|header| !header.status.is_informational());
+        let Some(status) = status.filter(|_| !begun) else { return hopeless };
+        session.set_keepalive(None);
+        let reply = page(status, sentence, context.id(), &session.req_header().headers);
+        send(session, reply, &self.tuning).await;
+        FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let client = context.caller.as_ref().map(|(client, _)| client.ip);
+        self.access.record(session, context.handler, client, context.id(), context.started.elapsed(), error);
+    }
+
+    /// Pingora's own line would carry the query; ours is written in `logging`.
+    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}
+
+impl Gateway {
+    /// The bounds of a connection, which Pingora wants to hear again for every request.
+    fn greet(&self, session: &mut Session, client: &Client) {
+        // Only what would be kept alive anyway gets a limit: HTTP/1.0, `Connection: close` and requests whose framing
+        // is doubtful have been sorted out by Pingora, and setting a time would bring them back.
+        if session.get_keepalive().is_some() {
+            let seconds = if client.from_trusted_proxy { PROXY_KEEPALIVE_SECONDS } else { KEEPALIVE_SECONDS };
+            session.set_keepalive((!self.lifecycle.is_ending()).then_some(seconds));
+        }
+        session.set_pipelining_enabled(true);
+        session.set_write_timeout(Some(self.tuning.downstream_write));
+        session.set_total_drain_timeout(Some(self.tuning.linger));
+        if session.is_upgrade_req() {
+            session.set_read_timeout(Some(LONG_QUIET));
+        }
+    }
+
+    fn caller(&self, session: &Session) -> (Client, RequestId) {
+        let headers = &session.req_header().headers;
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let client = self.trust.client(peer.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()), headers);
+        let id = if client.from_trusted_proxy { RequestId::given(headers) } else { RequestId::fresh() };
+        (client, id)
+    }
+}
+
+/// Whether the answer may pause for long: WebSocket, server-sent events.
+fn may_be_quiet(session: &Session) -> bool {
+    let mut accepts = session.req_header().headers.get_all(header::ACCEPT).iter();
+    session.is_upgrade_req() || accepts.any(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// The requested host with its port.
+fn authority(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    let target = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    target.or_else(|| headers.get(header::HOST).cloned())
+}
+
+/// What a visitor is told; no status when nobody is there to read it.
+fn verdict(error: &Error) -> (Option<StatusCode>, &'static str) {
+    let timed_out =
+        matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout);
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
+            (Some(StatusCode::REQUEST_TIMEOUT), "the request came too slowly")
+        }
+        (
+            ErrorSource::Downstream,
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed,
+        ) => (None, ""),
+        (ErrorSource::Downstream, _) => (Some(StatusCode::BAD_REQUEST), "the request is malformed"),
+        (ErrorSource::Upstream, _) if timed_out => {
+            (Some(StatusCode::GATEWAY_TIMEOUT), "the site did not answer in time")
+        }
+        (ErrorSource::Upstream, _) | (_, ErrorType::HTTPStatus(502)) => {
+            (Some(StatusCode::BAD_GATEWAY), "the site cannot be reached")
+        }
+        _ => (Some(StatusCode::INTERNAL_SERVER_ERROR), "something went wrong here"),
+    }
+}

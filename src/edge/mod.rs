@@ -1,0 +1,322 @@
+//! The listeners. The public one, on Pingora, ends collection itself and hands everything else to the site; the admin
+//! one answers the operator. No other part of the house names Pingora.
+//!
+//! A request's way: `gateway` (Pingora's phases) asks `router` whose it is; `endpoint` takes events; `assets` and
+//! `page` answer for themselves; `upstream` and `forward` serve the site's.
+
+mod access;
+mod admin;
+mod answer;
+mod assets;
+mod client_ip;
+mod config;
+mod cors;
+mod endpoint;
+mod forward;
+mod gateway;
+mod lifecycle;
+mod page;
+mod request;
+mod router;
+mod upstream;
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use pingora::{
+    proxy::http_proxy_service_with_name,
+    server::{RunArgs, Server, configuration::ServerConf},
+};
+use tokio::{
+    runtime,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+pub use config::{Cidr, CorsConfig, RouteConfig, ServerConfig, ShutdownConfig, Threads, UpstreamUrl, check_routes};
+pub use cors::AllowedOrigin;
+pub use router::{HEALTH_PATH, HostPattern};
+
+use self::{
+    access::AccessLog,
+    admin::Admin,
+    assets::Asset,
+    client_ip::Trust,
+    cors::Cors,
+    endpoint::Endpoint,
+    gateway::Gateway,
+    lifecycle::{Lifecycle, PreBound, StopSignal},
+    router::Router,
+    upstream::Upstreams,
+};
+use crate::{collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
+
+/// Everything the edge is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `server:`
+    pub server: ServerConfig,
+    /// `cors:`
+    pub cors: CorsConfig,
+    /// `routes:`
+    pub routes: Vec<RouteConfig>,
+    /// `collect.path`: the prefix above the stream ids.
+    pub streams_path: String,
+    /// `collect.script`: the tracking script's path.
+    pub script_path: String,
+    /// Bounds that are no configuration, but for tests.
+    #[doc(hidden)]
+    pub tuning: Tuning,
+}
+
+impl Config {
+    /// From the parts of the configuration file.
+    pub fn new(server: &ServerConfig, cors: &CorsConfig, routes: &[RouteConfig], collect: &collect::Config) -> Config {
+        Config {
+            server: server.clone(),
+            cors: cors.clone(),
+            routes: routes.to_vec(),
+            streams_path: collect.path.clone(),
+            script_path: collect.script.clone(),
+            tuning: Tuning::default(),
+        }
+    }
+}
+
+/// How long and how much the edge bears with its two sides.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// For the whole body of an event. A phone on a bad network sends 64 KiB, the most a browser's beacon holds, in
+    /// far less.
+    pub body: Duration,
+    /// For writing one of our own, small answers.
+    pub answer: Duration,
+    /// For a client that is still uploading to notice the answer: time,
+    pub linger: Duration,
+    /// and bytes.
+    pub linger_bytes: usize,
+    /// For writing one piece of the site's answer.
+    pub downstream_write: Duration,
+    /// For connecting to an upstream.
+    pub connect: Duration,
+    /// For silence of an upstream.
+    pub upstream_read: Duration,
+    /// For an upstream to take a piece of a request.
+    pub upstream_write: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            body: Duration::from_secs(10),
+            answer: Duration::from_secs(10),
+            linger: Duration::from_secs(3),
+            linger_bytes: 4 << 20,
+            downstream_write: Duration::from_secs(60),
+            connect: Duration::from_secs(5),
+            upstream_read: Duration::from_secs(60),
+            upstream_write: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Why the edge cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The port is taken, the address is not ours, or it needs privileges.
+    #[error("cannot listen on `{address}` ({listener}): {source}")]
+    Listen {
+        /// The configuration key.
+        listener: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Cause.
+        source: io::Error,
+    },
+    /// Checking the certificates of `https` upstreams needs the file that this variable names.
+    #[error("`SSL_CERT_FILE` names `{}`, which cannot be read: {source}", path.display())]
+    CertificateFile {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: io::Error,
+    },
+}
+
+/// How a run ended. The admin listener answers until this is dropped.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Requests that were still being served when the grace was over.
+    pub in_flight: usize,
+    /// The server ended by itself: a bug, since it is only ever told to.
+    pub failed: bool,
+    _admin: Option<admin::Running>,
+}
+
+/// Bound listeners and everything behind them, ready to run.
+pub struct Edge {
+    server: ServerConfig,
+    gateway: Gateway,
+    admin: Admin,
+    public: Vec<(SocketAddr, TcpListener)>,
+    public_addrs: Vec<SocketAddr>,
+    admin_listener: TcpListener,
+    admin_addr: SocketAddr,
+}
+
+impl Edge {
+    /// Binds every listener now, so that a wrong address is an error of the start, and asks for the upstreams' names.
+    pub fn bind(
+        config: Config,
+        pipeline: Pipeline,
+        delivery: Delivery,
+        metrics: Arc<Metrics>,
+    ) -> Result<Edge, BindError> {
+        check_certificate_file()?;
+        let mut public = Vec::new();
+        for address in &config.server.listen {
+            public.push(listen("server.listen", *address)?);
+        }
+        let (admin_addr, admin_listener) = listen("server.admin", config.server.admin)?;
+
+        let upstreams = Arc::new(Upstreams::new(&config.routes, &config.tuning));
+        upstreams.resolve_first();
+        let lifecycle = Arc::new(Lifecycle::default());
+        let cors = Cors::new(&config.cors);
+        let endpoint = Endpoint::new(pipeline, delivery.clone(), cors, metrics.clone(), config.tuning.clone());
+        let gateway = Gateway {
+            router: Router::new(&config.streams_path, &config.script_path, &config.routes),
+            trust: Trust::new(&config.server.trusted_proxies),
+            endpoint,
+            script: Asset::script(),
+            upstreams,
+            access: AccessLog::new(metrics.clone()),
+            lifecycle: lifecycle.clone(),
+            tuning: config.tuning,
+        };
+        let admin = Admin { lifecycle, delivery, metrics };
+        let public_addrs = public.iter().map(|(address, _)| *address).collect();
+        Ok(Edge { server: config.server, gateway, admin, public, public_addrs, admin_listener, admin_addr })
+    }
+
+    /// Addresses of the public listener, with the ports that port 0 became.
+    pub fn public_addrs(&self) -> &[SocketAddr] {
+        &self.public_addrs
+    }
+
+    /// Address of the admin listener.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Serves until `shutdown` is ready, then takes no more connections and returns when the last request in flight
+    /// has been answered, or when `server.shutdown.grace` is over. Blocks the calling thread.
+    ///
+    /// Pingora's own threads outlive the call, asleep; the process ends without them.
+    pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Stopped {
+        let grace = *self.server.shutdown.grace;
+        let lifecycle = self.gateway.lifecycle.clone();
+        let (stop, stopping) = watch::channel(false);
+        let (closed, mut is_closed) = watch::channel(false);
+
+        let admin = match self.admin.run(self.admin_listener, self.gateway.upstreams.clone()) {
+            Ok(running) => Some(running),
+            Err(error) => {
+                tracing::error!(%error, "the admin listener cannot run");
+                None
+            }
+        };
+        let server = server(&self.server, self.gateway, self.public, closed);
+        let (ended, mut has_ended) = watch::channel(());
+        let run = move || {
+            // Dropped when the server returns or panics.
+            let _ended = ended;
+            server.run(RunArgs { shutdown_signal: Box::new(StopSignal(stopping)) });
+        };
+        let started = thread::Builder::new().name("edge".into()).spawn(run);
+        if let Err(error) = started {
+            tracing::error!(%error, "the public listener cannot run");
+            return Stopped { in_flight: 0, failed: true, _admin: admin };
+        }
+
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime without threads needs only a few file descriptors");
+        let failed = runtime.block_on(async {
+            let failed = tokio::select! {
+                () = shutdown => false,
+                _ = has_ended.changed() => true,
+            };
+            lifecycle.end();
+            stop.send_replace(true);
+            let deadline = Instant::now() + grace;
+            let quiet = async {
+                // An error means that the listeners are gone, which is as good as closed.
+                let _ = is_closed.wait_for(|closed| *closed).await;
+                lifecycle.idle().await;
+            };
+            // Whoever is still there after the deadline is counted below.
+            let _ = timeout_at(deadline, quiet).await;
+            failed
+        });
+        Stopped { in_flight: lifecycle.in_flight(), failed, _admin: admin }
+    }
+}
+
+/// How long Pingora's own threads outlive [`Edge::run`] if the process lasts.
+const SECONDS_ASLEEP: u64 = 24 * 60 * 60;
+
+/// Pingora's server with the gateway as its one service.
+fn server(
+    config: &ServerConfig,
+    gateway: Gateway,
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    closed: watch::Sender<bool>,
+) -> Server {
+    let mut conf = ServerConf {
+        threads: config.threads.count(),
+        // One runtime per thread: 12 to 17 % more requests per second on two cores than with stealing.
+        work_stealing: false,
+        // Pingora would sleep this long and then drop what is left. Who outlasts our own grace may go on while the rest
+        // of the process ends; the process does not wait for it.
+        // Scar: besides, Pingora's thread-bound runtimes must not end before the process. A later server in the same
+        // process (only tests have one) could get a thread with the number of an ended one, and with it the ended
+        // thread's runtime, where every task is dropped at once.
+        grace_period_seconds: Some(SECONDS_ASLEEP),
+        ..ServerConf::default()
+    };
+    conf.max_retries = upstream::MAX_ATTEMPTS;
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    let mut service = http_proxy_service_with_name(&server.configuration, gateway, "edge");
+    for (address, _) in &listeners {
+        service.add_tcp(&address.to_string());
+    }
+    server.add_service(PreBound::new(service, listeners, closed));
+    server
+}
+
+fn listen(listener: &'static str, address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
+    let bind = || {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok((socket.local_addr()?, socket))
+    };
+    bind().map_err(|source| BindError::Listen { listener, address, source })
+}
+
+/// Pingora reads the system's certificates when it starts and panics if this variable names no file.
+fn check_certificate_file() -> Result<(), BindError> {
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from) else { return Ok(()) };
+    match std::fs::File::open(&path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(BindError::CertificateFile { path, source }),
+    }
+}

@@ -1,0 +1,149 @@
+//! What the edge reads off a request before anyone else does: its host and its identity. Pure, but for the randomness.
+
+use std::{
+    borrow::Cow,
+    cell::Cell,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    ops::Deref,
+};
+
+use http::{HeaderMap, HeaderName, Uri, header};
+
+/// `X-Request-ID`.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The requested host, lower case, without port; empty when there is none or it is not text. The target of the request
+/// (HTTP/2, absolute form) counts before the `Host` header.
+pub fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Cow<'a, str> {
+    let header = || headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let authority = uri.authority().map(|authority| authority.as_str()).or_else(header).unwrap_or("");
+    // The port follows the last colon, unless that colon is inside an IPv6 literal.
+    let name = match authority.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => authority,
+    };
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// 128 fresh random bits.
+///
+/// SipHash under a key that the operating system seeded (that is what a `RandomState` is) over a counter: unique per
+/// thread by the counter, between threads and processes by the key.
+pub fn entropy() -> u128 {
+    thread_local! {
+        static KEY: RandomState = RandomState::new();
+        static COUNTER: Cell<u64> = const { Cell::new(0) };
+    }
+    let count = COUNTER.replace(COUNTER.get().wrapping_add(1));
+    KEY.with(|key| {
+        let half = |which: u8| u128::from(key.hash_one((count, which)));
+        half(0) << 64 | half(1)
+    })
+}
+
+/// Identifier of a request in logs, error bodies and towards the site.
+#[derive(Clone)]
+pub enum RequestId {
+    /// Made here: 32 hexadecimal digits.
+    Fresh([u8; 32]),
+    /// Made by a trusted proxy in front of us.
+    Given(Box<str>),
+}
+
+/// Longest identifier taken from a proxy.
+const MAX_GIVEN: usize = 128;
+
+impl RequestId {
+    /// A new one.
+    pub fn fresh() -> RequestId {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bits = entropy();
+        RequestId::Fresh(std::array::from_fn(|digit| DIGITS[(bits >> (4 * digit)) as usize & 15]))
+    }
+
+    /// What a trusted proxy sent, if it is fit to stand in logs, JSON and HTML; else a new one.
+    pub fn given(headers: &HeaderMap) -> RequestId {
+        let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
+        let text = headers.get(X_REQUEST_ID).and_then(|value| value.to_str().ok());
+        match text {
+            Some(text) if !text.is_empty() && text.len() <= MAX_GIVEN && text.bytes().all(fit) => {
+                RequestId::Given(text.into())
+            }
+            _ => RequestId::fresh(),
+        }
+    }
+}
+
+impl Deref for RequestId {
+    type Target = str;
+    fn deref(&self) -> &str {
+        match self {
+            RequestId::Fresh(digits) => std::str::from_utf8(digits).expect("hexadecimal digits are ASCII"),
+            RequestId::Given(text) => text,
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn hosts_are_read_in_every_form() {
+        for (uri, header, expected) in [
+            ("/", Some("Example.COM:8080"), "example.com"),
+            ("/", Some("example.com"), "example.com"),
+            ("/", Some("[::1]:80"), "[::1]"),
+            ("/", Some("[::1]"), "[::1]"),
+            ("/", Some(":80"), ""),
+            ("/", Some("ex\u{e4}mple"), ""),
+            ("/", None, ""),
+            ("http://Target.example:81/x", Some("other.example"), "target.example"),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(text) = header {
+                headers.insert(header::HOST, HeaderValue::from_bytes(text.as_bytes()).unwrap());
+            }
+            assert_eq!(host(&uri.parse().unwrap(), &headers), expected, "{uri} {header:?}");
+        }
+    }
+
+    #[test]
+    fn fresh_identities_differ_between_calls_and_threads() {
+        let make = || (0..1000).map(|_| entropy()).collect::<Vec<_>>();
+        let mut all = make();
+        all.extend(std::thread::spawn(make).join().unwrap());
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 2000);
+        assert_eq!(RequestId::fresh().len(), 32);
+        assert_ne!(*RequestId::fresh(), *RequestId::fresh());
+    }
+
+    #[test]
+    fn a_given_identity_must_be_harmless() {
+        let given = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(text.as_bytes()).unwrap());
+            RequestId::given(&headers).to_string()
+        };
+        assert_eq!(given("abc-123/4;o=1".replace(';', ":").as_str()), "abc-123/4:o=1");
+        for hostile in ["", "a\"b", "<script>", "a b", &"x".repeat(129), "\u{e4}"] {
+            assert_eq!(given(hostile).len(), 32, "{hostile}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Logs, on standard output: lines for people on a developer's machine, JSON lines for Cloud Logging elsewhere. No
+//! client of any log service: the platform reads what we print.
+//!
+//! What other crates say through `log` comes the same way.
+
+mod fields;
+mod human;
+mod json;
+
+use std::{backtrace::Backtrace, backtrace::BacktraceStatus, io, panic, sync::Arc, thread};
+
+use tracing::{Subscriber, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
+use tracing_log::{AsLog, LogTracer};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::ParseError,
+    fmt::{FormatEvent, MakeWriter},
+    layer::SubscriberExt,
+};
+
+use super::Metrics;
+use fields::StoredFields;
+
+/// Level when nobody asked for another.
+const DEFAULT_FILTER: &str = "info";
+
+/// Directives that stand before the user's, who can still override them: below these levels the crates narrate every
+/// connection and every start-up step.
+const QUIET: &str = "pingora=warn,h2=warn,rustls=warn,hyper=warn";
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `INFO      2024-01-15 10:30:46.456 - module - message key=value`, in local time.
+    Human {
+        /// Whether the level has a colour.
+        colour: bool,
+    },
+    /// One JSON object a line, in Cloud Logging's field names, in UTC.
+    Json,
+}
+
+impl Format {
+    /// The format of an environment: `QA` is a developer's machine.
+    pub fn of(environment: &str, colour: bool) -> Format {
+        if environment.eq_ignore_ascii_case("QA") { Format::Human { colour } } else { Format::Json }
+    }
+}
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// `RUST_LOG` makes no sense.
+    #[error("`RUST_LOG={filter}` is not a log filter such as `info` or `info,real_streaming=debug`: {source}")]
+    Filter {
+        /// Its value.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// Logging has begun already.
+    #[error("logging is installed already")]
+    Twice(#[from] SetGlobalDefaultError),
+}
+
+/// Begins logging, for the rest of the process. `filter` is the value of `RUST_LOG`.
+pub fn install(format: Format, filter: Option<&str>) -> Result<(), InstallError> {
+    let filter = parse(filter)?;
+    // What no one will see is not even formatted: pingora's debug lines are on the path of every request.
+    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    tracing::subscriber::set_global_default(subscriber(format, filter, io::stdout))?;
+    if LogTracer::builder().with_max_level(most.as_log()).init().is_err() {
+        tracing::warn!("another logger took the `log` crate's lines, they are not shown here");
+    }
+    Ok(())
+}
+
+/// Logs panics, with the place and, when `RUST_BACKTRACE` is set, the way there; and counts them.
+pub fn watch_panics(metrics: Arc<Metrics>) {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        metrics.panics.inc();
+        if !tracing::dispatcher::has_been_set() {
+            return before(info);
+        }
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let message = info.payload_as_str().unwrap_or("no message");
+        let thread = thread::current();
+        let backtrace = Backtrace::capture();
+        let stack_trace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        tracing::error!(location, thread = thread.name(), stack_trace, "panic, this is a bug: {message}");
+    }));
+}
+
+fn parse(filter: Option<&str>) -> Result<EnvFilter, InstallError> {
+    let filter = filter.unwrap_or(DEFAULT_FILTER);
+    // A filter that only names targets leaves the rest at the default.
+    EnvFilter::try_new(format!("{DEFAULT_FILTER},{QUIET},{filter}"))
+        .map_err(|source| InstallError::Filter { filter: filter.to_owned(), source })
+}
+
+fn subscriber<W>(format: Format, filter: EnvFilter, writer: W) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        Format::Human { colour } => layer(human::Human { colour }, writer),
+        Format::Json => layer(json::Json, writer),
+    };
+    Box::new(tracing_subscriber::registry().with(lines).with(filter))
+}
+
+fn layer<E, W>(format: E, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    E: FormatEvent<Registry, StoredFields> + Send + Sync + 'static,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt::layer().fmt_fields(StoredFields).event_format(format).with_writer(writer).boxed()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use parking_lot::Mutex;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines(format: Format, filter: Option<&str>, speak: impl FnOnce()) -> Vec<String> {
+        let paper = Paper::default();
+        let writer = paper.clone();
+        let subscriber = subscriber(format, parse(filter).unwrap(), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, speak);
+        let text = String::from_utf8(paper.0.lock().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn speak() {
+        let span = tracing::info_span!("batch", sink = "local", rows = 7);
+        let _inside = span.enter();
+        tracing::warn!(attempt = 3, error = %"disk\nfull", ratio = 0.5, ok = true, "append failed");
+    }
+
+    #[test]
+    fn people_get_one_line_an_event() {
+        let lines = lines(Format::Human { colour: false }, None, speak);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let (head, rest) = lines[0].split_once(" - ").unwrap();
+        assert_eq!(&head[..10], "WARNING   ");
+        assert_eq!(head.len(), "WARNING   2024-01-15 10:30:46.456".len());
+        assert_eq!(
+            rest,
+            "telemetry::log::tests - append failed attempt=3 error=\"disk\\nfull\" ratio=0.5 ok=true rows=7 sink=local"
+        );
+    }
+
+    #[test]
+    fn cloud_logging_gets_its_own_field_names() {
+        let lines = lines(Format::Json, None, speak);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let json: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(json["severity"], "WARNING");
+        assert_eq!(json["message"], "append failed");
+        assert_eq!(json["attempt"], 3);
+        assert_eq!(json["error"], "disk\nfull");
+        assert_eq!(json["ratio"], 0.5);
+        assert_eq!(json["ok"], true);
+        assert_eq!(json["sink"], "local");
+        assert_eq!(json["rows"], 7);
+        assert_eq!(json["module"], "real_streaming::telemetry::log::tests");
+        assert!(json["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+        let location = &json["logging.googleapis.com/sourceLocation"];
+        assert!(location["file"].as_str().unwrap().ends_with("telemetry/log.rs"), "{location}");
+        assert!(location["line"].as_str().unwrap().parse::<u32>().is_ok());
+    }
+
+    #[test]
+    fn fields_never_hide_the_ones_that_cloud_logging_reads() {
+        let lines = lines(Format::Json, None, || {
+            tracing::info!(severity = "none", time = "never", "still here");
+        });
+        let json: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!((&json["severity"], &json["field_severity"]), (&"INFO".into(), &"none".into()));
+        assert_eq!(json["field_time"], "never");
+        assert_eq!(lines[0].matches("\"severity\"").count(), 1);
+    }
+
+    #[test]
+    fn the_filter_is_the_users_and_chatter_is_quiet_until_asked_for() {
+        let speak = || {
+            tracing::info!("one");
+            tracing::debug!("two");
+            tracing::info!(target: "pingora_core::server", "three");
+            tracing::debug!(target: "pingora_core::server", "four");
+        };
+        let human = Format::Human { colour: false };
+        for (filter, expected) in
+            [(None, 1), (Some("warn"), 0), (Some("debug"), 2), (Some("pingora=debug"), 3), (Some("off"), 0)]
+        {
+            assert_eq!(lines(human, filter, speak).len(), expected, "{filter:?}");
+        }
+        let error = parse(Some("a=b=c")).unwrap_err().to_string();
+        assert!(error.starts_with("`RUST_LOG=a=b=c` is not a log filter"), "{error}");
+    }
+
+    #[test]
+    fn only_qa_is_for_people() {
+        assert_eq!(Format::of("QA", true), Format::Human { colour: true });
+        assert_eq!(Format::of("qa", false), Format::Human { colour: false });
+        assert_eq!(Format::of("PROD", true), Format::Json);
+    }
+}

@@ -1,0 +1,62 @@
+//! `INFO      2024-01-15 10:30:46.456 - module - message key=value`
+
+use std::fmt;
+
+use jiff::ZonedDateTime;
+use serde_json::Value;
+use tracing::{Event, Level, Subscriber};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, format::Writer},
+    registry::LookupSpan,
+};
+
+use super::fields::{Fields, StoredFields};
+
+/// Lines for people.
+pub struct Human {
+    /// Whether the level has a colour.
+    pub colour: bool,
+}
+
+impl<S> FormatEvent<S, StoredFields> for Human
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, StoredFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let (level, colour) = match *metadata.level() {
+            Level::ERROR => ("ERROR", 31),
+            Level::WARN => ("WARNING", 33),
+            Level::INFO => ("INFO", 32),
+            Level::DEBUG => ("DEBUG", 36),
+            Level::TRACE => ("TRACE", 35),
+        };
+        match self.colour {
+            true => write!(writer, "\x1b[{colour}m{level:<10}\x1b[0m")?,
+            false => write!(writer, "{level:<10}")?,
+        }
+        // Our own name on every line would say nothing.
+        let target = metadata.target();
+        let module = target.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::")).unwrap_or(target);
+        let fields = Fields::of(event, context);
+        let now = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S%.3f");
+        write!(writer, "{now} - {module} - {}", fields.message)?;
+        for (name, value) in &fields.others {
+            match value {
+                Value::String(text) if text.is_empty() || text.contains([' ', '=', '"', '\n', '\r']) => {
+                    write!(writer, " {name}={text:?}")?
+                }
+                Value::String(text) => write!(writer, " {name}={text}")?,
+                other => write!(writer, " {name}={other}")?,
+            }
+        }
+        writeln!(writer)
+    }
+}

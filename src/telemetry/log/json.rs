@@ -1,0 +1,70 @@
+//! One JSON object a line, as Cloud Logging's agents and Cloud Run read it: `severity`, `time`, `message` and
+//! `logging.googleapis.com/…` become parts of the entry, all else its payload.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use tracing::{Event, Level, Subscriber};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, format::Writer},
+    registry::LookupSpan,
+};
+
+use super::fields::{Fields, StoredFields};
+
+/// Longest text of one field, in bytes. An entry may have 256 KiB (Cloud Logging's quota); a longer one is lost whole.
+const MAX_TEXT: usize = 64 << 10;
+
+/// Lines for Cloud Logging.
+pub struct Json;
+
+impl<S> FormatEvent<S, StoredFields> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, StoredFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let severity = match *metadata.level() {
+            Level::ERROR => "ERROR",
+            Level::WARN => "WARNING",
+            Level::INFO => "INFO",
+            Level::DEBUG | Level::TRACE => "DEBUG",
+        };
+        let fields = Fields::of(event, context);
+        let mut entry = Map::new();
+        entry.insert("severity".into(), severity.into());
+        entry.insert("time".into(), format!("{:.6}", Timestamp::now()).into());
+        entry.insert("message".into(), clipped(fields.message).into());
+        entry.insert("module".into(), metadata.target().into());
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
+            // 64-bit integers are text in protobuf's JSON.
+            let location = json!({ "file": file, "line": line.to_string(), "function": metadata.module_path() });
+            entry.insert("logging.googleapis.com/sourceLocation".into(), location);
+        }
+        for (name, value) in fields.others {
+            let value = match value {
+                Value::String(text) => clipped(text).into(),
+                other => other,
+            };
+            let name = if entry.contains_key(&name) { format!("field_{name}") } else { name };
+            entry.insert(name, value);
+        }
+        writeln!(writer, "{}", Value::Object(entry))
+    }
+}
+
+fn clipped(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,82 @@
+//! The main job in one process: an event comes in, is answered, stands in the lake; the site stays the site.
+
+use std::time::Duration;
+
+use crate::world::{World, eventually, get, post, request};
+
+/// The body of the design document's example.
+pub const SEED_BODY: &str = include_str!("../golden/seed.json");
+
+#[test]
+fn an_event_is_answered_kept_and_counted() {
+    let world = World::new();
+    let mut running = world.start();
+
+    let response = request(
+        running.public,
+        "POST",
+        "/api/v1/streaming/1",
+        &[("Content-Type", "application/json"), ("Accept-Language", "de-CH,de;q=0.9"), ("X-Client-Geo-Country", "CH")],
+        SEED_BODY.as_bytes(),
+    )
+    .unwrap();
+    assert_eq!((response.status, response.body.as_str()), (200, r#"{"status":"ok"}"#));
+    let cookie = response.header("set-cookie").expect("a cookie");
+    assert!(cookie.starts_with("__uid__="), "{cookie}");
+
+    assert!(eventually(Duration::from_secs(10), || world.ids_in_lake().len() == 1), "not in the lake within 10 s");
+    let metrics = get(running.admin, "/metrics").unwrap().body;
+    assert!(metrics.contains(r#"real_streaming_events_received_total{stream="1"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"real_streaming_events_delivered_total{sink="local",stream="1"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"real_streaming_events_in_spool{sink="local",stream="1"} 0"#), "{metrics}");
+
+    let drained = running.stop();
+    assert_eq!(drained.left_in_spool, 0);
+}
+
+#[test]
+fn everything_else_belongs_to_the_site() {
+    let world = World::new();
+    let mut running = world.start();
+    for path in ["/", "/index.html", "/api/v1/streamingx", "/metrics", "/readyz"] {
+        let response = get(running.public, path).unwrap();
+        assert_eq!(response.status, 200);
+        assert!(response.body.ends_with(&format!("this is {path}")), "{path}: {}", response.body);
+    }
+    assert_eq!(get(running.public, "/healthz").unwrap().status, 200);
+    assert!(get(running.public, "/static/v6.js").unwrap().body.contains("page_view"));
+    running.stop();
+}
+
+#[test]
+fn a_full_spool_answers_503_and_loses_nothing() {
+    let mut world = World::new();
+    world.spool_size = "1MB";
+    // No lake can be written: its folder is a file.
+    std::fs::create_dir_all(world.data()).unwrap();
+    std::fs::write(world.data().join("events"), "in the way").unwrap();
+    let mut running = world.start();
+    let filler = "x".repeat(3_000);
+    let (mut accepted, mut refused) = (0, None);
+    for n in 0..2_000 {
+        let body = format!(r#"{{"event_name":"e","event_id":"f-{n}","params":{{"filler":"{filler}"}}}}"#);
+        let response = post(running.public, "/api/v1/streaming/1", &body).unwrap();
+        if response.status == 200 {
+            accepted += 1;
+        } else {
+            refused = Some(response);
+            break;
+        }
+    }
+    let refused = refused.expect("a spool of 1 MB is full before 6 MB are in it");
+    assert_eq!(refused.status, 503);
+    assert!(refused.header("retry-after").is_some());
+    assert!(accepted > 50, "{accepted}");
+    assert_eq!(get(running.admin, "/readyz").unwrap().status, 503);
+    assert_eq!(running.stop().left_in_spool, accepted);
+
+    std::fs::remove_file(world.data().join("events")).unwrap();
+    let mut running = world.start();
+    assert!(eventually(Duration::from_secs(20), || world.ids_in_lake().len() as u64 == accepted));
+    assert_eq!(running.stop().left_in_spool, 0);
+}

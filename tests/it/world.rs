@@ -1,0 +1,337 @@
+//! A world to test in: a stand-in site, a configuration, and our process before it, either inside this one or as the
+//! real binary. Everything stands on free ports and in a folder that goes with the world.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use arrow_array::{Array, RecordBatch, StringArray, StructArray, cast::AsArray};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use real_streaming::{
+    app::App,
+    config::{Config, Sources},
+    deliver::Drained,
+};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+/// A folder and a stand-in site.
+pub struct World {
+    pub dir: TempDir,
+    pub site: SocketAddr,
+    /// `writers.spool.max_size`.
+    pub spool_size: &'static str,
+}
+
+impl World {
+    pub fn new() -> World {
+        World { dir: tempfile::tempdir().unwrap(), site: start_site(), spool_size: "1GB" }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.dir.path().join("spool")
+    }
+
+    /// The configuration of this world, as a person would write it.
+    pub fn yaml(&self, public: &str, admin: &str) -> String {
+        format!(
+            "environment: QA\n\
+             server: {{ listen: [\"{public}\"], admin: \"{admin}\", trusted_proxies: [\"127.0.0.0/8\"] }}\n\
+             routes: [ {{ hosts: [\"*\"], path: \"/\", upstreams: [\"http://{site}\"] }} ]\n\
+             writers:\n  strategy: local\n  local: {{ directory: {data} }}\n  spool: {{ directory: {spool}, max_size: {size} }}\n",
+            site = self.site,
+            data = self.data().display(),
+            spool = self.spool().display(),
+            size = self.spool_size,
+        )
+    }
+
+    pub fn config(&self) -> Config {
+        let path = self.dir.path().join("in-process.yaml");
+        std::fs::write(&path, self.yaml("127.0.0.1:0", "127.0.0.1:0")).unwrap();
+        load(&path)
+    }
+
+    /// Starts our process inside this one.
+    pub fn start(&self) -> Running {
+        let app = App::start(self.config()).unwrap();
+        let (public, admin) = (app.public_addrs()[0], app.admin_addr());
+        let delivery = app.delivery().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (done, drained) = mpsc::channel();
+        thread::spawn(move || {
+            done.send(app.run(async {
+                let _ = stopped.await;
+            }))
+        });
+        Running { public, admin, delivery, stop: Some(stop), drained }
+    }
+
+    /// Starts the real binary on ports that are free now.
+    pub fn spawn(&self) -> Process {
+        let (public, admin) = (free_port(), free_port());
+        let path = self.dir.path().join("process.yaml");
+        std::fs::write(&path, self.yaml(&public.to_string(), &admin.to_string())).unwrap();
+        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_real-streaming"))
+            .args(["serve", "--config"])
+            .arg(&path)
+            .current_dir(self.dir.path())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut process = Process { child, public, admin };
+        let up =
+            eventually(Duration::from_secs(20), || get(public, "/healthz").ok().filter(|r| r.status == 200).is_some());
+        if !up {
+            process.kill();
+            panic!("not up: {}", std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
+        }
+        process
+    }
+
+    /// How often each event id stands in the lake.
+    pub fn ids_in_lake(&self) -> HashMap<String, usize> {
+        let mut ids = HashMap::new();
+        for batch in self.lake() {
+            let info: &StructArray = batch.column_by_name("rs_info").unwrap().as_struct();
+            let id: &StringArray = info.column_by_name("event_id").unwrap().as_string();
+            for row in 0..id.len() {
+                *ids.entry(id.value(row).to_owned()).or_default() += 1;
+            }
+        }
+        ids
+    }
+
+    /// Every row of the lake, as record batches.
+    pub fn lake(&self) -> Vec<RecordBatch> {
+        let mut batches = Vec::new();
+        for file in parquet_files(&self.data().join("events")) {
+            // A file that a compaction has just replaced is read again under its new name by the caller's next try.
+            let Ok(file) = File::open(file) else { continue };
+            let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+            batches.extend(reader.map(|batch| batch.unwrap()));
+        }
+        batches
+    }
+}
+
+fn load(path: &Path) -> Config {
+    let sources = Sources { file: Some(path.into()), ..Sources::default() };
+    real_streaming::config::load(&sources).unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(days) = std::fs::read_dir(folder) else { return found };
+    for day in days.flatten().filter(|day| day.file_name().to_string_lossy().starts_with("day=")) {
+        let Ok(files) = std::fs::read_dir(day.path()) else { continue };
+        found.extend(
+            files.flatten().map(|file| file.path()).filter(|path| path.extension().is_some_and(|e| e == "parquet")),
+        );
+    }
+    found.sort();
+    found
+}
+
+/// Our process, inside this one.
+pub struct Running {
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    pub delivery: real_streaming::deliver::Delivery,
+    stop: Option<oneshot::Sender<()>>,
+    drained: mpsc::Receiver<Drained>,
+}
+
+impl Running {
+    pub fn stop(&mut self) -> Drained {
+        drop(self.stop.take());
+        self.drained.recv_timeout(Duration::from_secs(30)).expect("stops within its grace and drain times")
+    }
+}
+
+/// Our process, on its own.
+pub struct Process {
+    pub child: Child,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Process {
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        signal(&self.child, "TERM");
+        let ended = eventually(Duration::from_secs(20), || matches!(self.child.try_wait(), Ok(Some(_))));
+        assert!(ended, "still running 20 s after SIGTERM");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    assert!(status.success());
+}
+
+/// Tries until `holds` says yes; `false` when it has not by the deadline.
+#[allow(clippy::disallowed_methods)]
+pub fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+pub fn get(addr: SocketAddr, path: &str) -> std::io::Result<Response> {
+    request(addr, "GET", path, &[], b"")
+}
+
+pub fn post(addr: SocketAddr, path: &str, body: &str) -> std::io::Result<Response> {
+    request(addr, "POST", path, &[("Content-Type", "application/json")], body.as_bytes())
+}
+
+/// One request on its own connection.
+pub fn request(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Response> {
+    let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if method != "GET" {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat())?;
+    read_response(&mut BufReader::new(stream))
+}
+
+fn read_response(reader: &mut BufReader<TcpStream>) -> std::io::Result<Response> {
+    let torn = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(torn)?;
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(torn());
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').ok_or_else(torn)?;
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let length = headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map(|(_, value)| value.parse::<u64>());
+    let mut body = Vec::new();
+    match length {
+        Some(Ok(length)) => {
+            reader.take(length).read_to_end(&mut body)?;
+            if (body.len() as u64) < length {
+                return Err(torn());
+            }
+        }
+        _ => {
+            reader.read_to_end(&mut body)?;
+        }
+    }
+    Ok(Response { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+/// A site that answers every request with a page that names what was asked.
+fn start_site() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer(stream));
+        }
+    });
+    addr
+}
+
+fn answer(stream: TcpStream) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut first = String::new();
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if line.trim_end().is_empty() {
+                break;
+            }
+        }
+        let path = first.split(' ').nth(1).unwrap_or("?");
+        let body = format!("<!doctype html><title>site</title>this is {path}");
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
