@@ -102,6 +102,8 @@ pub struct Courier {
     label: BySink,
     /// Lost rows that are booked.
     skipped: u64,
+    /// When the oldest row of the batch in flight was accepted, in microseconds since the Unix epoch.
+    in_flight: Option<i64>,
     /// Not before then is the spool looked into again.
     look: Instant,
     /// When the log last spoke of the blocked sink.
@@ -119,7 +121,8 @@ impl Courier {
         office.metrics.sink_blocked.get_or_create(&label).set(0);
         office.metrics.sink_lag_seconds.get_or_create(&label).set(0.0);
         let batcher = Batcher::new(sink.limits());
-        Courier { sink, reader, office, status, batcher, label, skipped: 0, look: Instant::now(), reminded: None }
+        let look = Instant::now();
+        Courier { sink, reader, office, status, batcher, label, skipped: 0, in_flight: None, look, reminded: None }
     }
 
     /// Works until the spool is closed or a drain is over. Everything not committed stays in the spool.
@@ -141,8 +144,11 @@ impl Courier {
         self.recovered();
         loop {
             while let Some(batch) = self.batcher.take(Instant::now().into_std()) {
-                let first = batch.rows.first()?.position;
+                let oldest = batch.rows.first()?;
+                let first = oldest.position;
+                self.in_flight = peek::synced_at_micros(oldest.row.bytes());
                 self.deliver(batch).await;
+                self.in_flight = None;
                 self.batcher.done(first);
                 self.commit();
             }
@@ -154,6 +160,7 @@ impl Courier {
 
     /// Waits for rows or for a batch to become due. Breaks when everything is delivered and nothing more comes.
     async fn fetch(&mut self) -> ControlFlow<()> {
+        self.measure_lag();
         let in_drain = self.office.drain.borrow().is_some();
         if in_drain && self.reader.position() >= self.office.spool.end() {
             // No row is on its way, so nothing is worth waiting for.
@@ -188,7 +195,6 @@ impl Courier {
             }
             None => {}
         }
-        self.measure_lag();
         ControlFlow::Continue(())
     }
 
@@ -199,6 +205,7 @@ impl Courier {
 
     fn commit(&mut self) {
         self.reader.commit(self.batcher.committed(self.reader.position()));
+        self.office.metrics.spool_bytes.set(self.office.spool.bytes() as i64);
     }
 
     fn count_lost(&mut self) {
@@ -211,8 +218,8 @@ impl Courier {
     }
 
     fn measure_lag(&self) {
-        let accepted = self.batcher.oldest().and_then(|spooled| peek::synced_at_micros(spooled.row.bytes()));
-        let lag = accepted.map_or(0.0, age);
+        let waiting = self.batcher.oldest().and_then(|spooled| peek::synced_at_micros(spooled.row.bytes()));
+        let lag = waiting.into_iter().chain(self.in_flight).min().map_or(0.0, age);
         self.office.metrics.sink_lag_seconds.get_or_create(&self.label).set(lag);
     }
 

@@ -156,6 +156,8 @@ impl Delivery {
 
     /// Whether requests should come.
     pub fn health(&self) -> Health {
+        // The spool gives space back some time after it was told that it may.
+        self.0.metrics.spool_bytes.set(self.0.spool.bytes() as i64);
         let mut reasons = Vec::new();
         reasons.extend(self.0.spool.refusal().map(|refusal| refusal.to_string()));
         for (sink, status) in &self.0.couriers {

@@ -8,7 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use bytesize::ByteSize;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -19,7 +18,7 @@ use super::{
     *,
 };
 use crate::{
-    schema::{Date, Row},
+    schema::{Date, Event, Row},
     telemetry::{
         Metrics,
         metrics::{BySink, BySinkStream},
@@ -151,13 +150,18 @@ impl World {
         self.delivery.check_books().unwrap();
     }
 
+    fn lag(&self) -> f64 {
+        self.metrics.sink_lag_seconds.get_or_create(&BySink { sink: "fake" }).get()
+    }
+
     fn blocked(&self) -> i64 {
         self.metrics.sink_blocked.get_or_create(&BySink { sink: "fake" }).get()
     }
 }
 
 fn row(day: i32) -> Row {
-    Row::from_parts(Date(day), ["a", "b"][day as usize % 2].into(), "id".into(), Bytes::from_static(&[0; 10]))
+    let event = Event { synced_at_micros: Some(1), ..Event::default() };
+    Row::freeze(&event, Date(day), ["a", "b"][day as usize % 2].into())
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,6 +218,7 @@ async fn a_blocked_sink_raises_the_alarm_until_someone_acts() {
     world.accept([1]).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(world.blocked(), 1);
+    assert!(world.lag() > 1e9, "the row says it was accepted in 1970: {}", world.lag());
     let health = world.delivery.health();
     assert!(health.ready, "events are kept, so they may come");
     assert_eq!(health.reasons, ["sink `fake`: no right (ask for it)"]);
@@ -221,6 +226,7 @@ async fn a_blocked_sink_raises_the_alarm_until_someone_acts() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert_eq!(world.blocked(), 0);
     assert_eq!(world.taken(), [0]);
+    assert_eq!(world.lag(), 0.0);
     assert_eq!(world.delivery.health(), Health { ready: true, reasons: vec![] });
     world.books_balance();
 }

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -20,7 +21,8 @@ impl Journal {
     pub fn open(path: &Path) -> io::Result<Journal> {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
-        let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+        // For the owner's eyes only: rows hold personal data.
+        let file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?;
         let text = fs::read(path)?;
         let size = whole_lines(&text).len() as u64;
         if size < text.len() as u64 {

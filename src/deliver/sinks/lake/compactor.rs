@@ -27,6 +27,10 @@ const REST: u32 = 4;
 const KEEP_REPLACED: Duration = Duration::from_secs(30);
 /// How long a day that is over has to be left alone before its last merge; late events come in bursts.
 const QUIET: Duration = Duration::from_secs(15 * 60);
+/// Rest after a merge that failed for no fault of its files: a full disk, say.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+/// Disk space that is left to those who need it more: a full disk refuses events.
+const SPARE: u64 = 256 * 1024 * 1024;
 /// Longest time a merge steps aside at one checkpoint, so that it ends even if writers never do.
 const STEP_ASIDE: Duration = Duration::from_secs(1);
 /// Days end at different times; the last ones, twelve hours after UTC's.
@@ -75,7 +79,9 @@ struct Worker {
 
 impl Worker {
     fn run(mut self) {
-        // On Linux the priority is the thread's own. Failing to be modest is no reason not to work.
+        // On Linux the priority is the thread's own, elsewhere the process's. Failing to be modest is no reason not to
+        // work.
+        #[cfg(target_os = "linux")]
         let _ = rustix::process::nice(19);
         match self.lake.dates() {
             Ok(dates) => self.hot.extend(dates),
@@ -109,6 +115,10 @@ impl Worker {
                 }
                 return;
             };
+            let size = files.iter().filter(|(name, _)| parts.contains(name)).map(|(_, size)| size).sum();
+            if !self.lake.has_room(size) {
+                return tracing::debug!(%date, size, "too little disk space to merge small files");
+            }
             let started = Instant::now();
             let (lake, stop) = (self.lake.clone(), self.stop.clone());
             let merged = catch_unwind(AssertUnwindSafe(|| lake.merge(date, &parts, &|| make_way(&lake, &stop))));
@@ -123,9 +133,8 @@ impl Worker {
                     tracing::warn!(%date, %error, "cannot merge small files");
                     let culprit = parts.iter().find(|part| error.is_about(&lake.folder(date).join(part.to_string())));
                     self.apart.extend(culprit.map(|part| (date, part.clone())));
-                    // Without a culprit it is the disk's fault; the next round tries again.
                     if culprit.is_none() {
-                        return;
+                        return self.sleep(AFTER_FAILURE);
                     }
                 }
                 Err(_) => {
@@ -192,6 +201,12 @@ impl Lake {
             merges += 1;
         }
         Ok(merges)
+    }
+
+    /// Whether the disk can hold `size` more bytes and still be far from full. Where nobody can tell, it can.
+    fn has_room(&self, size: u64) -> bool {
+        let Ok(disk) = rustix::fs::statvfs(&self.staging) else { return true };
+        disk.f_bavail.saturating_mul(disk.f_frsize) >= size.saturating_add(SPARE)
     }
 
     /// Whether the day has ended everywhere and nobody has written to it for a while.

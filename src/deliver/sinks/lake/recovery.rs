@@ -12,6 +12,10 @@ impl Lake {
         for folder in [&self.events, &self.staging] {
             fs::create_dir_all(folder).map_err(LakeError::io("create", folder))?;
         }
+        // A folder is only as durable as its name in the one above.
+        for folder in self.events.ancestors().skip(1).take(2).filter(|folder| folder.is_dir()) {
+            sync_folder(folder)?;
+        }
         let first_time = !self.prepared.load(Ordering::Relaxed);
         if first_time {
             self.clear_staging()?;
