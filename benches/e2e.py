@@ -108,7 +108,7 @@ class World:
             child.wait()
 
 
-def wrk(folder, port, path, seconds, post, connections=64):
+def wrk(folder, port, path, seconds, post, connections=512):
     script = pathlib.Path(folder) / "post.lua"
     script.write_text(
         'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, Method, header};
 use real_streaming::{
     collect::{Config, CookieConfig, Hit},
+    enrich,
     pipeline::Pipeline,
 };
 
@@ -22,7 +23,8 @@ const BODY: &str = concat!(
 );
 
 fn collect(bencher: divan::Bencher, body: &str, media_type: &'static str) {
-    let pipeline = Pipeline::new(&Config::default(), &[], &CookieConfig::default(), Vec::new());
+    let pipeline =
+        Pipeline::new(&Config::default(), &[], &CookieConfig::default(), enrich::standard(&enrich::Config::default()));
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::COOKIE, HeaderValue::from_static("theme=dark; __uid__=1234567890.1700000000"));

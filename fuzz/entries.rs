@@ -13,8 +13,11 @@ use real_streaming::{
     schema::{arrow, json},
 };
 
+/// What a target does with an input.
+pub type Entry = fn(&[u8]);
+
 /// Every target, by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Entry)] = &[
     ("body", body),
     ("headers", headers),
     ("page_url", page_url),

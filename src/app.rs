@@ -29,15 +29,13 @@ pub struct App {
     runtime: runtime::Runtime,
     delivery: Delivery,
     edge: Edge,
-    metrics: Arc<Metrics>,
     drain: Duration,
 }
 
 impl App {
     /// Builds every part. Whatever cannot work (a taken port, a locked spool) is an error here, before anything is
     /// served.
-    pub fn start(config: Config) -> anyhow::Result<App> {
-        let metrics = Arc::new(Metrics::new());
+    pub fn start(config: Config, metrics: Arc<Metrics>) -> anyhow::Result<App> {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("delivery")
@@ -51,8 +49,8 @@ impl App {
 
         let drain = *config.server.shutdown.drain;
         let edge = edge::Config::new(&config.server, &config.cors, &config.routes, &config.collect);
-        let edge = Edge::bind(edge, pipeline, delivery.clone(), metrics.clone())?;
-        Ok(App { runtime, delivery, edge, metrics, drain })
+        let edge = Edge::bind(edge, pipeline, delivery.clone(), metrics)?;
+        Ok(App { runtime, delivery, edge, drain })
     }
 
     /// Addresses of the public listeners, with the real port where 0 was asked for.
@@ -71,34 +69,46 @@ impl App {
     }
 
     /// Serves until `shutdown` resolves, then lets requests in flight finish and drains the spool into the sinks.
-    pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Drained {
-        let App { runtime, delivery, edge, drain, .. } = self;
+    pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Finished {
+        let App { runtime, delivery, edge, drain } = self;
         // The admin listener answers until this is dropped, so that probes see why the process is not ready.
         let stopped = edge.run(shutdown);
         if stopped.in_flight > 0 {
             warn!(requests = stopped.in_flight, "the grace period is over; requests were cut off");
         }
-        if stopped.failed {
-            error!("the server ended by itself");
-        }
         let drained = runtime.block_on(delivery.drain(Instant::now() + drain));
+        let failed = stopped.failed;
         drop(stopped);
         runtime.shutdown_timeout(Duration::from_millis(200));
-        drained
+        Finished { drained, failed }
     }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// What became of the rows that were in the spool.
+    pub drained: Drained,
+    /// The server ended without being told to.
+    pub failed: bool,
 }
 
 /// Runs the process until SIGTERM or SIGINT. Exit code 0: everything accepted was delivered; 1: something is left in
 /// the spool for the next start.
 pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let app = App::start(config)?;
-    log::watch_panics(app.metrics.clone());
+    let metrics = Arc::new(Metrics::new());
+    log::watch_panics(metrics.clone());
+    let app = App::start(config, metrics)?;
     for addr in app.public_addrs() {
         info!(%addr, "serving");
     }
     info!(addr = %app.admin_addr(), "admin listener");
 
-    let drained = app.run(stop_signal());
+    let Finished { drained, failed } = app.run(stop_signal());
+    if failed {
+        error!("the server ended by itself: a bug, please report it with the lines above");
+        return Ok(ExitCode::FAILURE);
+    }
     if drained.left_in_spool == 0 {
         info!(delivered = drained.delivered, "stopped, everything delivered");
         return Ok(ExitCode::SUCCESS);

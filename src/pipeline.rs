@@ -97,7 +97,8 @@ impl Pipeline {
         let cookie = self.cookie(hit, &stream, &visitor, &claims);
         let mut accepted = answer(&claims, flag(hit, "debug"));
 
-        let mut rows = Vec::with_capacity(claims.list.len());
+        let mut rows: Vec<Row> = Vec::with_capacity(claims.list.len());
+        let mut size = 0;
         let mut dropped = Vec::new();
         for (index, claim) in claims.list.into_iter().enumerate() {
             if !claim.log.violations.is_empty() {
@@ -107,7 +108,14 @@ impl Pipeline {
             let mut event = Event::default();
             let date = begin::fill(&mut event, hit, &stream, &visitor, claim, index);
             match self.enrich(hit, &mut event) {
-                ControlFlow::Continue(()) => rows.push(Row::freeze(&event, date, stream.id.clone())),
+                ControlFlow::Continue(()) => {
+                    let row = Row::freeze(&event, date, stream.id.clone());
+                    size += row.bytes().len();
+                    if size > self.limits.expanded() {
+                        return Err(Refusal::BodyTooLarge);
+                    }
+                    rows.push(row);
+                }
                 ControlFlow::Break(reason) => dropped.push((index, reason)),
             }
         }

@@ -4,6 +4,8 @@
 //! the like already have the row's types, so that accepting them is a move.
 
 use super::{Log, Micros, consent::Consent};
+use prost::Message;
+
 use crate::schema::proto::event;
 
 /// One event as claimed.
@@ -93,6 +95,13 @@ impl Claim {
             *value = event::Value { int_value: Some(int), ..Default::default() };
             param.key = Some("ga_session_id".into());
         }
+    }
+
+    /// Bytes, about, that [`default_to`](Claim::default_to) may copy into each event.
+    pub(super) fn weight(&self) -> usize {
+        let params = self.params.iter().chain(&self.implied).map(Message::encoded_len);
+        let items = self.items.iter().chain(&self.implied_items).map(Message::encoded_len);
+        params.chain(items).chain(self.user_properties.iter().map(Message::encoded_len)).sum()
     }
 
     /// Fills what this event leaves open from the fields beside `events`. Parameters, user properties and consent

@@ -120,6 +120,14 @@ pub struct Limits {
     pub plain_event_names: bool,
 }
 
+impl Limits {
+    /// Most bytes that one request may become as rows. Fields beside `events` are repeated in each of them, so a body
+    /// of a few kilobytes could else fill the spool.
+    pub fn expanded(&self) -> usize {
+        self.decoded_body.saturating_mul(4)
+    }
+}
+
 /// serde_json stops at 128; the stack of a worker thread is safe well below that.
 const MAX_DEPTH: u8 = 100;
 

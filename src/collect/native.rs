@@ -25,7 +25,10 @@ pub struct Claims {
 /// Reads a body. `lines` says that its media type is newline-delimited JSON.
 pub fn read(text: &Text<'_>, lines: bool, limits: &Limits) -> Result<Claims, Refusal> {
     let parsed = if lines { parse_lines(&text.text, limits) } else { parse(&text.text, limits) };
-    let Parsed { claims: mut list, single, enforce, beyond } = parsed?;
+    let Parsed { claims: mut list, single, enforce, beyond, swollen } = parsed?;
+    if swollen {
+        return Err(Refusal::BodyTooLarge);
+    }
     let events = list.len() + beyond;
     if events > limits.events {
         return Err(Refusal::TooManyEvents { events, limit: limits.events });
@@ -51,6 +54,8 @@ struct Parsed {
     enforce: bool,
     /// Events beyond the limit, counted only.
     beyond: usize,
+    /// Repeating the common fields in each event would make a small body a large one; it was not done.
+    swollen: bool,
 }
 
 impl Parsed {
@@ -82,6 +87,7 @@ fn parse_lines(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
                 all.claims.append(&mut parsed.claims);
                 all.beyond += parsed.beyond;
                 all.enforce |= parsed.enforce;
+                all.swollen |= parsed.swollen;
             }
             Err(failure) => {
                 let refusal = failure.refusal(limits);
@@ -220,6 +226,10 @@ impl<'de> Visitor<'de> for RootSeed<'_> {
             return Ok(parsed);
         }
         let common = fields.finish();
+        if common.weight().saturating_mul(parsed.claims.len()) > context.limits.expanded() {
+            parsed.swollen = true;
+            return Ok(parsed);
+        }
         for claim in &mut parsed.claims {
             claim.default_to(&common);
             if measurement_protocol {

@@ -1,8 +1,10 @@
 //! The parts of delivery put together: started, fed, watched and drained as one.
 
 use std::{
+    fs::{self, File},
     future::Future,
     io,
+    path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -17,6 +19,7 @@ use super::{
     courier::{Courier, Office, Status},
     dead_letter::{self, DeadLetters, ReplayError, Replayed, Selection},
     ledger::{Balance, Entry, Imbalance, Ledger},
+    lock,
     sink::Sink,
     sinks::parquet::ParquetSink,
     spool::{Spool, SpoolError, SpoolFull},
@@ -37,6 +40,20 @@ pub enum StartError {
     DeadLetters {
         /// Where they lie.
         directory: std::path::PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process writes there.
+    #[error(
+        "another process writes into the lake `{}`, hint: stop it, or give this one its own `writers.local.directory`",
+        .0.display()
+    )]
+    LakeInUse(PathBuf),
+    /// The lake's folder.
+    #[error("cannot lock the lake `{}`: {source}", directory.display())]
+    Lake {
+        /// Which folder.
+        directory: PathBuf,
         /// Why not.
         source: io::Error,
     },
@@ -79,6 +96,8 @@ struct Parts {
     drain: watch::Sender<Option<tokio::time::Instant>>,
     couriers: Vec<(&'static str, Arc<Status>)>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The lake is ours alone: two writers would clear away each other's unfinished files.
+    lake: Mutex<Option<File>>,
 }
 
 /// Makes the sinks, given the spool's identity and its end.
@@ -105,6 +124,7 @@ impl Delivery {
     ) -> Result<Delivery, StartError> {
         let letters = dead_letters(config);
         let failed = |source| StartError::DeadLetters { directory: letters.clone(), source };
+        let lake = lock_lake(&config.local.directory)?;
         let (spool, readers, recovery) = Spool::open(&config.spool, names)?;
         dead_letter::settle(&letters, &spool).map_err(failed)?;
 
@@ -134,7 +154,16 @@ impl Delivery {
             tasks.push(runtime.spawn(Courier::new(sink, reader, office.clone(), status).run()));
         }
         let (tasks, runtime) = (Mutex::new(tasks), runtime.clone());
-        Ok(Delivery(Arc::new(Parts { spool, ledger, metrics, runtime, drain, couriers, tasks })))
+        Ok(Delivery(Arc::new(Parts {
+            spool,
+            ledger,
+            metrics,
+            runtime,
+            drain,
+            couriers,
+            tasks,
+            lake: Mutex::new(Some(lake)),
+        })))
     }
 
     /// Returns when `rows` are as durable as configured. May be called from any runtime, and may be given up: what was
@@ -173,8 +202,7 @@ impl Delivery {
     }
 
     /// Delivers what is in the spool, without waiting for batches to fill, until nothing is left or `deadline` comes.
-    /// Afterwards nothing is accepted, and the spool is closed and free for another
-    /// process. Call when no request is in flight any more.
+    /// Afterwards nothing is accepted and the spool is closed. Call when no request is in flight any more.
     pub async fn drain(&self, deadline: Instant) -> Drained {
         let before = self.delivered();
         self.0.drain.send_replace(Some(deadline.into()));
@@ -184,9 +212,15 @@ impl Delivery {
             let _ = task.await;
         }
         self.0.spool.close().await;
-        self.0.spool.release();
         let left = self.0.couriers.iter().map(|(sink, _)| self.0.spool.pending(sink)).max();
         Drained { delivered: self.delivered() - before, left_in_spool: left.unwrap_or(0) }
+    }
+
+    /// Lets another process have spool and lake while clones of this live on. Call after [`drain`](Delivery::drain),
+    /// when nothing runs on the runtime any more; without it, the end of the process does.
+    pub fn release(&self) {
+        self.0.spool.release();
+        self.0.lake.lock().take();
     }
 
     fn delivered(&self) -> u64 {
@@ -283,6 +317,13 @@ pub fn replay(config: &WritersConfig, selection: &Selection) -> Result<Replayed,
         spool.close().await;
         Ok(replayed?)
     })
+}
+
+fn lock_lake(directory: &Path) -> Result<File, StartError> {
+    let failed = |source| StartError::Lake { directory: directory.into(), source };
+    fs::create_dir_all(directory).map_err(failed)?;
+    let file = lock::exclusive(&directory.join(".lock")).map_err(failed)?;
+    file.ok_or_else(|| StartError::LakeInUse(directory.into()))
 }
 
 fn dead_letters(config: &WritersConfig) -> std::path::PathBuf {

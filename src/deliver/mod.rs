@@ -11,6 +11,7 @@ mod courier;
 pub mod dead_letter;
 mod delivery;
 mod ledger;
+mod lock;
 pub mod peek;
 mod retry;
 mod sink;

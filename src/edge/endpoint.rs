@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     collect::{Hit, Micros, Refusal, Reply},
-    deliver::Delivery,
+    deliver::{Delivery, SpoolFull},
     pipeline::{Collected, Pipeline},
     telemetry::{Metrics, metrics::ByCode},
 };
@@ -141,9 +141,11 @@ impl Endpoint {
     async fn keep(&self, collected: Collected) -> Result<Reply, Refusal> {
         let Collected { rows, stream, dropped, reply } = collected;
         if !rows.is_empty() {
-            let kept = timeout(DURABLE_WITHIN, self.delivery.accept(rows)).await;
-            if !matches!(kept, Ok(Ok(()))) {
-                return Err(Refusal::Overloaded { retry_after: RETRY_AFTER });
+            match timeout(DURABLE_WITHIN, self.delivery.accept(rows)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(SpoolFull::Closed)) => return Err(Refusal::ShuttingDown),
+                Ok(Err(SpoolFull::TooLarge)) => return Err(Refusal::BodyTooLarge),
+                Ok(Err(_)) | Err(_) => return Err(Refusal::Overloaded { retry_after: RETRY_AFTER }),
             }
         }
         for (_, reason) in dropped {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::world::{World, eventually, get, post};
+use crate::world::{World, eventually, get, post, signal};
 
 const ROUNDS: u64 = 30;
 const CLIENTS: usize = 4;
@@ -34,10 +34,10 @@ fn client(addr: std::net::SocketAddr, name: String, stop: Arc<AtomicBool>) -> Ve
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)]
 fn kill_dash_nine_loses_and_doubles_nothing() {
     let world = World::new();
     let mut answered = HashSet::new();
+    let mut written_before_the_end = false;
     for round in 0..ROUNDS {
         let mut process = world.spawn();
         let stop = Arc::new(AtomicBool::new(false));
@@ -48,8 +48,16 @@ fn kill_dash_nine_loses_and_doubles_nothing() {
             })
             .collect();
         // The moment of death is what the test is about: spread over 20 to 900 ms, the same in every run.
-        thread::sleep(Duration::from_millis(20 + (round * 7_919) % 880));
+        let alive = Duration::from_millis(20 + (round * 7_919) % 880);
+        thread::sleep(alive);
+        if round % 3 == 0 {
+            // Told to stop, it writes into the lake at once: killed in the middle of that, every third time.
+            stop.store(true, Ordering::Relaxed);
+            signal(&process.child, "TERM");
+            thread::sleep(Duration::from_millis(round * 11 % 120));
+        }
         process.kill();
+        written_before_the_end |= !world.ids_in_lake().is_empty();
         stop.store(true, Ordering::Relaxed);
         for client in clients {
             answered.extend(client.join().unwrap());
@@ -62,6 +70,7 @@ fn kill_dash_nine_loses_and_doubles_nothing() {
     let lost: Vec<_> = answered.iter().filter(|id| !in_lake.contains_key(*id)).collect();
     let doubled: Vec<_> = in_lake.iter().filter(|(_, count)| **count > 1).collect();
     println!("{ROUNDS} kills: {} answered 200, {} in the lake", answered.len(), in_lake.len());
+    assert!(written_before_the_end, "no kill came after the lake had been written to");
     assert!(answered.len() > 500, "the load was too thin to prove anything: {}", answered.len());
     assert!(lost.is_empty(), "{} lost, among them {:?}", lost.len(), &lost[..lost.len().min(5)]);
     assert!(doubled.is_empty(), "{} doubled, among them {:?}", doubled.len(), &doubled[..doubled.len().min(5)]);
@@ -94,7 +103,7 @@ fn readiness_fails_before_the_process_is_gone() {
     assert!(eventually(Duration::from_secs(5), || {
         get(process.admin, "/metrics").is_ok_and(|metrics| metrics.status == 200)
     }));
-    crate::world::signal(&process.child, "TERM");
+    signal(&process.child, "TERM");
     assert!(eventually(Duration::from_secs(5), || get(process.admin, "/readyz").is_ok_and(|r| r.status == 503)));
     drop(held);
     assert!(eventually(Duration::from_secs(20), || matches!(process.child.try_wait(), Ok(Some(_)))));

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use crate::world::{World, eventually, post};
+use crate::world::{World, eventually, post, skip};
 
 /// A small file system of its own, unmounted when dropped. `None` where this process may not mount.
 struct Tmpfs<'a>(&'a Path);
@@ -30,7 +30,7 @@ fn a_full_disk_is_refused_and_heals() {
     let world = World::new();
     let spool = world.spool();
     let Some(_disk) = Tmpfs::mount(&spool, "4m") else {
-        println!("skipped: this user may not mount a tmpfs");
+        skip("this user may not mount a tmpfs, no disk runs full");
         return;
     };
     let ballast = spool.join("ballast");

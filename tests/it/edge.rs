@@ -106,7 +106,7 @@ impl World {
 
     fn admin(&self, path: &str) -> Answer {
         let mut client = Client::connect(self.admin);
-        client.send(&format!("GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n"));
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n"));
         client.answer(false)
     }
 

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
 use real_streaming::{
     collect::{Config, CookieConfig, Hit, Reply, StreamConfig},
-    enrich::Enricher,
+    enrich,
     pipeline::Pipeline,
     schema::{Row, proto::DESCRIPTOR_SET},
 };
@@ -23,11 +23,6 @@ use serde_json::{Map, json};
 /// 2025-06-15T15:06:40.123456Z.
 const RECEIVED_AT: i64 = 1_750_000_000_123_456;
 const ENTROPY: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
-
-/// The steps the goldens run with.
-fn steps() -> Vec<Box<dyn Enricher>> {
-    Vec::new()
-}
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -81,7 +76,7 @@ impl Request {
 
     fn send(&self) -> serde_json::Value {
         let Setup { collect, streams, cookie } = &self.setup;
-        let pipeline = Pipeline::new(collect, streams, cookie, steps());
+        let pipeline = Pipeline::new(collect, streams, cookie, enrich::standard(&enrich::Config::default()));
         let stream = self.path.strip_prefix(&format!("{}/", collect.path)).expect("a collection path");
         let host = self.headers.get("host").map_or("", |host| host.to_str().expect("hosts are text"));
         let hit = Hit {

@@ -268,8 +268,11 @@ fn a_row_that_is_no_event_becomes_a_dead_letter_that_can_be_replayed_once_while_
     let [(letter, Status::Waiting)] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!((letter.event_id.as_str(), letter.row()), ("broken", Some(broken)));
 
-    assert_eq!(replay(&world.config, &Selection::All).unwrap().replayed, [letter.id.clone()]);
-    assert_eq!(replay(&world.config, &Selection::Ids(vec![letter.id.clone()])).unwrap().already, [letter.id.clone()]);
+    assert_eq!(replay(&world.config, &Selection::All).unwrap().replayed, std::slice::from_ref(&letter.id));
+    assert_eq!(
+        replay(&world.config, &Selection::Ids(vec![letter.id.clone()])).unwrap().already,
+        std::slice::from_ref(&letter.id)
+    );
     let run = world.start();
     assert!(run.metric(r#"events_recovered_total{sink="local",stream="shop"} 1"#));
     run.stop();
@@ -290,12 +293,12 @@ fn query_engines_read_the_lake() {
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/read_lake.py");
     let Ok(output) = Command::new(&python).arg(script).arg(world.events()).arg("60").output() else {
-        return eprintln!("skipped: no `{python}` to read the lake with");
+        return crate::world::skip(&format!("no `{python}` to read the lake with"));
     };
     let said = String::from_utf8_lossy(&output.stdout);
     match output.status.code() {
         Some(0) => {}
-        Some(3) => eprintln!("skipped: `{python}` lacks duckdb, pyarrow or polars ({})", said.trim()),
+        Some(3) => crate::world::skip(&format!("`{python}` lacks duckdb, pyarrow or polars ({})", said.trim())),
         code => panic!("{code:?}: {said}{}", String::from_utf8_lossy(&output.stderr)),
     }
 }

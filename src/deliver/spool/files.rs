@@ -77,6 +77,10 @@ impl Directory {
     /// Opens the directory, and creates it where it is missing.
     pub fn open(path: &Path) -> io::Result<Directory> {
         let missing: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+        if let Some(parent) = path.parent() {
+            // Others may share the folders above, the lake's for one.
+            fs::create_dir_all(parent)?;
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         // A directory is as durable as its name in the one above.
         for parent in missing.into_iter().filter_map(Path::parent) {

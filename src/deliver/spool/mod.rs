@@ -78,6 +78,7 @@ pub mod frame;
 mod identity;
 mod keeper;
 mod log;
+mod news;
 mod queue;
 mod reader;
 mod recovery;
@@ -94,9 +95,8 @@ mod tests;
 
 use std::{
     collections::VecDeque,
-    fs::{File, TryLockError},
+    fs::File,
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -124,7 +124,10 @@ pub use self::{
     reader::Reader,
     recovery::{Backlog, Recovery},
 };
-use crate::{deliver::Position, schema::Row};
+use crate::{
+    deliver::{Position, lock},
+    schema::Row,
+};
 
 /// Most bytes of rows without files, whatever `max_size` says: it was meant for a disk.
 const MAX_IN_MEMORY: u64 = 256 << 20;
@@ -153,7 +156,9 @@ pub enum SpoolFull {
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// Two processes must not write to one spool.
-    #[error("spool `{0}` is in use by another process, hint: stop it, or set another `writers.spool.directory`")]
+    #[error(
+        "spool `{0}` is in use by another process, hint: stop it, or give this one its own `writers.spool.directory` and `writers.local.directory`"
+    )]
     InUse(PathBuf),
     /// Older binaries must not guess at newer files.
     #[error(
@@ -272,8 +277,7 @@ impl Spool {
             return shared.keep_in_memory(rows, size);
         }
         let waiting = shared.queue.push(rows, size, shared.room())?;
-        // The writer answers everyone before it ends, unless it ends by a bug.
-        waiting.await.unwrap_or(Err(SpoolFull::Closed))
+        waiting.await
     }
 
     /// Random identity of this spool, made once. Positions are unique within it.
@@ -344,15 +348,8 @@ impl Spool {
 
 fn lock(directory: &Path) -> Result<File, SpoolError> {
     let path = directory.join("lock");
-    let what = path.to_string_lossy();
-    let mut options = File::options();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = file.map_err(SpoolError::io("open", &what))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse(directory.to_owned())),
-        Err(TryLockError::Error(source)) => Err(SpoolError::io("lock", &what)(source)),
-    }
+    let file = lock::exclusive(&path).map_err(SpoolError::io("lock", &path.to_string_lossy()))?;
+    file.ok_or_else(|| SpoolError::InUse(directory.to_owned()))
 }
 
 /// What handles and threads share.

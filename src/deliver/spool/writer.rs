@@ -11,6 +11,7 @@ use super::{
     files::{self, Files, Output},
     frame, keeper,
     log::{Group, Place},
+    news,
     queue::{Append, Gather, Work},
     segment::{self, Segment},
 };
@@ -117,10 +118,7 @@ impl Writer {
             }
             let result = if self.shared.queue.failed() { Err(SpoolFull::Disk) } else { self.commit(&mut group, size) };
             self.shared.queue.landed(size);
-            for append in group.drain(..) {
-                // The client may be gone; its rows are kept all the same.
-                let _ = append.done.send(result);
-            }
+            news::tell(group.drain(..).map(|append| append.told), result);
         }
         drop(rest);
         *appends = waiting;

@@ -131,7 +131,7 @@ impl Score {
 fn real_traffic_is_read_as_others_read_it() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/ua_real_traffic.jsonl.gz");
     let Ok(file) = std::fs::File::open(&path) else {
-        println!("skipped: no labelled traffic at `{}`", path.display());
+        crate::world::skip("no labelled user agents beside the checkout to compare with");
         return;
     };
     // A tenth of the texts is enough for a look; an optimised build reads them all in half a second.

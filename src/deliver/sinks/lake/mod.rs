@@ -171,14 +171,15 @@ impl Lake {
         let known = rows.partition_point(|(position, _)| watermark.is_some_and(|mark| *position <= mark));
         let fresh = &rows[known..];
 
-        let mut rejected = Vec::new();
+        // The courier hears of a row that is no event after the batch was published; had the process died in between,
+        // this is where it hears of it again. Such rows are dead letters by their position, so once is enough.
+        let mut rejected = writer::unreadable(&rows[..known]);
         let mut staged = None;
         if let (Some((first, _)), Some((last, _))) = (fresh.first(), fresh.last()) {
             let path = self.staging_path("write", "tmp");
             let bytes: Vec<&[u8]> = fresh.iter().map(|(_, bytes)| bytes.as_ref()).collect();
             let written = Staged::new(path, |path| writer::write(path, &bytes))?;
-            rejected =
-                written.value.rejected.iter().map(|r| Rejected { index: r.index + known, ..r.clone() }).collect();
+            rejected.extend(written.value.rejected.iter().map(|r| Rejected { index: r.index + known, ..r.clone() }));
             step("written");
             if written.value.rows > 0 {
                 staged = Some((written, FileName::fresh(self.spool, *first, *last), *last));

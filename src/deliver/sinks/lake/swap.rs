@@ -48,7 +48,11 @@ pub fn replace(
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             fs::rename(folder, &old).map_err(LakeError::io("move", folder))?;
             step("moved aside");
-            fs::rename(&next, folder).map_err(LakeError::io("move", &next))?;
+            if let Err(error) = fs::rename(&next, folder) {
+                // The day must not be missing when its next row comes. If this fails too, `finish` has both halves.
+                let _ = fs::rename(&old, folder);
+                return Err(LakeError::io("move", &next)(error));
+            }
         }
         Err(errno) => return Err(LakeError::io("exchange", folder)(errno.into())),
     }
@@ -103,7 +107,8 @@ pub fn finish(events: &Path, staging: &Path) -> Result<(), LakeError> {
         let Some(day) = name.strip_suffix(NEXT) else { continue };
         let moved_aside = names.iter().any(|other| other.starts_with(&format!("{day}.")) && other.ends_with(OLD));
         let folder = events.join(day);
-        // Without the old folder beside it, the next one may be half built, and the day was removed by hand.
+        // Without the old folder beside it, the next one may be half built, and the day was removed by hand. The same
+        // holds when the day is there: it was exchanged, or never moved.
         if moved_aside && !folder.exists() {
             let next = staging.join(name);
             fs::rename(&next, &folder).map_err(LakeError::io("move", &next))?;

@@ -16,7 +16,8 @@ use parquet::{
 };
 
 use super::{LakeError, order};
-use crate::schema;
+use crate::{deliver::Position, schema};
+use bytes::Bytes;
 
 /// Rows turned into columns at a time: enough to spread the cost of 250 column writers, few enough to stay in a few
 /// megabytes.
@@ -51,6 +52,22 @@ pub struct Written {
     pub rows: usize,
     /// Rows that could not be decoded.
     pub rejected: Vec<Rejected>,
+}
+
+/// Those of `rows` that are no events.
+pub fn unreadable(rows: &[(Position, Bytes)]) -> Vec<Rejected> {
+    let mut rejected = Vec::new();
+    for (chunk, part) in rows.chunks(CHUNK).enumerate() {
+        if schema::arrow::record_batch(part.iter().map(|(_, bytes)| bytes.as_ref())).is_ok() {
+            continue;
+        }
+        for (index, (_, bytes)) in part.iter().enumerate() {
+            if let Err(error) = schema::arrow::record_batch([bytes.as_ref()]) {
+                rejected.push(Rejected { index: chunk * CHUNK + index, reason: error.to_string() });
+            }
+        }
+    }
+    rejected
 }
 
 /// Writes encoded rows, in the lake's order, to a new file at `path`, and syncs it.
