@@ -54,7 +54,7 @@ fn kill_dash_nine_loses_and_doubles_nothing() {
             // Told to stop, it writes into the lake at once: killed in the middle of that, every third time.
             stop.store(true, Ordering::Relaxed);
             signal(&process.child, "TERM");
-            thread::sleep(Duration::from_millis(round * 11 % 120));
+            thread::sleep(Duration::from_millis(round * 37 % 700));
         }
         process.kill();
         written_before_the_end |= !world.ids_in_lake().is_empty();

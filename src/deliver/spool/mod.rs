@@ -78,7 +78,6 @@ pub mod frame;
 mod identity;
 mod keeper;
 mod log;
-mod news;
 mod queue;
 mod reader;
 mod recovery;
@@ -277,7 +276,8 @@ impl Spool {
             return shared.keep_in_memory(rows, size);
         }
         let waiting = shared.queue.push(rows, size, shared.room())?;
-        waiting.await
+        // The writer answers everyone before it ends, unless it ends by a bug.
+        waiting.await.unwrap_or(Err(SpoolFull::Closed))
     }
 
     /// Random identity of this spool, made once. Positions are unique within it.

@@ -3,11 +3,9 @@
 use std::{mem, thread, time::Duration};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::oneshot;
 
-use super::{
-    SpoolFull,
-    news::{self, Told, Waiting},
-};
+use super::SpoolFull;
 use crate::schema::Row;
 
 /// Most bytes of records that wait for the disk: about a second of what a disk takes.
@@ -19,8 +17,8 @@ pub struct Append {
     pub rows: Vec<Row>,
     /// Bytes of their records.
     pub size: usize,
-    /// Who waits.
-    pub told: Told,
+    /// Who waits. Gone when the client went away: the rows are written all the same.
+    pub done: oneshot::Sender<Result<(), SpoolFull>>,
 }
 
 /// What the writer finds.
@@ -91,10 +89,10 @@ pub struct Queue {
 impl Queue {
     /// Adds rows that take `size` bytes, when the disk works and `room` bytes hold them with all that is on its way.
     pub fn push(&self, rows: Vec<Row>, size: usize, room: u64) -> Result<Waiting, SpoolFull> {
-        let (told, waiting) = news::channel();
+        let (done, waiting) = oneshot::channel();
         let mut state = self.state.lock();
         self.admit(&state, size, room)?;
-        state.appends.push(Append { rows, size, told });
+        state.appends.push(Append { rows, size, done });
         state.queued += size;
         drop(state);
         // Costs a load when the writer is at work, and one wake-up for all who come until it is.
@@ -180,3 +178,6 @@ impl Queue {
         self.state.lock().failed = failed;
     }
 }
+
+/// Resolves when the rows are durable, or refused.
+pub type Waiting = oneshot::Receiver<Result<(), SpoolFull>>;

@@ -11,7 +11,6 @@ use super::{
     files::{self, Files, Output},
     frame, keeper,
     log::{Group, Place},
-    news,
     queue::{Append, Gather, Work},
     segment::{self, Segment},
 };
@@ -118,7 +117,10 @@ impl Writer {
             }
             let result = if self.shared.queue.failed() { Err(SpoolFull::Disk) } else { self.commit(&mut group, size) };
             self.shared.queue.landed(size);
-            news::tell(group.drain(..).map(|append| append.told), result);
+            for append in group.drain(..) {
+                // The client may be gone; its rows are kept all the same.
+                let _ = append.done.send(result);
+            }
         }
         drop(rest);
         *appends = waiting;
