@@ -104,7 +104,8 @@ impl Pipeline {
                 dropped.push((index, DropReason::Invalid));
                 continue;
             }
-            let (mut event, date) = begin::event(hit, &stream, &visitor, claim, index);
+            let mut event = Event::default();
+            let date = begin::fill(&mut event, hit, &stream, &visitor, claim, index);
             match self.enrich(hit, &mut event) {
                 ControlFlow::Continue(()) => rows.push(Row::freeze(&event, date, stream.id.clone())),
                 ControlFlow::Break(reason) => dropped.push((index, reason)),

@@ -20,10 +20,9 @@ pub struct Reply {
 impl Reply {
     /// A JSON answer nobody may cache.
     pub fn json(status: StatusCode, body: Bytes) -> Reply {
-        let headers = vec![
-            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        ];
+        let mut headers = Vec::with_capacity(4); // room for a cookie and one more
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        headers.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         Reply { status, headers, body }
     }
 }

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::collect::{Claim, Code, RemarkKind, echo};
 
+/// Room made at once for the parameters of an event; most pages send fewer.
+const TYPICAL_PARAMS: usize = 16;
+
 /// Reads the fields of one object into a claim. What only makes sense around events is left to the caller.
 pub(in crate::collect) struct Fields {
     pub(in crate::collect) claim: Claim,
@@ -56,6 +59,7 @@ impl Fields {
         let taken = match field {
             Some(Field::EventParams) => {
                 claim.params.clear();
+                claim.params.reserve(TYPICAL_PARAMS);
                 let mut list = List::new(&mut claim.params, &mut claim.log, Place::Params, limits.params);
                 let items = Some(&mut claim.implied_items);
                 map.next_value_seed(ListSeed { context, list: &mut list, items })?;

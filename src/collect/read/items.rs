@@ -58,9 +58,15 @@ impl<'de> Visitor<'de> for ItemsSeed<'_, '_> {
             if index >= context.limits.items {
                 break;
             }
-            match seq.next_element_seed(ItemSeed { context: inside, index, log: &mut *log })? {
-                Some(item) => items.push(item),
-                None => return Ok(()),
+            // Filled in place: an item has 600 bytes.
+            if items.capacity() == 0 {
+                items.reserve_exact(1); // many events carry one; a vector would start with four
+            }
+            items.push(event::Item::default());
+            let item = &mut items[index];
+            if seq.next_element_seed(ItemSeed { context: inside, index, item, log: &mut *log })?.is_none() {
+                items.pop();
+                return Ok(());
             }
         }
         let mut dropped = 0;
@@ -77,48 +83,49 @@ impl<'de> Visitor<'de> for ItemsSeed<'_, '_> {
 struct ItemSeed<'r, 't> {
     context: Context<'r>,
     index: usize,
+    item: &'t mut event::Item,
     log: &'t mut Log,
 }
 
 impl ItemSeed<'_, '_> {
-    fn wrong_type(self) -> event::Item {
+    fn wrong_type(self) {
         self.log.violate(format_args!("items[{}]", self.index), Code::ValueInvalid, "an item must be an object");
-        event::Item::default()
     }
 }
 
 impl<'de> DeserializeSeed<'de> for ItemSeed<'_, '_> {
-    type Value = event::Item;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<event::Item, D::Error> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
-    type Value = event::Item;
+    type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
-    fn visit_unit<R>(self) -> Result<event::Item, R> {
-        Ok(self.wrong_type())
+    fn visit_unit<R>(self) -> Result<(), R> {
+        self.wrong_type();
+        Ok(())
     }
-    every_scalar!(event::Item, |self| self.wrong_type());
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<event::Item, A::Error> {
+    every_scalar!((), |self| self.wrong_type());
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
         Skip(self.context).visit_seq(seq)?;
-        Ok(self.wrong_type())
+        self.wrong_type();
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<event::Item, A::Error> {
-        let ItemSeed { context, index, log } = self;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let ItemSeed { context, index, item, log } = self;
         let inside = context.enter()?;
         let max = context.limits.item_params;
-        let mut item = event::Item::default();
         let mut params = std::mem::take(&mut item.item_params);
         let mut list = List::new(&mut params, log, Place::ItemParams(index), max);
         while let Some(key) = map.next_key_seed(Key)? {
-            let read = if let Some(column) = text_column(&mut item, &key) {
+            let read = if let Some(column) = text_column(item, &key) {
                 map.next_value_seed(inside)?.into_text().map(|text| *column = text)
-            } else if let Some(column) = number_column(&mut item, &key) {
+            } else if let Some(column) = number_column(item, &key) {
                 map.next_value_seed(inside)?.number().map(|number| *column = number)
             } else if key == "quantity" {
                 map.next_value_seed(inside)?.int().map(|int| item.quantity = int)
@@ -139,7 +146,7 @@ impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
         }
         list.close();
         item.item_params = params;
-        Ok(item)
+        Ok(())
     }
 }
 

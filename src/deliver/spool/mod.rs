@@ -36,7 +36,7 @@
 //!
 //! `append` measures its rows, puts them into a bounded queue and waits. The writer (`writer`) takes all that wait,
 //! encodes them into one buffer, writes once, syncs once, and wakes everyone: while the disk syncs, the next group
-//! gathers by itself. A new segment's header is synced under a temporary name, renamed, and the directory synced, before
+//! gathers by itself (and a moment longer, when those just woken are likely to come back). A new segment's header is synced under a temporary name, renamed, and the directory synced, before
 //! the first row goes in.
 //!
 //! When a write fails, for want of space say, the file is cut back and the group refused. When a sync fails, what the
@@ -52,7 +52,8 @@
 //! - *A cut-off or patchy write at the end of the last segment.* It was not acknowledged, since its sync had not
 //!   returned. Whole records in it are kept (delivering an unacknowledged row is allowed), the rest is cut off. Every row
 //!   says how many rows of its write come before it, so what lies before the last write is known to have been
-//!   acknowledged: damage there is damage.
+//!   acknowledged: damage there is damage. (What no format can tell: whether a bad record of the very last write before a
+//!   crash was torn or, acknowledged, was damaged in the moment since. An orderly end leaves a seal, and no such doubt.)
 //! - *A segment without its name, a cursor without its name:* temporary names, removed.
 //! - *A cursor older than the oldest segment,* because removals outlived it: it counts as the oldest segment's position.
 //! - *A cursor newer than the last segment:* the next row's position is the highest that any file speaks of.

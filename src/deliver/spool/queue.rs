@@ -1,8 +1,8 @@
 //! Where appends wait for the writer: bounded in bytes, emptied as a whole.
 
-use std::mem;
+use std::{mem, thread, time::Duration};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::SpoolFull;
@@ -42,6 +42,41 @@ struct State {
     closed: bool,
     /// The disk failed, and has not been seen to work again.
     failed: bool,
+}
+
+/// How long the writer lets more appends come when there is one.
+///
+/// Those it has just woken come back within moments, the first of them right away. Writing for that one alone would
+/// let all others wait for two syncs, and make twice as many.
+#[derive(Clone, Copy, Default)]
+pub struct Gather {
+    /// As many as are likely to come.
+    pub likely: usize,
+    /// What a sync takes.
+    pub sync: Duration,
+}
+
+impl Gather {
+    /// Looks every so many parts of a sync whether more have come.
+    const STEPS: u32 = 16;
+    /// And waits for this many at most.
+    const MAX_STEPS: u32 = 4;
+    /// Below this, sleeping costs more than it brings.
+    const MIN_STEP: Duration = Duration::from_micros(50);
+
+    fn wait(self, state: &mut MutexGuard<'_, State>) {
+        let step = self.sync / Gather::STEPS;
+        let enough = self.likely - self.likely / 8;
+        let mut before = 0;
+        for _ in 0..Gather::MAX_STEPS {
+            let now = state.appends.len();
+            if step < Gather::MIN_STEP || now >= enough || now == before || state.closed {
+                return;
+            }
+            before = now;
+            MutexGuard::unlocked(state, || thread::sleep(step));
+        }
+    }
 }
 
 /// See the module.
@@ -89,13 +124,14 @@ impl Queue {
     }
 
     /// Waits for work, and puts every append into `appends`, which is empty.
-    pub fn take(&self, appends: &mut Vec<Append>) -> Work {
+    pub fn take(&self, appends: &mut Vec<Append>, gather: Gather) -> Work {
         let mut state = self.state.lock();
         loop {
             if mem::take(&mut state.roll) {
                 return Work::Roll;
             }
             if !state.appends.is_empty() {
+                gather.wait(&mut state);
                 mem::swap(&mut state.appends, appends);
                 state.in_flight = mem::take(&mut state.queued);
                 return Work::Write;

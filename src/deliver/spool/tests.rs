@@ -119,6 +119,9 @@ async fn a_failed_sync_refuses_its_rows_and_the_segment_is_never_written_again()
     let sim = Sim::default();
     let (spool, mut readers, _) = on(&sim, &NAMES);
     spool.append(rows(0..3, 10)).await.unwrap();
+    // The keeper syncs files too, and the failure is not meant for it.
+    let log = &spool.0.shared.log;
+    until("cursors are written", || log.lock().consumers.iter().all(|consumer| consumer.persisted.is_some())).await;
     sim.fail_syncs(1);
     assert_eq!(spool.append(rows(3..5, 10)).await, Err(SpoolFull::Disk));
     until("the probe clears the failure", || spool.refusal().is_none()).await;
