@@ -15,16 +15,45 @@
     var endpoint = attribute("data-endpoint") || new URL("/api/v1/streaming/", base).href;
     var url = endpoint.replace(/\/*$/, "/") + encodeURIComponent(attribute("data-stream") || "1");
 
-    var send = function (body) {
+    var post = function (body) {
       // A text body is sent as text/plain: no preflight, also across origins.
       if (window.fetch) {
-        window
+        return window
           .fetch(url, { method: "POST", body: body, keepalive: true, credentials: "include", mode: "cors" })
           .catch(function () {});
-      } else if (window.navigator.sendBeacon) {
-        window.navigator.sendBeacon(url, body);
       }
+      if (window.navigator.sendBeacon) window.navigator.sendBeacon(url, body);
+      return null;
     };
+
+    // The first answer brings the visitor's cookie. Whatever is reported before it waits for it, or a new visitor
+    // would be several; but no longer than a page that is left can wait.
+    var waiting = null;
+    var flush = function () {
+      var bodies = waiting || [];
+      waiting = [];
+      flush = function () {};
+      send = post;
+      bodies.forEach(post);
+    };
+    var send = function (body) {
+      if (waiting) {
+        waiting.push(body);
+        return;
+      }
+      waiting = [];
+      var answer = post(body);
+      if (!answer) return flush();
+      answer.then(function () {
+        flush();
+      });
+      window.setTimeout(function () {
+        flush();
+      }, 3000);
+    };
+    window.addEventListener("pagehide", function () {
+      flush();
+    });
 
     var report = function (name, params) {
       try {

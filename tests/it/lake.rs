@@ -1,5 +1,7 @@
 //! Rows through the spool into the lake: what is on disk after stops, crashes and replays, and what query engines see.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -156,7 +158,7 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -268,11 +270,8 @@ fn a_row_that_is_no_event_becomes_a_dead_letter_that_can_be_replayed_once_while_
     let [(letter, Status::Waiting)] = &letters[..] else { panic!("{letters:?}") };
     assert_eq!((letter.event_id.as_str(), letter.row()), ("broken", Some(broken)));
 
-    assert_eq!(replay(&world.config, &Selection::All).unwrap().replayed, std::slice::from_ref(&letter.id));
-    assert_eq!(
-        replay(&world.config, &Selection::Ids(vec![letter.id.clone()])).unwrap().already,
-        std::slice::from_ref(&letter.id)
-    );
+    assert_eq!(replay(&world.config, &Selection::All).unwrap().replayed, [&*letter.id]);
+    assert_eq!(replay(&world.config, &Selection::Ids(vec![letter.id.clone()])).unwrap().already, [&*letter.id]);
     let run = world.start();
     assert!(run.metric(r#"events_recovered_total{sink="local",stream="shop"} 1"#));
     run.stop();

@@ -6,7 +6,6 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave_record_batch;
 use parquet::{
     arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
@@ -14,15 +13,15 @@ use parquet::{
 };
 
 use super::{
-    LakeError,
+    LakeError, columns,
     order::{self, Keys},
-    writer::{Effort, ParquetFile},
+    writer::ParquetFile,
 };
 
-/// Rows decoded at a time from each part.
-const READ: usize = 1_024;
+/// Rows decoded at a time, from all parts together.
+const READ: usize = 4_096;
 /// Rows handed to the writer at a time.
-const CHUNK: usize = 4_096;
+const CHUNK: usize = 2_048;
 
 /// What a merge made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,18 +38,18 @@ pub fn merge(
     path: &Path,
     checkpoint: &dyn Fn() -> Result<(), LakeError>,
 ) -> Result<Merged, LakeError> {
-    let opened = parts.iter().map(|part| Cursor::open(part)).collect::<Result<Vec<_>, _>>()?;
-    let Some((schema, _)) = opened.last() else { return Ok(Merged { rows: 0 }) };
-    let schema = schema.clone();
-    let mut cursors = Vec::with_capacity(parts.len());
-    for (part, (columns, cursor)) in parts.iter().zip(opened) {
-        if columns.fields() != schema.fields() {
-            return Err(LakeError::OtherColumns { path: part.clone() });
-        }
-        cursors.extend(cursor);
+    let opened = parts.iter().map(|part| Part::open(part)).collect::<Result<Vec<_>, _>>()?;
+    let Some(newest) = opened.last() else { return Ok(Merged { rows: 0 }) };
+    let schema = newest.builder.schema().clone();
+    if let Some(other) = opened.iter().find(|part| part.builder.schema().fields() != schema.fields()) {
+        return Err(LakeError::OtherColumns { path: other.path.into() });
     }
-
-    let mut file = ParquetFile::create(path, schema, Effort::Merged)?;
+    let empty = columns::empty_in_all(opened.iter().map(|part| &**part.builder.metadata()));
+    let mut file = ParquetFile::create(path, schema, &empty)?;
+    let mut cursors = Vec::with_capacity(parts.len());
+    for part in opened {
+        cursors.extend(part.cursor(READ / parts.len())?);
+    }
     let mut chunk = Chunk::default();
     let mut merged = Merged { rows: 0 };
     while !cursors.is_empty() {
@@ -96,19 +95,34 @@ struct Cursor {
     slot: Option<usize>,
 }
 
-impl Cursor {
-    /// The part's columns, and its first row if it has one.
-    fn open(path: &Path) -> Result<(SchemaRef, Option<Cursor>), LakeError> {
-        let failed = |source: ParquetError| LakeError::Parquet { action: "read", path: path.into(), source };
+/// A part whose footer was read.
+struct Part<'a> {
+    path: &'a Path,
+    builder: ParquetRecordBatchReaderBuilder<File>,
+}
+
+impl<'a> Part<'a> {
+    fn open(path: &'a Path) -> Result<Part<'a>, LakeError> {
         let file = File::open(path).map_err(LakeError::io("open", path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?.with_batch_size(READ);
-        let schema = builder.schema().clone();
-        let mut reader = builder.build().map_err(failed)?;
-        let Some(batch) = reader.next().transpose().map_err(|e| failed(e.into()))? else { return Ok((schema, None)) };
-        let keys = Keys::of(&batch).map_err(failed)?;
-        Ok((schema, Some(Cursor { path: path.into(), reader, batch, keys, row: 0, slot: None })))
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed(path))?;
+        Ok(Part { path, builder })
     }
 
+    /// The part's first row, if it has one. Decodes so many rows at a time.
+    fn cursor(self, rows: usize) -> Result<Option<Cursor>, LakeError> {
+        let Part { path, builder } = self;
+        let mut reader = builder.with_batch_size(rows.max(1)).build().map_err(failed(path))?;
+        let Some(batch) = reader.next().transpose().map_err(|e| failed(path)(e.into()))? else { return Ok(None) };
+        let keys = Keys::of(&batch).map_err(failed(path))?;
+        Ok(Some(Cursor { path: path.into(), reader, batch, keys, row: 0, slot: None }))
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(ParquetError) -> LakeError + use<'_> {
+    move |source| LakeError::Parquet { action: "read", path: path.into(), source }
+}
+
+impl Cursor {
     fn key(&self) -> order::Key<'_> {
         self.keys.at(self.row)
     }
@@ -119,9 +133,10 @@ impl Cursor {
         if self.row < self.batch.num_rows() {
             return Ok(true);
         }
-        let failed = |source| LakeError::Parquet { action: "read", path: self.path.clone(), source };
-        let Some(batch) = self.reader.next().transpose().map_err(|e| failed(e.into()))? else { return Ok(false) };
-        self.keys = Keys::of(&batch).map_err(failed)?;
+        let Some(batch) = self.reader.next().transpose().map_err(|e| failed(&self.path)(e.into()))? else {
+            return Ok(false);
+        };
+        self.keys = Keys::of(&batch).map_err(failed(&self.path))?;
         self.batch = batch;
         self.row = 0;
         self.slot = None;

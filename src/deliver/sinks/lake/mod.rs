@@ -25,6 +25,7 @@
 //! run again; it never sees a row twice or misses one silently. The files replaced stay in `.staging` for a while, so
 //! that a listing in progress still finishes.
 
+mod columns;
 mod compactor;
 mod merge;
 mod name;

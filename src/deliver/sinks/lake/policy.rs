@@ -19,8 +19,8 @@ const SEALED: u64 = TARGET / 2;
 /// row, so the first class must be well above that.
 const CLASSES: [(u64, usize); 3] = [(MIB, 16), (8 * MIB, 8), (SEALED, 8)];
 
-/// Most parts of a merge: each keeps its columns open.
-const MOST_PARTS: usize = 32;
+/// Most parts of a merge: each keeps its columns open, at some 50 kB a column.
+const MOST_PARTS: usize = 16;
 
 /// The parts of the next merge, at least two and all of one spool; `None` when the day is fine as it is.
 pub fn choose(files: &[(FileName, u64)], over: bool) -> Option<Vec<FileName>> {

@@ -1,23 +1,20 @@
 //! Rows to one Parquet file, written and synced.
 
-use std::{
-    fs::File,
-    path::Path,
-    sync::{Arc, LazyLock},
-};
+use std::{fs::File, path::Path};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 use parquet::{
     arrow::{ArrowSchemaConverter, ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
     errors::ParquetError,
     file::properties::{EnabledStatistics, WriterProperties},
+    schema::types::ColumnPath,
 };
 
-use super::{LakeError, order};
+use super::{LakeError, columns, order};
 use crate::{deliver::Position, schema};
-use bytes::Bytes;
 
 /// Rows turned into columns at a time: enough to spread the cost of 250 column writers, few enough to stay in a few
 /// megabytes.
@@ -27,14 +24,18 @@ const CHUNK: usize = 4_096;
 /// encoded.
 const ROW_GROUP: usize = 128 * 1_024;
 
-/// Compression of a file. Higher levels cost more time than they save space on rows like ours.
-#[derive(Clone, Copy, Debug)]
-pub enum Effort {
-    /// For fresh files, which are merged soon.
-    Fast,
-    /// For merged files, which stay.
-    Merged,
-}
+/// Most bytes of a page, encoded. A merge holds one page of every column of every part.
+const PAGE: usize = 256 * 1_024;
+/// Most rows of a page, for the same reason.
+const PAGE_ROWS: usize = 4_096;
+
+/// Columns whose values hardly ever repeat. A dictionary of them is work for nothing, and makes the file larger: by a
+/// fifth with 25,000 rows.
+const UNIQUE: [&[&str]; 5] =
+    [&["event_timestamp"], &["batch_page_id"], &["synced_at_utc_"], &["synced_at_micros_"], &["rs_info", "event_id"]];
+
+/// Compression level. Higher ones cost time, and a megabyte of memory for every column, for some hundredths of the size.
+const LEVEL: i32 = 1;
 
 /// A row that is not an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub fn unreadable(rows: &[(Position, Bytes)]) -> Vec<Rejected> {
 
 /// Writes encoded rows, in the lake's order, to a new file at `path`, and syncs it.
 pub fn write(path: &Path, rows: &[&[u8]]) -> Result<Written, LakeError> {
-    let mut file = ParquetFile::create(path, schema::arrow::schema(), Effort::Fast)?;
+    let mut file = None;
     let mut written = Written { rows: 0, rejected: Vec::new() };
     let order = order::sorted(rows);
     let mut chunk: Vec<&[u8]> = Vec::with_capacity(CHUNK.min(rows.len()));
@@ -89,15 +90,25 @@ pub fn write(path: &Path, rows: &[&[u8]]) -> Result<Written, LakeError> {
                         Err(error) => written.rejected.push(Rejected { index, reason: error.to_string() }),
                     }
                 }
-                schema::arrow::record_batch(chunk.iter().copied())
-                    .map_err(|e| file.failed("encode")(ParquetError::External(Box::new(e))))?
+                schema::arrow::record_batch(chunk.iter().copied()).map_err(|error| {
+                    let source = ParquetError::External(Box::new(error));
+                    LakeError::Parquet { action: "encode rows for", path: path.into(), source }
+                })?
             }
         };
+        if batch.num_rows() == 0 {
+            continue;
+        }
         written.rows += batch.num_rows();
+        let file = match &mut file {
+            Some(file) => file,
+            // The first rows stand for all: their order has nothing to do with what is in them.
+            None => file.insert(ParquetFile::create(path, batch.schema(), &columns::empty(&batch))?),
+        };
         file.write(&batch)?;
     }
     written.rejected.sort_by_key(|rejected| rejected.index);
-    file.close()?;
+    file.map_or(Ok(()), ParquetFile::close)?;
     Ok(written)
 }
 
@@ -108,12 +119,12 @@ pub struct ParquetFile<'a> {
 }
 
 impl<'a> ParquetFile<'a> {
-    /// Creates the file.
-    pub fn create(path: &'a Path, schema: SchemaRef, effort: Effort) -> Result<ParquetFile<'a>, LakeError> {
+    /// Creates the file. `empty` are leaf columns in which no value is expected.
+    pub fn create(path: &'a Path, schema: SchemaRef, empty: &[ColumnPath]) -> Result<ParquetFile<'a>, LakeError> {
         let file = File::create(path).map_err(LakeError::io("create", path))?;
         let failed = |source| LakeError::Parquet { action: "write", path: path.into(), source };
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&schema, effort).map_err(failed)?)
+            .with_properties(properties(&schema, empty).map_err(failed)?)
             // The Parquet types say everything ours need; repeating 250 columns would double a small file.
             .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, schema, options).map_err(failed)?;
@@ -138,29 +149,41 @@ impl<'a> ParquetFile<'a> {
     }
 }
 
-fn properties(schema: &SchemaRef, effort: Effort) -> Result<WriterProperties, ParquetError> {
-    static OURS: LazyLock<Option<[WriterProperties; 2]>> = LazyLock::new(|| {
-        let schema = schema::arrow::schema();
-        Some([build(&schema, Effort::Fast).ok()?, build(&schema, Effort::Merged).ok()?])
-    });
-    match &*OURS {
-        Some(ours) if Arc::ptr_eq(schema, &schema::arrow::schema()) => Ok(ours[effort as usize].clone()),
-        _ => build(schema, effort),
-    }
-}
-
-fn build(schema: &SchemaRef, effort: Effort) -> Result<WriterProperties, ParquetError> {
-    let level = match effort {
-        Effort::Fast => 1,
-        Effort::Merged => 3,
-    };
+fn properties(schema: &SchemaRef, empty: &[ColumnPath]) -> Result<WriterProperties, ParquetError> {
     let descriptor = ArrowSchemaConverter::new().convert(schema)?;
-    Ok(WriterProperties::builder()
+    let mut builder = WriterProperties::builder()
         .set_created_by(concat!("real-streaming ", env!("CARGO_PKG_VERSION")).into())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
+        // Per row group is enough to skip by; per page would cost more than a small file's rows.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_sorting_columns(Some(order::sorting_columns(&descriptor)))
-        .build())
+        .set_data_page_size_limit(PAGE)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_page_size_limit(PAGE)
+        .set_sorting_columns(Some(order::sorting_columns(&descriptor)));
+    for column in UNIQUE {
+        let path = ColumnPath::new(column.iter().map(|name| (*name).to_owned()).collect());
+        builder = builder.set_column_dictionary_enabled(path, false);
+    }
+    // A compressor costs writers and readers more time and memory than all rows of a column without values, and most
+    // of our columns have none.
+    for path in empty {
+        builder = builder.set_column_compression(path.clone(), Compression::UNCOMPRESSED);
+    }
+    Ok(builder.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_named_here_exist() {
+        let descriptor = ArrowSchemaConverter::new().convert(&schema::arrow::schema()).unwrap();
+        for column in UNIQUE {
+            assert!(descriptor.columns().iter().any(|leaf| leaf.path().parts() == column), "{column:?}");
+        }
+        assert_eq!(order::sorting_columns(&descriptor).len(), order::COLUMNS.len());
+    }
 }
