@@ -27,7 +27,8 @@
 //! A segment is a header (`segment`: magic, format, identity, first position, checksum) and records (`frame`: marker,
 //! version, length, position, two checksums, row). Within one segment positions have no gaps. The last segment is the
 //! one being written; when it is full (64 MiB, or an eighth of `max_size`) the next one is begun, whose header says how
-//! far the last one had been synced. An orderly end of the process leaves a seal record that says so. A segment that every consumer is done with is removed; the last one never is, so that the position survives.
+//! far the last one had been synced. An orderly end of the process leaves a seal record that says so. A segment that
+//! every consumer is done with is removed; the last one never is, so that the position survives.
 //!
 //! A cursor (`cursor`) is written to a temporary name, synced and renamed, a few times a second at most. Losing the
 //! newest one means re-delivery.

@@ -49,7 +49,8 @@ pub fn replace(
             fs::rename(folder, &old).map_err(LakeError::io("move", folder))?;
             step("moved aside");
             if let Err(error) = fs::rename(&next, folder) {
-                // The day must not be missing when its next row comes. If this fails too, `finish` has both halves.
+                // The day must not be missing when its next row comes: a folder made for that row alone would be taken for the
+                // day at the next start. Two failures in a row leave it aside, for `finish` if no row comes before.
                 let _ = fs::rename(&old, folder);
                 return Err(LakeError::io("move", &next)(error));
             }
