@@ -14,7 +14,6 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "r
 BODY = (ROOT / "tests/golden/seed.json").read_text()
 BODY += " " * (1024 - len(BODY))  # the design's 1 KB body
 TICK = os.sysconf("SC_CLK_TCK")
+CONNECTIONS = 128
 
 
 def free_port():
@@ -104,11 +104,16 @@ class World:
 
     def close(self):
         for child in self.children:
-            child.send_signal(signal.SIGKILL)
-            child.wait()
+            # Asked, not killed: nginx ends its workers itself.
+            child.terminate()
+        for child in self.children:
+            try:
+                child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
 
 
-def wrk(folder, port, path, seconds, post, connections=512):
+def wrk(folder, port, path, seconds, post):
     script = pathlib.Path(folder) / "post.lua"
     script.write_text(
         'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
@@ -116,7 +121,7 @@ def wrk(folder, port, path, seconds, post, connections=512):
         'wrk.headers["Accept-Language"] = "de-CH,de;q=0.9"\n'
         'wrk.headers["Cookie"] = "__uid__=1234567890.1700000000"\n'
         f"wrk.body = [==[{BODY}]==]\n")
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
     command += ["-s", str(script)] if post else []
     out = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
@@ -178,7 +183,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--events", type=int, default=5_000_000)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     args = parser.parse_args()
+    globals()["CONNECTIONS"] = args.connections
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         world = World(folder)
         try:

@@ -24,7 +24,9 @@ pub struct Claims {
 
 /// Reads a body. `lines` says that its media type is newline-delimited JSON.
 pub fn read(text: &Text<'_>, lines: bool, limits: &Limits) -> Result<Claims, Refusal> {
-    let parsed = if lines { parse_lines(&text.text, limits) } else { parse(&text.text, limits) };
+    // What follows a document is read byte by byte.
+    let json = text.text.trim_ascii_end();
+    let parsed = if lines { parse_lines(json, limits) } else { parse(json, limits) };
     let Parsed { claims: mut list, single, enforce, beyond, swollen } = parsed?;
     if swollen {
         return Err(Refusal::BodyTooLarge);

@@ -15,6 +15,9 @@ const MAX_TAG: usize = 35;
 /// Ranges looked at; browsers send a handful.
 const MAX_RANGES: usize = 32;
 
+/// `q=1`, in thousandths.
+const MAX_QUALITY: u16 = 1000;
+
 /// The step.
 pub struct Language;
 
@@ -41,6 +44,9 @@ fn preferred(header: &str) -> Option<&str> {
         let quality = quality(parameters);
         if is_tag(tag) && quality > best.map_or(0, |(_, q)| q) {
             best = Some((tag, quality));
+            if quality == MAX_QUALITY {
+                break;
+            }
         }
     }
     best.map(|(tag, _)| tag)
@@ -54,9 +60,9 @@ fn is_tag(tag: &str) -> bool {
 
 /// Quality in thousandths. No `q` means 1; one that is not a number means the range is not wanted.
 fn quality(parameters: &str) -> u16 {
-    let Some(text) = parameters.split(';').find_map(|p| p.trim_ascii().strip_prefix("q=")) else { return 1000 };
+    let Some(text) = parameters.split(';').find_map(|p| p.trim_ascii().strip_prefix("q=")) else { return MAX_QUALITY };
     let quality: f32 = text.trim_ascii().parse().unwrap_or(0.0);
-    if quality.is_nan() { 0 } else { (quality.clamp(0.0, 1.0) * 1000.0) as u16 }
+    if quality.is_nan() { 0 } else { (quality.clamp(0.0, 1.0) * f32::from(MAX_QUALITY)) as u16 }
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 /// Undoes `application/x-www-form-urlencoded`: plus is a space, `%XX` is a byte; what is not UTF-8 becomes U+FFFD.
 /// Control characters become spaces: nobody names a campaign with one.
 pub fn decode(raw: &str) -> String {
+    if !raw.bytes().any(|byte| byte == b'+' || byte == b'%' || byte.is_ascii_control()) {
+        return raw.trim().to_owned();
+    }
     let spaced: Cow<'_, str> = if raw.contains('+') { raw.replace('+', " ").into() } else { raw.into() };
     let mut text = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
     if text.bytes().any(|b| b.is_ascii_control()) {

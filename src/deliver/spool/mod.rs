@@ -36,9 +36,9 @@
 //! # Writing
 //!
 //! `append` measures its rows, puts them into a bounded queue and waits. The writer (`writer`) takes all that wait,
-//! encodes them into one buffer, writes once, syncs once, and wakes everyone: while the disk syncs, the next group
-//! gathers by itself (and a moment longer, when those just woken are likely to come back). A new segment's header is synced under a temporary name, renamed, and the directory synced, before
-//! the first row goes in.
+//! encodes them into one buffer, writes once, syncs once, and wakes everyone (`bell`): while the disk syncs, and for
+//! some milliseconds more, the next group gathers. A new segment's header is synced under a temporary name, renamed, and
+//! the directory synced, before the first row goes in.
 //!
 //! When a write fails, for want of space say, the file is cut back and the group refused. When a sync fails, what the
 //! kernel holds of the file is not to be trusted any more, and a second sync proves nothing: the file is never written
@@ -72,6 +72,7 @@
 //!
 //! Model-checked against a `Vec`, with power cuts, full disks and bit flips between any two file operations: `model`.
 
+mod bell;
 mod config;
 mod cursor;
 mod files;

@@ -24,6 +24,7 @@ const LIMITS: Limits = Limits {
     segment: 2_000,
     cursor_pace: Duration::from_millis(1),
     probe_pace: Duration::from_millis(1),
+    sync_pause: Duration::ZERO,
 };
 
 type Tag = u64;

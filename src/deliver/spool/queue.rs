@@ -1,11 +1,13 @@
 //! Where appends wait for the writer: bounded in bytes, emptied as a whole.
 
-use std::{mem, thread, time::Duration};
+use std::mem;
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use parking_lot::{Condvar, Mutex};
 
-use super::SpoolFull;
+use super::{
+    SpoolFull,
+    bell::{Bells, Waiter, Waiting},
+};
 use crate::schema::Row;
 
 /// Most bytes of records that wait for the disk: about a second of what a disk takes.
@@ -18,7 +20,7 @@ pub struct Append {
     /// Bytes of their records.
     pub size: usize,
     /// Who waits. Gone when the client went away: the rows are written all the same.
-    pub done: oneshot::Sender<Result<(), SpoolFull>>,
+    pub waiter: Waiter,
 }
 
 /// What the writer finds.
@@ -44,44 +46,10 @@ struct State {
     failed: bool,
 }
 
-/// How long the writer lets more appends come when there is one.
-///
-/// Those it has just woken come back within moments, the first of them right away. Writing for that one alone would
-/// let all others wait for two syncs, and make twice as many.
-#[derive(Clone, Copy, Default)]
-pub struct Gather {
-    /// As many as are likely to come.
-    pub likely: usize,
-    /// What a sync takes.
-    pub sync: Duration,
-}
-
-impl Gather {
-    /// Looks every so many parts of a sync whether more have come.
-    const STEPS: u32 = 16;
-    /// And waits for this many at most.
-    const MAX_STEPS: u32 = 4;
-    /// Below this, sleeping costs more than it brings.
-    const MIN_STEP: Duration = Duration::from_micros(50);
-
-    fn wait(self, state: &mut MutexGuard<'_, State>) {
-        let step = self.sync / Gather::STEPS;
-        let enough = self.likely - self.likely / 8;
-        let mut before = 0;
-        for _ in 0..Gather::MAX_STEPS {
-            let now = state.appends.len();
-            if step < Gather::MIN_STEP || now >= enough || now == before || state.closed {
-                return;
-            }
-            before = now;
-            MutexGuard::unlocked(state, || thread::sleep(step));
-        }
-    }
-}
-
 /// See the module.
 #[derive(Default)]
 pub struct Queue {
+    bells: Bells,
     state: Mutex<State>,
     filled: Condvar,
 }
@@ -89,10 +57,10 @@ pub struct Queue {
 impl Queue {
     /// Adds rows that take `size` bytes, when the disk works and `room` bytes hold them with all that is on its way.
     pub fn push(&self, rows: Vec<Row>, size: usize, room: u64) -> Result<Waiting, SpoolFull> {
-        let (done, waiting) = oneshot::channel();
+        let (waiter, waiting) = Waiter::new(self.bells.here());
         let mut state = self.state.lock();
         self.admit(&state, size, room)?;
-        state.appends.push(Append { rows, size, done });
+        state.appends.push(Append { rows, size, waiter });
         state.queued += size;
         drop(state);
         // Costs a load when the writer is at work, and one wake-up for all who come until it is.
@@ -124,14 +92,13 @@ impl Queue {
     }
 
     /// Waits for work, and puts every append into `appends`, which is empty.
-    pub fn take(&self, appends: &mut Vec<Append>, gather: Gather) -> Work {
+    pub fn take(&self, appends: &mut Vec<Append>) -> Work {
         let mut state = self.state.lock();
         loop {
             if mem::take(&mut state.roll) {
                 return Work::Roll;
             }
             if !state.appends.is_empty() {
-                gather.wait(&mut state);
                 mem::swap(&mut state.appends, appends);
                 state.in_flight = mem::take(&mut state.queued);
                 return Work::Write;
@@ -178,6 +145,3 @@ impl Queue {
         self.state.lock().failed = failed;
     }
 }
-
-/// Resolves when the rows are durable, or refused.
-pub type Waiting = oneshot::Receiver<Result<(), SpoolFull>>;

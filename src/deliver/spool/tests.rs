@@ -18,6 +18,7 @@ const QUICK: Limits = Limits {
     segment: 4_000,
     cursor_pace: Duration::from_millis(1),
     probe_pace: Duration::from_millis(1),
+    sync_pause: Duration::ZERO,
 };
 
 fn rows(ids: std::ops::Range<u64>, size: usize) -> Vec<Row> {

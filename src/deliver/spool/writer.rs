@@ -4,14 +4,14 @@
 //! // Invariant: a waiter hears `Ok` only after its rows' write and the sync behind it have both succeeded, in a file
 //! whose name is durable.
 
-use std::{io, mem, sync::Arc, time::Instant};
+use std::{io, mem, sync::Arc, thread};
 
 use super::{
-    Shared, SpoolFull,
+    Shared, SpoolFull, bell,
     files::{self, Files, Output},
     frame, keeper,
     log::{Group, Place},
-    queue::{Append, Gather, Work},
+    queue::{Append, Work},
     segment::{self, Segment},
 };
 use crate::deliver::Position;
@@ -32,7 +32,6 @@ pub struct Writer {
     /// What the first segment is to say of the one before it; of later ones, the log knows.
     assured: Option<Position>,
     buffer: Vec<u8>,
-    gather: Gather,
 }
 
 /// A segment file, open for writing.
@@ -60,15 +59,7 @@ impl Writer {
     /// Goes on after the last row in the log. `assured` is for the header of the first segment.
     pub fn new(shared: Arc<Shared>, files: Arc<dyn Files>, assured: Position) -> Writer {
         let next = shared.log.lock().end();
-        Writer {
-            shared,
-            files,
-            active: None,
-            next,
-            assured: Some(assured),
-            buffer: Vec::new(),
-            gather: Gather::default(),
-        }
+        Writer { shared, files, active: None, next, assured: Some(assured), buffer: Vec::new() }
     }
 
     /// Begins the first segment. A full disk is no reason to fail: what is in the spool can still be delivered, and
@@ -87,14 +78,11 @@ impl Writer {
     pub fn run(mut self) {
         let _refuse = AbandonOnExit(self.shared.clone(), self.files.clone());
         let mut appends = Vec::new();
-        let mut previous = 0;
         loop {
-            match self.shared.queue.take(&mut appends, self.gather) {
+            match self.shared.queue.take(&mut appends) {
                 Work::Write => {
-                    // Of two: a small group behind a large one means that the others came just too late.
-                    self.gather.likely = appends.len().max(previous);
-                    previous = appends.len();
                     self.write(&mut appends);
+                    thread::sleep(self.shared.limits.sync_pause);
                 }
                 Work::Roll => self.roll(),
                 Work::Stop => break,
@@ -117,10 +105,7 @@ impl Writer {
             }
             let result = if self.shared.queue.failed() { Err(SpoolFull::Disk) } else { self.commit(&mut group, size) };
             self.shared.queue.landed(size);
-            for append in group.drain(..) {
-                // The client may be gone; its rows are kept all the same.
-                let _ = append.done.send(result);
-            }
+            bell::ring(group.drain(..).map(|append| append.waiter), result);
         }
         drop(rest);
         *appends = waiting;
@@ -150,7 +135,6 @@ impl Writer {
             }
             return Err(self.fail("write failed", &error));
         }
-        let begun = Instant::now();
         if let Err(error) = active.file.sync() {
             // The kernel may have dropped the pages and marked them clean: a second sync would succeed and mean nothing.
             // So nothing is ever added to this file again, and its unacknowledged positions are not given out again.
@@ -158,7 +142,6 @@ impl Writer {
             self.give_up_segment(rows.len() as u64);
             return Err(self.fail("sync failed", &error));
         }
-        self.gather.sync = begun.elapsed();
         let place = Place { segment: active.first, offset: active.len };
         active.len += size as u64;
         self.next += rows.len() as u64;
