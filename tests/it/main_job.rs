@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    client::{get, post, request},
-    world::{World, eventually},
+    client::{Client, get, post, request},
+    world::{World, eventually, until},
 };
 
 /// The body of the design document's example.
@@ -83,4 +83,19 @@ fn a_full_spool_answers_503_and_loses_nothing() {
     let mut running = world.start();
     assert!(eventually(Duration::from_secs(20), || world.ids_in_lake().len() as u64 == accepted));
     assert_eq!(running.stop().left_in_spool, 0);
+}
+
+#[test]
+fn a_client_that_breaks_off_in_a_header_is_no_error_in_the_log() {
+    let world = World::new();
+    let mut process = world.spawn_with(&[("RUST_LOG", "info,pingora_proxy=debug")]);
+    let mut client = Client::connect(process.public);
+    client.send("POST /api/v1/str");
+    drop(client);
+    let line = until("the log speaks of it", || {
+        world.log().lines().find(|line| line.contains("while reading request headers")).map(str::to_owned)
+    });
+    assert!(line.starts_with("DEBUG"), "{line}");
+    assert_eq!(process.terminate(), Some(0));
+    assert!(!world.log().contains("ERROR"), "{}", world.log());
 }
