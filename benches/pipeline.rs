@@ -1,11 +1,15 @@
 //! Hit to rows, without a socket: `cargo bench --bench pipeline`.
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use real_streaming::{
-    collect::{Config, CookieConfig, Hit},
+    collect::{Config, CookieConfig},
     enrich,
     pipeline::Pipeline,
 };
+
+#[path = "../tests/it/hit.rs"]
+mod hit;
+use hit::hit;
 
 fn main() {
     divan::main();
@@ -28,21 +32,7 @@ fn collect(bencher: divan::Bencher, body: &str, media_type: &'static str) {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::COOKIE, HeaderValue::from_static("theme=dark; __uid__=1234567890.1700000000"));
-    let hit = Hit {
-        method: &Method::POST,
-        path: "/api/v1/streaming/1",
-        stream: "1",
-        query: "",
-        host: "www.example.com",
-        headers: &headers,
-        body: body.as_bytes(),
-        client_ip: [203, 0, 113, 7].into(),
-        from_trusted_proxy: false,
-        secure: true,
-        received_at: 1_750_000_000_123_456,
-        entropy: 0x0123_4567_89ab_cdef,
-        request_id: "bench",
-    };
+    let hit = hit(&headers, body.as_bytes());
     bencher.counter(divan::counter::BytesCount::of_str(body)).bench(|| pipeline.collect(divan::black_box(&hit)));
 }
 

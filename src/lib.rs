@@ -1,7 +1,7 @@
 //! real-streaming: one binary that fronts a website, collects its events, and keeps them as rows of Google Analytics
 //! 4's BigQuery export.
 //!
-//! The modules in reading order. Arrows point down only; `tests/it/layers.rs` checks them.
+//! The modules in reading order. Arrows point down, never up; `tests/it/layers.rs` checks them.
 
 /// Durations as people write them.
 pub mod units;

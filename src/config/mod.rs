@@ -5,7 +5,9 @@
 //! wrong, everything that is wrong comes out instead, each with its place and, where we have one, a hint.
 
 mod check;
+mod deserialize;
 mod dotenv;
+mod fault;
 mod problems;
 mod read;
 mod tree;

@@ -16,29 +16,24 @@
 
 use std::{
     collections::HashSet,
-    future::Future,
     ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    task::Poll,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use parking_lot::Mutex;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     batcher::Batcher,
     dead_letter::{DeadLetter, DeadLetters, Reason},
+    drain::Drain,
     ledger::Ledger,
     peek,
     retry::Backoff,
     sink::{Batch, Sink, SinkError, Spooled, Written},
     spool::{Reader, Spool},
+    status::Status,
+    unwound::unwound,
 };
 use crate::telemetry::{Metrics, metrics::BySink};
 
@@ -51,31 +46,7 @@ const REMIND: Duration = Duration::from_secs(60);
 
 /// A batch that panics this often is treated as refused.
 const PANICS: u32 = 5;
-
-/// What others may know about a courier.
-#[derive(Debug, Default)]
-pub struct Status {
-    prepared: AtomicBool,
-    trouble: Mutex<Option<String>>,
-    delivered: AtomicU64,
-}
-
-impl Status {
-    /// Whether the sink has ever been ready to write.
-    pub fn is_prepared(&self) -> bool {
-        self.prepared.load(Ordering::Relaxed)
-    }
-
-    /// Why nothing is being delivered just now.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
-    }
-
-    /// Rows the sink has taken.
-    pub fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
-    }
-}
+const PANICKED: &str = "the sink panicked; this is a bug";
 
 /// What a courier shares with the rest of delivery.
 #[derive(Clone)]
@@ -88,8 +59,8 @@ pub struct Office {
     pub dead_letters: Arc<DeadLetters>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Set once, to the time by which couriers must be back.
-    pub drain: watch::Receiver<Option<Instant>>,
+    /// When to come back.
+    pub drain: Drain,
 }
 
 /// One sink's courier.
@@ -127,10 +98,10 @@ impl Courier {
 
     /// Works until the spool is closed or a drain is over. Everything not committed stays in the spool.
     pub async fn run(mut self) {
-        let deadline = deadline(self.office.drain.clone());
+        let over = self.office.drain.clone().over();
         tokio::select! {
             // Rows in the middle of a write may reach the sink all the same: it recognises them next time.
-            () = deadline => {}
+            () = over => {}
             _ = self.work() => {}
         }
     }
@@ -161,7 +132,7 @@ impl Courier {
     /// Waits for rows or for a batch to become due. Breaks when everything is delivered and nothing more comes.
     async fn fetch(&mut self) -> ControlFlow<()> {
         self.measure_lag();
-        let in_drain = self.office.drain.borrow().is_some();
+        let in_drain = self.office.drain.has_begun();
         if in_drain && self.reader.position() >= self.office.spool.end() {
             // No row is on its way, so nothing is worth waiting for.
             return self.finish();
@@ -179,7 +150,7 @@ impl Courier {
             };
             tokio::select! {
                 biased;
-                () = draining(drain), if !in_drain => None,
+                () = drain.begun(), if !in_drain => None,
                 rows = next => Some(rows),
                 () = at(due) => None,
             }
@@ -232,7 +203,7 @@ impl Courier {
                 Ok(written) => self.settle(&batch, written).await,
                 Err((_, error)) if batch.rows.len() > 1 => {
                     tracing::debug!(sink = self.sink.name(), rows = batch.rows.len(), %error, "halving a batch");
-                    let (first, second) = halve(batch);
+                    let (first, second) = batch.halves();
                     parts.extend([second, first]);
                 }
                 Err((reason, error)) => self.set_aside(vec![(batch.rows.into_iter().next(), reason, error)]).await,
@@ -257,9 +228,9 @@ impl Courier {
                     self.office.metrics.panics.inc();
                     panics += 1;
                     if panics >= PANICS {
-                        return Err((Reason::Panicked, "the sink panicked; this is a bug".into()));
+                        return Err((Reason::Panicked, PANICKED.into()));
                     }
-                    SinkError::Transient { source: "the sink panicked; this is a bug".into(), retry_after: None }
+                    SinkError::Transient { source: PANICKED.into(), retry_after: None }
                 }
             };
             failures += 1;
@@ -273,17 +244,16 @@ impl Courier {
     }
 
     async fn prepare(&mut self) -> Result<(), SinkError> {
-        let panicked = || SinkError::Transient { source: "the sink panicked; this is a bug".into(), retry_after: None };
         match unwound(self.sink.prepare()).await {
             Some(Ok(())) => {
-                self.status.prepared.store(true, Ordering::Relaxed);
+                self.status.prepared();
                 Ok(())
             }
             Some(Err(SinkError::Refused { source })) => Err(SinkError::Transient { source, retry_after: None }),
             Some(Err(failure)) => Err(failure),
             None => {
                 self.office.metrics.panics.inc();
-                Err(panicked())
+                Err(SinkError::Transient { source: PANICKED.into(), retry_after: None })
             }
         }
     }
@@ -305,13 +275,13 @@ impl Courier {
             tracing::warn!(sink, failures, retry_in = ?wait, error = %failure, "delivery failed");
         }
         self.office.metrics.sink_blocked.get_or_create(&self.label).set(i64::from(blocked));
-        *self.status.trouble.lock() = Some(failure.to_string());
+        self.status.in_trouble(failure.to_string());
         self.measure_lag();
 
         let drain = &mut self.office.drain;
-        let already = drain.borrow().is_some();
+        let already = drain.has_begun();
         tokio::select! {
-            () = draining(drain), if !already => {}
+            () = drain.begun(), if !already => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -322,7 +292,7 @@ impl Courier {
             tracing::info!(sink = self.sink.name(), "delivery goes on");
         }
         self.office.metrics.sink_blocked.get_or_create(&self.label).set(0);
-        *self.status.trouble.lock() = None;
+        self.status.out_of_trouble();
     }
 
     /// Books a batch the sink has taken, and sets aside the rows it has not.
@@ -335,7 +305,7 @@ impl Courier {
         });
         self.set_aside(letters.collect()).await;
         let count = self.office.ledger.delivered(self.sink.name(), taken);
-        self.status.delivered.fetch_add(count, Ordering::Relaxed);
+        self.status.took(count);
     }
 
     /// Makes rows dead letters; does not return before they are on disk.
@@ -373,12 +343,6 @@ impl Courier {
     }
 }
 
-fn halve(mut batch: Batch) -> (Batch, Batch) {
-    let second = batch.rows.split_off(batch.rows.len() / 2);
-    let date = batch.date;
-    (batch, Batch { date, rows: second })
-}
-
 /// Seconds since an instant given in microseconds since the Unix epoch.
 fn age(micros: i64) -> f64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -390,30 +354,4 @@ async fn at(time: Option<Instant>) {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
     }
-}
-
-/// Resolves when a drain has begun.
-async fn draining(drain: &mut watch::Receiver<Option<Instant>>) {
-    if drain.wait_for(Option::is_some).await.is_err() {
-        // Nobody is left to begin one.
-        std::future::pending().await
-    }
-}
-
-/// Resolves when the time of a drain is over.
-async fn deadline(mut drain: watch::Receiver<Option<Instant>>) {
-    draining(&mut drain).await;
-    let time = *drain.borrow();
-    at(time).await;
-}
-
-/// Runs a sink's future; `None` when it panicked.
-async fn unwound<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
 }

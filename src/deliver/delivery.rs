@@ -2,27 +2,27 @@
 
 use std::{
     fs::{self, File},
-    future::Future,
     io,
     path::{Path, PathBuf},
-    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
     time::Instant,
 };
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{
+    append::Append,
     config::{Strategy, WritersConfig},
-    courier::{Courier, Office, Status},
-    dead_letter::{self, DeadLetters, ReplayError, Replayed, Selection},
+    courier::{Courier, Office},
+    dead_letter::{self, DeadLetters},
+    drain::{Begin, drain},
     ledger::{Balance, Entry, Imbalance, Ledger},
     lock,
     sink::Sink,
     sinks::parquet::ParquetSink,
     spool::{Spool, SpoolError, SpoolFull},
+    status::Status,
 };
 use crate::{
     schema::{Row, StreamId},
@@ -39,7 +39,7 @@ pub enum StartError {
     #[error("cannot read dead letters in `{}`: {source}", directory.display())]
     DeadLetters {
         /// Where they lie.
-        directory: std::path::PathBuf,
+        directory: PathBuf,
         /// Why not.
         source: io::Error,
     },
@@ -93,7 +93,7 @@ struct Parts {
     ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
     runtime: Handle,
-    drain: watch::Sender<Option<tokio::time::Instant>>,
+    drain: Begin,
     couriers: Vec<(&'static str, Arc<Status>)>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// The lake is ours alone: two writers would clear away each other's unfinished files.
@@ -137,13 +137,13 @@ impl Delivery {
         metrics.spool_damaged.inc_by(recovery.damaged);
         metrics.spool_bytes.set(spool.bytes() as i64);
 
-        let (drain, drained) = watch::channel(None);
+        let (begin, drain) = drain();
         let office = Office {
             spool: spool.clone(),
             ledger: ledger.clone(),
             dead_letters: Arc::new(DeadLetters::open(&letters).map_err(failed)?),
             metrics: metrics.clone(),
-            drain: drained,
+            drain,
         };
         let mut couriers = Vec::new();
         let mut tasks = Vec::new();
@@ -159,7 +159,7 @@ impl Delivery {
             ledger,
             metrics,
             runtime,
-            drain,
+            drain: begin,
             couriers,
             tasks,
             lake: Mutex::new(Some(lake)),
@@ -173,9 +173,7 @@ impl Delivery {
             return Ok(());
         }
         let parts = self.0.clone();
-        let mut append =
-            Append { future: Some(Box::pin(async move { parts.append(rows).await })), runtime: &self.0.runtime };
-        (&mut append).await
+        Append::new(async move { parts.append(rows).await }, &self.0.runtime).await
     }
 
     /// Books events that were received and end here.
@@ -205,7 +203,7 @@ impl Delivery {
     /// Afterwards nothing is accepted and the spool is closed. Call when no request is in flight any more.
     pub async fn drain(&self, deadline: Instant) -> Drained {
         let before = self.delivered();
-        self.0.drain.send_replace(Some(deadline.into()));
+        self.0.drain.until(deadline.into());
         let tasks = std::mem::take(&mut *self.0.tasks.lock());
         for task in tasks {
             // A courier that panicked has been reported; its rows are in the spool.
@@ -258,67 +256,6 @@ impl Parts {
     }
 }
 
-type Appending = Pin<Box<dyn Future<Output = Result<(), SpoolFull>> + Send>>;
-
-/// An append that is finished even when the client goes away meanwhile: the rows may be in the spool already, and
-/// then they must be in the books.
-struct Append<'a> {
-    future: Option<Appending>,
-    runtime: &'a Handle,
-}
-
-impl Future for Append<'_> {
-    type Output = Result<(), SpoolFull>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(future) = &mut self.future else { return Poll::Ready(Err(SpoolFull::Closed)) };
-        let result = pin!(future).poll(context);
-        if result.is_ready() {
-            self.future = None;
-        }
-        result
-    }
-}
-
-impl Drop for Append<'_> {
-    fn drop(&mut self) {
-        if let Some(future) = self.future.take() {
-            self.runtime.spawn(future);
-        }
-    }
-}
-
-/// Why dead letters cannot be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayStartError {
-    /// Delivery as configured.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The spool; it is locked while the server runs.
-    #[error("{0}; dead letters are replayed while the server is stopped")]
-    Spool(SpoolError),
-    /// The replay itself.
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
-    /// The machine.
-    #[error("cannot start a runtime: {0}")]
-    Runtime(io::Error),
-}
-
-/// Puts dead letters back into the spool, from where the next start delivers them. The server must be stopped.
-/// Blocking; not to be called from within a runtime.
-pub fn replay(config: &WritersConfig, selection: &Selection) -> Result<Replayed, ReplayStartError> {
-    let names = sink_names(config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(ReplayStartError::Runtime)?;
-    let (spool, _readers, _) = Spool::open(&config.spool, &names).map_err(ReplayStartError::Spool)?;
-    runtime.block_on(async {
-        let replayed = dead_letter::replay(&dead_letters(config), selection, &spool).await;
-        spool.close().await;
-        Ok(replayed?)
-    })
-}
-
 fn lock_lake(directory: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::Lake { directory: directory.into(), source };
     fs::create_dir_all(directory).map_err(failed)?;
@@ -326,11 +263,13 @@ fn lock_lake(directory: &Path) -> Result<File, StartError> {
     file.ok_or_else(|| StartError::LakeInUse(directory.into()))
 }
 
-fn dead_letters(config: &WritersConfig) -> std::path::PathBuf {
+/// Where dead letters lie.
+pub fn dead_letters(config: &WritersConfig) -> PathBuf {
     config.local.directory.join(dead_letter::FOLDER)
 }
 
-fn sink_names(config: &WritersConfig) -> Result<Vec<&'static str>, StartError> {
+/// The names of the configured sinks, in order.
+pub fn sink_names(config: &WritersConfig) -> Result<Vec<&'static str>, StartError> {
     let names = config.strategy.0.iter().map(|strategy| match strategy {
         Strategy::Local => Ok(ParquetSink::NAME),
         Strategy::Direct | Strategy::PubSub => Err(StartError::Unsupported(*strategy)),

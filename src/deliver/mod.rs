@@ -5,23 +5,29 @@
 //! client's back and loses nothing. One spool serves all sinks, each with its own reader, courier and pace: a sink that
 //! is slow or broken holds nobody up, until the spool is full.
 
+mod append;
 mod batcher;
 mod config;
 mod courier;
 pub mod dead_letter;
 mod delivery;
+mod drain;
 mod ledger;
 mod lock;
 pub mod peek;
+mod replay;
 mod retry;
 mod sink;
 pub mod sinks;
 pub mod spool;
+mod status;
 #[cfg(test)]
 mod tests;
+mod unwound;
 
 pub use config::{BigQueryConfig, Format, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig};
-pub use delivery::{Delivery, Drained, Health, ReplayStartError, StartError, replay};
+pub use delivery::{Delivery, Drained, Health, StartError};
 pub use ledger::{Balance, Imbalance};
+pub use replay::{ReplayStartError, replay};
 pub use sink::{Batch, BatchLimits, BoxError, Position, Sink, SinkError, Spooled, Written};
 pub use spool::SpoolFull;

@@ -34,6 +34,13 @@ impl Batch {
     pub fn size(&self) -> usize {
         self.rows.iter().map(|spooled| spooled.row.bytes().len()).sum()
     }
+
+    /// Two batches in its place, in the order of the rows.
+    pub fn halves(mut self) -> (Batch, Batch) {
+        let second = self.rows.split_off(self.rows.len() / 2);
+        let date = self.date;
+        (self, Batch { date, rows: second })
+    }
 }
 
 /// How a sink wants its batches.

@@ -355,8 +355,8 @@ fn rows_of_a_request_that_was_given_up_are_booked() {
         ..WritersConfig::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let sink: Arc<dyn Sink> = Arc::new(Fake::default());
-    let made = sink.clone();
+    let sink = Arc::new(Fake::default());
+    let made: Arc<dyn Sink> = sink.clone();
     let metrics = Arc::new(Metrics::new());
     let delivery =
         Delivery::with_sinks(&config, metrics, runtime.handle(), &["fake"], &mut |_| vec![made.clone()]).unwrap();
@@ -368,7 +368,8 @@ fn rows_of_a_request_that_was_given_up_are_booked() {
         }
         delivery.accept(vec![row(1)]).await.unwrap();
         let drained = delivery.drain(Instant::now() + Duration::from_secs(30)).await;
-        assert_eq!(drained, Drained { delivered: 51, left_in_spool: 0 });
+        // Full batches may have gone before the drain began, which does not count them.
+        assert_eq!((sink.taken.lock().len(), drained.left_in_spool), (51, 0));
         delivery.check_books().unwrap();
     });
 }

@@ -4,12 +4,14 @@
 //! long as that hop is trusted; the first address that is not a trusted proxy is the client. Anything unreadable ends
 //! the walk at the last address believed. `Forwarded` (RFC 7239) counts when `X-Forwarded-For` is absent.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
-
-use super::config::Cidr;
 
 /// `X-Forwarded-For`.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -78,6 +80,27 @@ impl Trust {
             }
         }
         believed
+    }
+}
+
+/// A network such as `10.0.0.0/8`, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr(pub IpNet);
+
+impl FromStr for Cidr {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Cidr, String> {
+        let network = match text.parse::<IpAddr>() {
+            Ok(address) => Ok(IpNet::from(address)),
+            Err(_) => text.parse::<IpNet>(),
+        };
+        network.map(Cidr).map_err(|_| format!("`{text}` is not a network such as `10.0.0.0/8` or `2001:db8::/32`"))
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

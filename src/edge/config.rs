@@ -1,18 +1,11 @@
 //! What the operator may say about the listeners, CORS and the routes. Texts are parsed while they are read, so every
 //! other file of this storey works with addresses, networks, patterns and origins.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    num::NonZeroUsize,
-    str::FromStr,
-};
+use std::net::SocketAddr;
 
-use http::Uri;
-use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{cors::AllowedOrigin, router::HostPattern};
+use super::{client_ip::Cidr, cors::AllowedOrigin, router::HostPattern, threads::Threads, upstream_url::UpstreamUrl};
 use crate::{problem::Problem, units::Span};
 
 /// `server:` - listeners, threads, trust, shutdown.
@@ -88,78 +81,6 @@ pub struct ShutdownConfig {
 impl Default for ShutdownConfig {
     fn default() -> ShutdownConfig {
         ShutdownConfig { grace: Span::secs(2), drain: Span::secs(5) }
-    }
-}
-
-/// Number of worker threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threads {
-    /// One per core the process may use.
-    Auto,
-    /// This many.
-    Exactly(NonZeroUsize),
-}
-
-impl Threads {
-    /// The number.
-    pub fn count(self) -> usize {
-        match self {
-            Threads::Auto => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            Threads::Exactly(count) => count.get(),
-        }
-    }
-}
-
-impl Serialize for Threads {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Threads::Auto => serializer.serialize_str("auto"),
-            Threads::Exactly(count) => serializer.serialize_u64(count.get() as u64),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Threads {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Threads, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected `auto` or a number of threads")]
-        enum Raw {
-            Number(usize),
-            Text(String),
-        }
-        let (count, text) = match Raw::deserialize(deserializer)? {
-            Raw::Text(text) if text == "auto" => return Ok(Threads::Auto),
-            Raw::Text(text) => (text.parse().ok(), text),
-            Raw::Number(number) => (Some(number), number.to_string()),
-        };
-        let count = count.filter(|count| *count <= MAX_THREADS).and_then(NonZeroUsize::new);
-        count
-            .map(Threads::Exactly)
-            .ok_or_else(|| D::Error::custom(format!("`{text}` is neither `auto` nor a number from 1 to {MAX_THREADS}")))
-    }
-}
-
-/// More than any machine has; a guard against typing errors, each thread costs a runtime.
-const MAX_THREADS: usize = 1024;
-
-/// A network such as `10.0.0.0/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr(pub IpNet);
-
-impl FromStr for Cidr {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Cidr, String> {
-        let network = match text.parse::<IpAddr>() {
-            Ok(address) => Ok(IpNet::from(address)),
-            Err(_) => text.parse::<IpNet>(),
-        };
-        network.map(Cidr).map_err(|_| format!("`{text}` is not a network such as `10.0.0.0/8` or `2001:db8::/32`"))
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -250,65 +171,6 @@ pub fn check_routes(routes: &[RouteConfig], path: &str, problems: &mut Vec<Probl
     }
 }
 
-/// Address of one server of the site: `http://host[:port]` or `https://host[:port]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamUrl {
-    /// Whether to speak TLS; the host is the server name then.
-    pub tls: bool,
-    /// Name or address, without brackets.
-    pub host: Box<str>,
-    /// Port.
-    pub port: u16,
-}
-
-impl UpstreamUrl {
-    fn default_port(tls: bool) -> u16 {
-        if tls { 443 } else { 80 }
-    }
-
-    /// `host[:port]`, as a `Host` header has it.
-    pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
-        if self.port == Self::default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
-    }
-}
-
-impl FromStr for UpstreamUrl {
-    type Err = String;
-    fn from_str(text: &str) -> Result<UpstreamUrl, String> {
-        let wrong = |why: &str| format!("`{text}` is not an upstream such as `http://127.0.0.1:3000`: {why}");
-        let uri: Uri = text.parse().map_err(|_| wrong("not a URL"))?;
-        let tls = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(wrong("it has to start with `http://` or `https://`")),
-        };
-        let authority = uri.authority().ok_or_else(|| wrong("the host is missing"))?;
-        if authority.as_str().contains('@') {
-            return Err(wrong("user names are not supported"));
-        }
-        if uri.path_and_query().is_some_and(|rest| rest.as_str() != "/") {
-            return Err(wrong("a path is not supported, requests keep their own"));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port_text = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-        let port = match port_text {
-            None => Self::default_port(tls),
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("the port is wrong"))?,
-        };
-        if host.is_empty() {
-            return Err(wrong("the host is missing"));
-        }
-        Ok(UpstreamUrl { tls, host: host.to_ascii_lowercase().into(), port })
-    }
-}
-
-impl fmt::Display for UpstreamUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
-    }
-}
-
 /// Types that are read with `FromStr` and written with `Display`.
 macro_rules! as_text {
     ($($name:ty),*) => {$(
@@ -362,27 +224,6 @@ mod addresses {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn upstreams_are_plain_urls() {
-        for (text, printed) in [
-            ("http://127.0.0.1:3000", Some("http://127.0.0.1:3000")),
-            ("https://Site.Example/", Some("https://site.example")),
-            ("https://site.example:443", Some("https://site.example")),
-            ("http://[::1]:81", Some("http://[::1]:81")),
-            ("http://[::1]", Some("http://[::1]")),
-            ("localhost:3000", None),
-            ("ftp://a", None),
-            ("http://a/b", None),
-            ("http://a:0", None),
-            ("http://a:99999", None),
-            ("http://u@a", None),
-            ("", None),
-        ] {
-            let parsed = text.parse::<UpstreamUrl>();
-            assert_eq!(parsed.as_ref().ok().map(ToString::to_string).as_deref(), printed, "{text}: {parsed:?}");
-        }
-    }
 
     #[test]
     fn defaults_survive_a_round_trip() {

@@ -18,7 +18,9 @@ mod lifecycle;
 mod page;
 mod request;
 mod router;
+mod threads;
 mod upstream;
+mod upstream_url;
 
 use std::{
     future::Future,
@@ -40,9 +42,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use config::{Cidr, CorsConfig, RouteConfig, ServerConfig, ShutdownConfig, Threads, UpstreamUrl, check_routes};
+pub use client_ip::Cidr;
+pub use config::{CorsConfig, RouteConfig, ServerConfig, ShutdownConfig, check_routes};
 pub use cors::AllowedOrigin;
 pub use router::{HEALTH_PATH, HostPattern};
+pub use threads::Threads;
+pub use upstream_url::UpstreamUrl;
 
 use self::{
     access::AccessLog,

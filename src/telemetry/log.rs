@@ -1,25 +1,23 @@
 //! Logs, on standard output: lines for people on a developer's machine, JSON lines for Cloud Logging elsewhere. No
 //! client of any log service: the platform reads what we print.
 //!
-//! What other crates say through `log` comes the same way.
+//! What other crates say through `log` comes the same way, over the `bridge`.
 
+mod bridge;
 mod fields;
 mod human;
 mod json;
+mod line;
 
 use std::{backtrace::Backtrace, backtrace::BacktraceStatus, io, panic, sync::Arc, thread};
 
 use tracing::{Subscriber, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
-use tracing_log::{AsLog, LogTracer};
-use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::ParseError,
-    fmt::{FormatEvent, MakeWriter},
-    layer::SubscriberExt,
-};
+use tracing_log::AsLog;
+use tracing_subscriber::{EnvFilter, Layer, Registry, filter::ParseError, fmt::MakeWriter, layer::SubscriberExt};
 
 use super::Metrics;
 use fields::StoredFields;
+use line::{Line, Lines};
 
 /// Level when nobody asked for another.
 const DEFAULT_FILTER: &str = "info";
@@ -69,7 +67,7 @@ pub fn install(format: Format, filter: Option<&str>) -> Result<(), InstallError>
     // What no one will see is not even formatted: pingora's debug lines are on the path of every request.
     let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
     tracing::subscriber::set_global_default(subscriber(format, filter, io::stdout))?;
-    if LogTracer::builder().with_max_level(most.as_log()).init().is_err() {
+    if bridge::install(most.as_log()).is_err() {
         tracing::warn!("another logger took the `log` crate's lines, they are not shown here");
     }
     Ok(())
@@ -110,12 +108,12 @@ where
     Box::new(tracing_subscriber::registry().with(lines).with(filter))
 }
 
-fn layer<E, W>(format: E, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+fn layer<L, W>(line: L, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
-    E: FormatEvent<Registry, StoredFields> + Send + Sync + 'static,
+    L: Line + Send + Sync + 'static,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt::layer().fmt_fields(StoredFields).event_format(format).with_writer(writer).boxed()
+    tracing_subscriber::fmt::layer().fmt_fields(StoredFields).event_format(Lines(line)).with_writer(writer).boxed()
 }
 
 #[cfg(test)]
@@ -125,8 +123,9 @@ mod tests {
 
     use parking_lot::Mutex;
     use serde_json::Value;
+    use tracing_log::log::{self, Log};
 
-    use super::*;
+    use super::{bridge::Bridge, *};
 
     #[derive(Clone, Default)]
     struct Paper(Arc<Mutex<Vec<u8>>>);
@@ -216,6 +215,30 @@ mod tests {
         }
         let error = parse(Some("a=b=c")).unwrap_err().to_string();
         assert!(error.starts_with("`RUST_LOG=a=b=c` is not a log filter"), "{error}");
+    }
+
+    #[test]
+    fn a_client_that_breaks_off_is_no_error() {
+        let shown = |filter, target, message: &str| {
+            let lines = lines(Format::Json, filter, || {
+                let mut record = log::Record::builder();
+                record.level(log::Level::Error).target(target);
+                Bridge::default().log(&record.args(format_args!("{message}")).build());
+            });
+            let severity = |line: &String| serde_json::from_str::<Value>(line).unwrap()["severity"].to_string();
+            lines.iter().map(severity).collect::<String>()
+        };
+        let reset = "Fail to proxy: Downstream ReadError context: while reading request headers cause: reset by peer";
+        let cut = "Error finish sending body to downstream:  WriteError context: while writing last chunk";
+        for message in [reset, cut, "failed to send error response to downstream: Downstream WriteError"] {
+            assert_eq!(shown(None, "pingora_proxy", message), "", "{message}");
+            assert_eq!(shown(Some("pingora=debug"), "pingora_proxy", message), r#""DEBUG""#, "{message}");
+            assert_eq!(shown(None, "pingora_core", message), r#""ERROR""#, "{message}");
+        }
+        let stopped_short = "Error finish sending body to downstream:  PrematureBodyEnd context: 3 of 9 bytes";
+        for message in [stopped_short, "Fail to proxy: Upstream ConnectRefused", "Fail to proxy: Internal error"] {
+            assert_eq!(shown(None, "pingora_proxy", message), r#""ERROR""#, "{message}");
+        }
     }
 
     #[test]

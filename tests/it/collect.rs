@@ -11,6 +11,8 @@ use real_streaming::{
     schema::Event,
 };
 
+use crate::hit::hit;
+
 fn pipeline() -> Pipeline {
     Pipeline::new(&Config::default(), &[], &CookieConfig::default(), Vec::new())
 }
@@ -20,22 +22,7 @@ fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
 }
 
 fn post(headers: &HeaderMap, body: &[u8], entropy: u128) -> Result<Collected, Refusal> {
-    let hit = Hit {
-        method: &Method::POST,
-        path: "/api/v1/streaming/1",
-        stream: "1",
-        query: "",
-        host: "www.example.com",
-        headers,
-        body,
-        client_ip: [203, 0, 113, 7].into(),
-        from_trusted_proxy: false,
-        secure: true,
-        received_at: 1_750_000_000_000_000,
-        entropy,
-        request_id: "r",
-    };
-    pipeline().collect(&hit)
+    pipeline().collect(&Hit { entropy, ..hit(headers, body) })
 }
 
 #[track_caller]

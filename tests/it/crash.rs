@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::world::{World, eventually, get, post, signal};
+use crate::{
+    client::{Client, get, post},
+    world::{World, eventually, signal},
+};
 
 const ROUNDS: u64 = 30;
 const CLIENTS: usize = 4;
@@ -26,7 +29,7 @@ fn client(addr: std::net::SocketAddr, name: String, stop: Arc<AtomicBool>) -> Ve
         let body = format!(r#"{{"event_name":"crash","event_id":"{id}","params":{{"n":{n}}}}}"#);
         match post(addr, "/api/v1/streaming/1", &body) {
             Ok(response) if response.status == 200 => answered.push(id),
-            Ok(response) => assert_eq!(response.status, 503, "{}", response.body),
+            Ok(response) => assert_eq!(response.status, 503, "{}", response.text()),
             Err(_) => break,
         }
     }
@@ -94,12 +97,10 @@ fn readiness_fails_before_the_process_is_gone() {
     let mut process = world.spawn();
     assert!(eventually(Duration::from_secs(5), || get(process.admin, "/readyz").is_ok_and(|r| r.status == 200)));
     // A request whose body never ends keeps the process in its grace period.
-    let mut held = std::net::TcpStream::connect(process.public).unwrap();
-    std::io::Write::write_all(
-        &mut held,
-        b"POST /api/v1/streaming/1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
-    )
-    .unwrap();
+    let mut held = Client::connect(process.public);
+    held.send(
+        "POST /api/v1/streaming/1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+    );
     assert!(eventually(Duration::from_secs(5), || {
         get(process.admin, "/metrics").is_ok_and(|metrics| metrics.status == 200)
     }));

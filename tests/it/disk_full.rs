@@ -2,7 +2,10 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use crate::world::{World, eventually, post, skip};
+use crate::{
+    client::post,
+    world::{World, eventually, skip},
+};
 
 /// A small file system of its own, unmounted when dropped. `None` where this process may not mount.
 struct Tmpfs<'a>(&'a Path);

@@ -3,13 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashMap,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -23,7 +19,12 @@ use real_streaming::{
 };
 use tokio::sync::oneshot;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{
+    client::{Answer, Client, free_port},
+    site::Site,
+    world::until,
+};
+
 const EVENT: &str = r#"{"event_name":"page_view"}"#;
 const STREAM: &str = "/api/v1/streaming/1";
 
@@ -135,218 +136,13 @@ impl Drop for World {
     }
 }
 
-#[track_caller]
-fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "never came true: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-// ---------------------------------------------------------------- a client of bytes
-
-struct Client(BufReader<TcpStream>);
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
-    }
-}
-
-impl Client {
-    fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client(BufReader::new(stream))
-    }
-
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.get_mut().write_all(bytes.as_ref()).unwrap();
-    }
-
-    fn post(&mut self, headers: &str) {
-        self.send(event(headers));
-    }
-
-    fn head(&mut self) -> String {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(self.0.read_line(&mut head).unwrap() > 0, "closed after {head:?}");
-        }
-        head
-    }
-
-    fn answer(&mut self, to_head: bool) -> Answer {
-        let head = self.head();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        let headers: HashMap<String, String> =
-            lines.map(|(name, value)| (name.to_ascii_lowercase(), value.to_string())).collect();
-        let mut body = Vec::new();
-        if to_head || status == 204 || status == 304 || status < 200 {
-        } else if let Some(length) = headers.get("content-length") {
-            body.resize(length.parse().unwrap(), 0);
-            self.0.read_exact(&mut body).unwrap();
-        } else if headers.contains_key("transfer-encoding") {
-            loop {
-                let chunk = self.chunk();
-                if chunk.is_empty() {
-                    break;
-                }
-                body.extend(chunk);
-            }
-        } else {
-            self.0.read_to_end(&mut body).unwrap();
-        }
-        Answer { status, head, headers, body }
-    }
-
-    fn chunk(&mut self) -> Vec<u8> {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let mut chunk = vec![0; usize::from_str_radix(line.trim(), 16).unwrap() + 2];
-        self.0.read_exact(&mut chunk).unwrap();
-        chunk.truncate(chunk.len() - 2);
-        chunk
-    }
-
-    /// Whether the other side closes, without another byte.
-    fn is_closed(&mut self) -> bool {
-        match self.0.read(&mut [0]) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
-        }
-    }
-}
-
 fn event(headers: &str) -> String {
     format!("POST {STREAM} HTTP/1.1\r\nHost: site.example\r\n{headers}Content-Length: {}\r\n\r\n{EVENT}", EVENT.len())
 }
 
-// ---------------------------------------------------------------- a site of bytes
-
-/// A site whose every path behaves in its own way.
-struct Site {
-    url: String,
-    /// One line per request: method, target, and the headers below.
-    seen: Receiver<String>,
-    /// Lets `/events` go on.
-    more: Sender<()>,
-}
-
-impl Site {
-    fn start() -> Site {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (tell, seen) = mpsc::channel();
-        let (more, go) = mpsc::channel();
-        let go = Arc::new(std::sync::Mutex::new(go));
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (tell, go) = (tell.clone(), go.clone());
-                // A visitor who leaves ends the thread with an error; that is the visitor's business.
-                thread::spawn(move || serve_site(stream, &tell, &go));
-            }
-        });
-        Site { url, seen, more }
-    }
-
-    fn saw(&self) -> String {
-        self.seen.recv_timeout(PATIENCE).unwrap()
-    }
-}
-
-fn serve_site(stream: TcpStream, tell: &Sender<String>, go: &std::sync::Mutex<Receiver<()>>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut client = Client(BufReader::new(stream));
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            if client.0.read_until(b'\n', &mut head)? == 0 {
-                return Ok(());
-            }
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
-        let lower = head.to_ascii_lowercase();
-        let header = |name: &str| {
-            let line = lower.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_string));
-            line.unwrap_or_default()
-        };
-        let mut body = Vec::new();
-        if let Ok(length) = header("content-length").parse::<usize>() {
-            body.resize(length, 0);
-            client.0.read_exact(&mut body)?;
-        } else if header("transfer-encoding") == "chunked" {
-            loop {
-                let chunk = client.chunk();
-                if chunk.is_empty() {
-                    break;
-                }
-                body.extend(chunk);
-            }
-        }
-        let mut words = head.split(' ');
-        let (method, target) = (words.next().unwrap().to_string(), words.next().unwrap().to_string());
-        let _ = tell.send(head.clone());
-        match target.split('?').next().unwrap() {
-            "/events" => {
-                client.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
-                for number in 0..3 {
-                    client.send(format!("9\r\ndata: {number}\n\n\r\n"));
-                    go.lock().unwrap().recv_timeout(PATIENCE).map_err(io::Error::other)?;
-                }
-                client.send("0\r\n\r\n");
-            }
-            "/socket" => {
-                // Echo from here on, the first bytes together with the handshake's answer.
-                client.send(
-                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhello",
-                );
-                let mut buffer = [0; 1024];
-                loop {
-                    match client.0.read(&mut buffer)? {
-                        0 => return Ok(()),
-                        read => client.send(&buffer[..read]),
-                    }
-                }
-            }
-            "/silent" => thread::sleep(PATIENCE),
-            _ => {
-                let length = if method == "HEAD" { 4711 } else { body.len() };
-                client.send(format!(
-                    "HTTP/1.1 200 OK\r\nServer: site\r\nX-Saw: {method}\r\nContent-Length: {length}\r\n\r\n"
-                ));
-                if method != "HEAD" {
-                    client.send(&body);
-                }
-            }
-        }
-    }
-}
-
 /// An address nobody listens on.
 fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://{}", free_port())
 }
 
 // ---------------------------------------------------------------- collection
@@ -371,7 +167,7 @@ fn a_connection_serves_many_events_in_a_row() {
     let world = World::alone();
     let mut client = world.connect();
     for _ in 0..50 {
-        client.post("");
+        client.send(event(""));
         assert_eq!(client.answer(false).status, 200);
     }
 }
@@ -442,7 +238,7 @@ fn a_body_may_come_in_chunks_and_pieces() {
     }
     client.send("0\r\n\r\n");
     assert_eq!(client.answer(false).text(), r#"{"status":"ok"}"#);
-    client.post("");
+    client.send(event(""));
     assert_eq!(client.answer(false).status, 200);
 }
 
@@ -589,7 +385,7 @@ fn a_preflight_is_answered_for_a_day() {
     assert_eq!(answer.header("access-control-allow-headers"), Some("content-type,traceparent"));
     assert_eq!(answer.header("access-control-max-age"), Some("86400"));
     assert_eq!(answer.header("content-length"), None);
-    client.post("");
+    client.send(event(""));
     assert_eq!(client.answer(false).status, 200, "the connection goes on");
 }
 
@@ -850,7 +646,7 @@ fn a_request_in_flight_is_finished_and_no_new_one_comes() {
     let mut slow = world.connect();
     slow.send(format!("POST {STREAM} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{{", EVENT.len()));
     let mut idle = world.connect();
-    idle.post("");
+    idle.send(event(""));
     assert_eq!(idle.answer(false).status, 200);
 
     world.begin_stop();
@@ -872,7 +668,7 @@ fn a_request_in_flight_is_finished_and_no_new_one_comes() {
 fn with_nothing_in_flight_the_end_comes_at_once() {
     let mut world = World::with(Vec::new(), |config| config.server.shutdown.grace = "8s".parse().unwrap());
     let mut idle = world.connect();
-    idle.post("");
+    idle.send(event(""));
     assert_eq!(idle.answer(false).status, 200);
     let mut half = world.connect();
     half.send("POST /api/v1/str");

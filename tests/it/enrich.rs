@@ -7,12 +7,14 @@ mod tables;
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use real_streaming::{
     collect::{DropReason, Hit},
     enrich::{self, BotAction, Config, Enricher, GeoHeaders, IpMask},
     schema::{Event, proto::event},
 };
+
+use crate::hit::hit;
 
 const PHONE: &str = "Mozilla/5.0 (Linux; Android 13; SM-S911B) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36";
 
@@ -63,19 +65,10 @@ impl Visit {
     /// Runs the steps.
     pub fn through(self, steps: &[Box<dyn Enricher>]) -> Result<Event, DropReason> {
         let hit = Hit {
-            method: &Method::POST,
-            path: "/api/v1/streaming/1",
-            stream: "1",
-            query: "",
             host: &self.host,
-            headers: &self.headers,
-            body: b"",
             client_ip: self.client_ip,
             from_trusted_proxy: self.trusted,
-            secure: true,
-            received_at: 1_700_000_000_000_000,
-            entropy: 7,
-            request_id: "test",
+            ..hit(&self.headers, b"")
         };
         let mut event = self.event;
         for step in steps {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli;
+mod client;
 mod collect;
 mod config;
 mod crash;
@@ -11,8 +12,10 @@ mod edge;
 mod enrich;
 mod fuzz;
 mod golden;
+mod hit;
 mod lake;
 mod layers;
 mod main_job;
 mod schema;
+mod site;
 mod world;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::world::{World, eventually, get, post, request};
+use crate::{
+    client::{Client, get, post, request},
+    world::{World, eventually, until},
+};
 
 /// The body of the design document's example.
 pub const SEED_BODY: &str = include_str!("../golden/seed.json");
@@ -20,12 +23,13 @@ fn an_event_is_answered_kept_and_counted() {
         SEED_BODY.as_bytes(),
     )
     .unwrap();
-    assert_eq!((response.status, response.body.as_str()), (200, r#"{"status":"ok"}"#));
+    assert_eq!((response.status, response.text()), (200, r#"{"status":"ok"}"#));
     let cookie = response.header("set-cookie").expect("a cookie");
     assert!(cookie.starts_with("__uid__="), "{cookie}");
 
     assert!(eventually(Duration::from_secs(10), || world.ids_in_lake().len() == 1), "not in the lake within 10 s");
-    let metrics = get(running.admin, "/metrics").unwrap().body;
+    let metrics = get(running.admin, "/metrics").unwrap();
+    let metrics = metrics.text();
     assert!(metrics.contains(r#"real_streaming_events_received_total{stream="1"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"real_streaming_events_delivered_total{sink="local",stream="1"} 1"#), "{metrics}");
     assert!(metrics.contains(r#"real_streaming_events_in_spool{sink="local",stream="1"} 0"#), "{metrics}");
@@ -40,11 +44,11 @@ fn everything_else_belongs_to_the_site() {
     let mut running = world.start();
     for path in ["/", "/index.html", "/api/v1/streamingx", "/metrics", "/readyz"] {
         let response = get(running.public, path).unwrap();
-        assert_eq!(response.status, 200);
-        assert!(response.body.ends_with(&format!("this is {path}")), "{path}: {}", response.body);
+        assert_eq!((response.status, response.header("server")), (200, Some("site")), "{path}");
+        assert!(world.site.saw().starts_with(&format!("GET {path} ")), "{path}");
     }
     assert_eq!(get(running.public, "/healthz").unwrap().status, 200);
-    assert!(get(running.public, "/static/v6.js").unwrap().body.contains("page_view"));
+    assert!(get(running.public, "/static/v6.js").unwrap().text().contains("page_view"));
     running.stop();
 }
 
@@ -79,4 +83,19 @@ fn a_full_spool_answers_503_and_loses_nothing() {
     let mut running = world.start();
     assert!(eventually(Duration::from_secs(20), || world.ids_in_lake().len() as u64 == accepted));
     assert_eq!(running.stop().left_in_spool, 0);
+}
+
+#[test]
+fn a_client_that_breaks_off_in_a_header_is_no_error_in_the_log() {
+    let world = World::new();
+    let mut process = world.spawn_with(&[("RUST_LOG", "info,pingora_proxy=debug")]);
+    let mut client = Client::connect(process.public);
+    client.send("POST /api/v1/str");
+    drop(client);
+    let line = until("the log speaks of it", || {
+        world.log().lines().find(|line| line.contains("while reading request headers")).map(str::to_owned)
+    });
+    assert!(line.starts_with("DEBUG"), "{line}");
+    assert_eq!(process.terminate(), Some(0));
+    assert!(!world.log().contains("ERROR"), "{}", world.log());
 }

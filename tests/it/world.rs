@@ -4,8 +4,8 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
@@ -24,17 +24,25 @@ use real_streaming::{
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use crate::{
+    client::{PATIENCE, free_port, get},
+    site::Site,
+};
+
+/// Name of the real binary's log in the world's folder.
+const LOG: &str = "log";
+
 /// A folder and a stand-in site.
 pub struct World {
     pub dir: TempDir,
-    pub site: SocketAddr,
+    pub site: Site,
     /// `writers.spool.max_size`.
     pub spool_size: &'static str,
 }
 
 impl World {
     pub fn new() -> World {
-        World { dir: tempfile::tempdir().unwrap(), site: start_site(), spool_size: "1GB" }
+        World { dir: tempfile::tempdir().unwrap(), site: Site::start(), spool_size: "1GB" }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -50,9 +58,9 @@ impl World {
         format!(
             "environment: QA\n\
              server: {{ listen: [\"{public}\"], admin: \"{admin}\", trusted_proxies: [\"127.0.0.0/8\"] }}\n\
-             routes: [ {{ hosts: [\"*\"], path: \"/\", upstreams: [\"http://{site}\"] }} ]\n\
+             routes: [ {{ hosts: [\"*\"], path: \"/\", upstreams: [\"{site}\"] }} ]\n\
              writers:\n  strategy: local\n  local: {{ directory: {data} }}\n  spool: {{ directory: {spool}, max_size: {size} }}\n",
-            site = self.site,
+            site = self.site.url,
             data = self.data().display(),
             spool = self.spool().display(),
             size = self.spool_size,
@@ -85,13 +93,19 @@ impl World {
 
     /// Starts the real binary on ports that are free now.
     pub fn spawn(&self) -> Process {
+        self.spawn_with(&[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn spawn_with(&self, variables: &[(&str, &str)]) -> Process {
         let (public, admin) = (free_port(), free_port());
         let path = self.dir.path().join("process.yaml");
         std::fs::write(&path, self.yaml(&public.to_string(), &admin.to_string())).unwrap();
-        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log = File::options().create(true).append(true).open(self.dir.path().join(LOG)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_real-streaming"))
             .args(["serve", "--config"])
             .arg(&path)
+            .envs(variables.iter().copied())
             .current_dir(self.dir.path())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -103,9 +117,14 @@ impl World {
             eventually(Duration::from_secs(20), || get(public, "/healthz").ok().filter(|r| r.status == 200).is_some());
         if !up {
             process.kill();
-            panic!("not up: {}", std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
+            panic!("not up: {}", self.log());
         }
         process
+    }
+
+    /// What the real binary has said so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default()
     }
 
     /// How often each event id stands in the lake.
@@ -220,130 +239,19 @@ pub fn eventually(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// Tries until there is a value, for as long as patience lasts.
+#[track_caller]
+pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let mut value = None;
+    let came = eventually(PATIENCE, || {
+        value = condition();
+        value.is_some()
+    });
+    assert!(came, "never came true: {what}");
+    value.unwrap()
+}
+
 /// Says, past the harness that keeps the output of passing tests to itself, why a test proves nothing here.
 pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
-}
-
-pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Response {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-}
-
-pub fn get(addr: SocketAddr, path: &str) -> std::io::Result<Response> {
-    request(addr, "GET", path, &[], b"")
-}
-
-pub fn post(addr: SocketAddr, path: &str, body: &str) -> std::io::Result<Response> {
-    request(addr, "POST", path, &[("Content-Type", "application/json")], body.as_bytes())
-}
-
-/// One request on its own connection.
-pub fn request(
-    addr: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> std::io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if method != "GET" {
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
-    }
-    head.push_str("\r\n");
-    stream.write_all(&[head.as_bytes(), body].concat())?;
-    read_response(&mut BufReader::new(stream))
-}
-
-fn read_response(reader: &mut BufReader<TcpStream>) -> std::io::Result<Response> {
-    let torn = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(torn)?;
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Err(torn());
-        }
-        let line = line.trim_end();
-        if line.is_empty() {
-            break;
-        }
-        let (name, value) = line.split_once(':').ok_or_else(torn)?;
-        headers.push((name.to_owned(), value.trim().to_owned()));
-    }
-    let length = headers
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .map(|(_, value)| value.parse::<u64>());
-    let mut body = Vec::new();
-    match length {
-        Some(Ok(length)) => {
-            reader.take(length).read_to_end(&mut body)?;
-            if (body.len() as u64) < length {
-                return Err(torn());
-            }
-        }
-        _ => {
-            reader.read_to_end(&mut body)?;
-        }
-    }
-    Ok(Response { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
-}
-
-/// A site that answers every request with a page that names what was asked.
-fn start_site() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || answer(stream));
-        }
-    });
-    addr
-}
-
-fn answer(stream: TcpStream) {
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut first = String::new();
-        if reader.read_line(&mut first).unwrap_or(0) == 0 {
-            return;
-        }
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
-            }
-            if line.trim_end().is_empty() {
-                break;
-            }
-        }
-        let path = first.split(' ').nth(1).unwrap_or("?");
-        let body = format!("<!doctype html><title>site</title>this is {path}");
-        let answer =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
 }

@@ -11,7 +11,7 @@
 //!     16      8  position
 //!     24      4  rows of the same write that precede this one
 //!     28      4  crc32c of the payload
-//!     32         payload: date (4), length of stream (4), length of id (4), stream, id, encoded event
+//!     32         the payload of a row (`payload`), or nothing
 //! ```
 //!
 //! Header and payload have a checksum each. When only the payload is damaged, the header still says how far to step
@@ -22,15 +22,18 @@
 //! The header, with both checksums, is the same in every version, so that an older binary can step over the records of
 //! a newer one.
 
+mod payload;
+mod salvage;
+
 use std::ops::Range;
 
-use bytes::Bytes;
 use memchr::memmem;
 
-use crate::{
-    deliver::Position,
-    schema::{Date, Row, StreamId},
+pub use self::{
+    payload::{decode, stream},
+    salvage::{Recovered, recover},
 };
+use crate::{deliver::Position, schema::Row};
 
 /// Bytes of a record before its payload.
 pub const HEADER: usize = 32;
@@ -41,8 +44,6 @@ const MARKER: [u8; 4] = [0xd1, b'r', b's', 0x9e];
 const VERSION: u8 = 1;
 const ROW: u8 = 0;
 const SEAL: u8 = 1;
-/// Bytes of a payload before stream, id and event.
-const FIELDS: usize = 12;
 
 /// What both checksums start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Key {
 
 /// Bytes that `row` takes on disk.
 pub fn encoded_len(row: &Row) -> usize {
-    HEADER + FIELDS + row.stream.len() + row.id.len() + row.bytes().len()
+    HEADER + payload::encoded_len(row)
 }
 
 /// Appends the record of `row`. `preceding` is the number of rows before it in the same write: once this record is
@@ -69,12 +70,7 @@ pub fn encoded_len(row: &Row) -> usize {
 pub fn encode(row: &Row, position: Position, preceding: u32, key: Key, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER]);
-    out.extend_from_slice(&row.date.0.to_le_bytes());
-    out.extend_from_slice(&(row.stream.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(row.id.len() as u32).to_le_bytes());
-    out.extend_from_slice(row.stream.as_bytes());
-    out.extend_from_slice(row.id.as_bytes());
-    out.extend_from_slice(row.bytes());
+    payload::encode(row, out);
     finish(ROW, position, preceding, key, &mut out[start..]);
 }
 
@@ -162,7 +158,7 @@ pub fn step(bytes: &[u8], at: usize, key: Key) -> Step {
         return Step::Damaged { position, next };
     }
     match (header.version, header.kind) {
-        (VERSION, ROW) if fields(payload).is_some() => {
+        (VERSION, ROW) if payload::is_whole(payload) => {
             Step::Row { position, preceding: header.preceding, payload: at + HEADER..next }
         }
         (VERSION, ROW) => Step::Damaged { position, next },
@@ -208,96 +204,13 @@ impl Header {
     }
 }
 
-struct Fields {
-    date: Date,
-    stream: Range<usize>,
-    id: Range<usize>,
-}
-
-fn fields(payload: &[u8]) -> Option<Fields> {
-    let (date, rest) = payload.split_first_chunk()?;
-    let (stream_len, rest) = rest.split_first_chunk()?;
-    let (id_len, rest) = rest.split_first_chunk()?;
-    let (stream_len, id_len) = (u32::from_le_bytes(*stream_len) as usize, u32::from_le_bytes(*id_len) as usize);
-    str::from_utf8(rest.get(..stream_len)?).ok()?;
-    str::from_utf8(rest[stream_len..].get(..id_len)?).ok()?;
-    let stream = FIELDS..FIELDS + stream_len;
-    let id = stream.end..stream.end + id_len;
-    Some(Fields { date: Date(i32::from_le_bytes(*date)), stream, id })
-}
-
-/// The stream of a payload that [`step`] has checked.
-pub fn stream(payload: &[u8]) -> &str {
-    fields(payload).and_then(|fields| str::from_utf8(&payload[fields.stream]).ok()).unwrap_or_default()
-}
-
-/// The row of a payload that [`step`] has checked; the event's bytes stay where they are. `share` gives streams one
-/// allocation.
-pub fn decode(payload: &Bytes, share: impl FnOnce(&str) -> StreamId) -> Option<Row> {
-    let fields = fields(payload)?;
-    let stream = str::from_utf8(&payload[fields.stream]).ok()?;
-    let id = str::from_utf8(&payload[fields.id.clone()]).ok()?;
-    Some(Row::from_parts(fields.date, share(stream), id.into(), payload.slice(fields.id.end..)))
-}
-
-/// What [`recover`] found.
-#[derive(Debug, Default, PartialEq)]
-pub struct Recovered {
-    /// The rows, in the order they stand.
-    pub rows: Vec<(Position, Row)>,
-    /// Records of unknown versions.
-    pub unknown: u64,
-    /// Places where something else than a record stands.
-    pub damaged: u64,
-    /// Bytes up to the end of the last whole record.
-    pub whole: usize,
-}
-
-/// Every row that can be had from `bytes`, a run of records in whatever state.
-pub fn recover(bytes: &[u8], key: Key) -> Recovered {
-    let mut found = Recovered::default();
-    let mut at = 0;
-    let mut in_garbage = false;
-    while at < bytes.len() {
-        let step = step(bytes, at, key);
-        let garbage = matches!(step, Step::Garbage { .. } | Step::Short { .. });
-        found.damaged += u64::from(garbage && !in_garbage);
-        in_garbage = garbage;
-        at = match step {
-            Step::Row { position, payload, .. } => {
-                let next = payload.end;
-                let payload = Bytes::copy_from_slice(&bytes[payload]);
-                found.rows.extend(decode(&payload, |stream| stream.into()).map(|row| (position, row)));
-                found.whole = next;
-                next
-            }
-            Step::Seal { next, .. } => {
-                found.whole = next;
-                next
-            }
-            Step::Unknown { next, .. } => {
-                found.unknown += 1;
-                found.whole = next;
-                next
-            }
-            Step::Damaged { next, .. } => {
-                found.damaged += 1;
-                next
-            }
-            Step::Garbage { next } => next,
-            // No more bytes will come: what looked like a long record may hide whole ones.
-            Step::Short { .. } => next_marker(bytes, at + 1),
-        };
-    }
-    found
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::schema::Date;
 
     const KEY: Key = Key(7);
 

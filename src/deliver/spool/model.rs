@@ -27,6 +27,9 @@ const LIMITS: Limits = Limits {
     sync_pause: Duration::ZERO,
 };
 
+/// Longest wait for a row that must come, on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 type Tag = u64;
 
 #[derive(Clone, Debug)]
@@ -193,11 +196,18 @@ impl World {
             return;
         }
         let end = self.spool.end();
-        // Lost rows at the end leave nothing to return.
-        let next = self.readers[index].next(rows, bytes);
-        let Ok(found) = tokio::time::timeout(Duration::from_millis(50), next).await else {
-            assert!((self.readers[index].position()..end).all(|position| !self.tags.contains_key(&position)));
-            return;
+        let mut patience = Duration::from_millis(50);
+        let found = loop {
+            let next = self.readers[index].next(rows, bytes);
+            if let Ok(found) = tokio::time::timeout(patience, next).await {
+                break found;
+            }
+            // Lost rows at the end leave nothing to return; a row that is known to be there is worth waiting for.
+            if (self.readers[index].position()..end).all(|position| !self.tags.contains_key(&position)) {
+                return;
+            }
+            assert!(patience < PATIENCE, "a row that is there is not returned");
+            patience *= 4;
         };
         assert!(found.len() <= rows);
         let total: usize = found.iter().map(|spooled| spooled.row.bytes().len()).sum();

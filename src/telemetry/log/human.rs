@@ -4,14 +4,10 @@ use std::fmt;
 
 use jiff::ZonedDateTime;
 use serde_json::Value;
-use tracing::{Event, Level, Subscriber};
-use tracing_log::NormalizeEvent;
-use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, format::Writer},
-    registry::LookupSpan,
-};
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::format::Writer;
 
-use super::fields::{Fields, StoredFields};
+use super::{fields::Fields, line::Line};
 
 /// Lines for people.
 pub struct Human {
@@ -19,18 +15,8 @@ pub struct Human {
     pub colour: bool,
 }
 
-impl<S> FormatEvent<S, StoredFields> for Human
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, StoredFields>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let normalized = event.normalized_metadata();
-        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+impl Line for Human {
+    fn write(&self, metadata: &Metadata<'_>, fields: Fields, writer: &mut Writer<'_>) -> fmt::Result {
         let (level, colour) = match *metadata.level() {
             Level::ERROR => ("ERROR", 31),
             Level::WARN => ("WARNING", 33),
@@ -45,7 +31,6 @@ where
         // Our own name on every line would say nothing.
         let target = metadata.target();
         let module = target.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::")).unwrap_or(target);
-        let fields = Fields::of(event, context);
         let now = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S%.3f");
         write!(writer, "{now} - {module} - {}", fields.message)?;
         for (name, value) in &fields.others {

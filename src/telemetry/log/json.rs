@@ -5,14 +5,10 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use tracing::{Event, Level, Subscriber};
-use tracing_log::NormalizeEvent;
-use tracing_subscriber::{
-    fmt::{FmtContext, FormatEvent, format::Writer},
-    registry::LookupSpan,
-};
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::format::Writer;
 
-use super::fields::{Fields, StoredFields};
+use super::{fields::Fields, line::Line};
 
 /// Longest text of one field, in bytes. An entry may have 256 KiB (Cloud Logging's quota); a longer one is lost whole.
 const MAX_TEXT: usize = 64 << 10;
@@ -20,25 +16,14 @@ const MAX_TEXT: usize = 64 << 10;
 /// Lines for Cloud Logging.
 pub struct Json;
 
-impl<S> FormatEvent<S, StoredFields> for Json
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, StoredFields>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let normalized = event.normalized_metadata();
-        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+impl Line for Json {
+    fn write(&self, metadata: &Metadata<'_>, fields: Fields, writer: &mut Writer<'_>) -> fmt::Result {
         let severity = match *metadata.level() {
             Level::ERROR => "ERROR",
             Level::WARN => "WARNING",
             Level::INFO => "INFO",
             Level::DEBUG | Level::TRACE => "DEBUG",
         };
-        let fields = Fields::of(event, context);
         let mut entry = Map::new();
         entry.insert("severity".into(), severity.into());
         entry.insert("time".into(), format!("{:.6}", Timestamp::now()).into());
