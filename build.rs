@@ -1,9 +1,13 @@
-//! Two pieces of generated code, both from files that stand somewhere else:
+//! Pieces of generated code, from files that stand somewhere else:
 //!
-//! - `proto/event.proto` becomes prost types and a descriptor set, comments and custom options included, for the parts
-//!   that derive the other forms of the schema. No `protoc` is needed: protox is a compiler in Rust.
+//! - `proto/event.proto` becomes the types that rows are filled in (`build/event.rs`), prost types, and a descriptor
+//!   set, comments and custom options included, for the parts that derive the other forms of the schema. No `protoc` is
+//!   needed: protox is a compiler in Rust.
 //! - The user-agent patterns of uap-core (Apache-2.0, see `NOTICE`) become a JSON text in the binary. The package of
 //!   the `ua-parser` crate carries them, but does not hand them out as code.
+
+#[path = "build/event.rs"]
+mod event;
 
 use std::{
     env,
@@ -19,6 +23,7 @@ const CARRIER: (&str, &str) = ("ua-parser", "0.2.2");
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     compile_proto(&out)?;
     embed_user_agent_patterns(&out)
@@ -28,6 +33,7 @@ fn compile_proto(out: &Path) -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(["event.proto"])?;
     fs::write(out.join("event.descriptor.bin"), compiler.encode_file_descriptor_set())?;
+    fs::write(out.join("event.rs"), event::generate(&compiler.descriptor_pool())?)?;
 
     tonic_prost_build::configure()
         .build_client(false)

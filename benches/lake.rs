@@ -15,7 +15,7 @@ use real_streaming::{
     deliver::{Position, sinks::lake::Lake},
     schema::{
         Date,
-        proto::{Event, event::*},
+        reference::{Event, event::*},
     },
 };
 

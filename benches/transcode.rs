@@ -9,9 +9,12 @@
 use divan::{Bencher, black_box, counter::ItemsCount};
 use prost::Message;
 use real_streaming::schema::{
-    self, Date, Event, Row,
-    proto::event::{
-        ClickIds, CollectedTrafficSource, Device, EventDimensions, Geo, Param, PrivacyInfo, RsInfo, Value, WebInfo,
+    self, Date, Encode, Row, proto,
+    reference::{
+        Event,
+        event::{
+            ClickIds, CollectedTrafficSource, Device, EventDimensions, Geo, Param, PrivacyInfo, RsInfo, Value, WebInfo,
+        },
     },
 };
 
@@ -50,6 +53,20 @@ fn json(bencher: Bencher, parameters: usize) {
         }
         out.len()
     });
+}
+
+/// What a row is made with.
+#[divan::bench(args = PARAMETERS)]
+fn encode(bencher: Bencher, parameters: usize) {
+    let event = proto::Event::from(Event::decode(&page_view(0, parameters).bytes()[..]).unwrap());
+    bencher.counter(ItemsCount::new(1usize)).bench(|| Encode::encode_to_vec(black_box(&event)));
+}
+
+/// The yardstick: prost's encoder.
+#[divan::bench(args = PARAMETERS)]
+fn prost_encode(bencher: Bencher, parameters: usize) {
+    let event = Event::decode(&page_view(0, parameters).bytes()[..]).unwrap();
+    bencher.counter(ItemsCount::new(1usize)).bench(|| Message::encode_to_vec(black_box(&event)));
 }
 
 /// The yardstick: what decoding into prost's structs costs alone.
@@ -157,5 +174,5 @@ fn page_view(index: i64, parameters: usize) -> Row {
         ..Event::default()
     };
     event.event_params.truncate(parameters);
-    Row::freeze(&event, Date(20_370), "1".into())
+    Row::freeze(&event.into(), Date(20_370), "1".into())
 }

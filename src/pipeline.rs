@@ -7,15 +7,15 @@ mod begin;
 mod commerce;
 mod streams;
 
-use std::ops::ControlFlow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 use http::{HeaderMap, Method, header};
 
 use self::streams::{Stream, Streams};
 use crate::{
     collect::{
-        self, Accepted, Claims, Codings, CookieConfig, Detail, DropReason, Hit, Identity, Limits, Message, Refusal,
-        Reply, StreamConfig, Visitor,
+        self, Accepted, Claim, Claims, Codings, CookieConfig, Detail, DropReason, Hit, Identity, Limits, Message,
+        Refusal, Reply, StreamConfig, Visitor,
     },
     enrich::Enricher,
     schema::{Event, Row, StreamId},
@@ -86,7 +86,9 @@ impl Pipeline {
     /// Turns an admitted hit into rows and an answer.
     pub fn collect(&self, hit: &Hit<'_>) -> Result<Collected, Refusal> {
         let stream = self.streams.find(hit.stream)?;
-        let mut claims = self.decode(hit)?;
+        let body = self.body(hit)?;
+        let text = collect::read_text(&body);
+        let mut claims = collect::read(&text, media_type(hit.headers)? == MediaType::Lines, &self.limits)?;
         let strict = self.strict || claims.enforce;
         for claim in &mut claims.list {
             collect::validate(claim, &self.limits, hit.received_at, strict);
@@ -128,13 +130,12 @@ impl Pipeline {
         Ok(Collected { rows, stream: stream.id, dropped, reply })
     }
 
-    fn decode(&self, hit: &Hit<'_>) -> Result<Claims, Refusal> {
+    /// The body as its client wrote it.
+    fn body<'h>(&self, hit: &Hit<'h>) -> Result<Cow<'h, [u8]>, Refusal> {
         if hit.body.len() > self.limits.body {
             return Err(Refusal::BodyTooLarge);
         }
-        let media_type = media_type(hit.headers)?;
-        let body = Codings::of(hit.headers)?.decode(hit.body, self.limits.decoded_body)?;
-        collect::read(&collect::read_text(&body), media_type == MediaType::Lines, &self.limits)
+        Codings::of(hit.headers)?.decode(hit.body, self.limits.decoded_body)
     }
 
     /// The client keeps the identifier of its latest valid event; none when that event's consent forbids it.
@@ -143,13 +144,13 @@ impl Pipeline {
         hit: &Hit<'_>,
         stream: &Stream,
         visitor: &Visitor<'_>,
-        claims: &Claims,
+        claims: &Claims<'_>,
     ) -> Option<http::HeaderValue> {
         let latest = claims.list.iter().rev().find(|claim| claim.log.violations.is_empty())?;
         self.identity.remember(visitor.id(latest)?, hit, stream.serves(hit.host))
     }
 
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         self.steps.iter().try_for_each(|step| step.enrich(hit, event))
     }
 }
@@ -181,7 +182,7 @@ fn flag(hit: &Hit<'_>, name: &str) -> bool {
 }
 
 /// Refuses a request of which nothing can be kept, or, when it is atomic, not everything.
-fn refuse_invalid(claims: &Claims, atomic: bool) -> Result<(), Refusal> {
+fn refuse_invalid(claims: &Claims<'_>, atomic: bool) -> Result<(), Refusal> {
     let invalid = claims.list.iter().filter(|claim| !claim.log.violations.is_empty()).count();
     if invalid == 0 || invalid < claims.list.len() && !atomic {
         return Ok(());
@@ -190,7 +191,7 @@ fn refuse_invalid(claims: &Claims, atomic: bool) -> Result<(), Refusal> {
 }
 
 /// What is to be said about the events, in their order.
-fn details(claims: &Claims, with_remarks: bool) -> Vec<Detail> {
+fn details(claims: &Claims<'_>, with_remarks: bool) -> Vec<Detail> {
     let mut details = Vec::new();
     for (index, claim) in claims.list.iter().enumerate() {
         let violations = claim.log.violations.iter().map(|Detail { path, code, message }| Detail {
@@ -220,9 +221,9 @@ fn in_event(index: usize, path: &str) -> String {
 }
 
 /// The answer so far: how many events were refused, why, and in debug mode every remark.
-fn answer(claims: &Claims, debug: bool) -> Accepted {
+fn answer(claims: &Claims<'_>, debug: bool) -> Accepted {
     let rejected = claims.list.iter().filter(|claim| !claim.log.violations.is_empty()).count();
-    let debug = debug || claims.list.iter().any(collect::Claim::debug_mode);
+    let debug = debug || claims.list.iter().any(Claim::debug_mode);
     Accepted {
         rejected: (rejected > 0).then_some(rejected),
         messages: (rejected > 0 || debug).then(|| details(claims, debug).into_iter().map(Message::from).collect()),

@@ -3,38 +3,38 @@
 //! A claim has no geo, no device and no synced time: what is not here, a client cannot write. Parameters, items and
 //! the like already have the row's types, so that accepting them is a move.
 
-use super::{Log, Micros, consent::Consent};
-use prost::Message;
+use std::borrow::Cow;
 
-use crate::schema::proto::event;
+use super::{Log, Micros, consent::Consent};
+use crate::schema::{Encode, proto::event};
 
 /// One event as claimed.
 #[derive(Clone, Debug, Default)]
-pub struct Claim {
+pub struct Claim<'t> {
     /// `event_name`; the only thing an event must have.
-    pub event_name: Option<String>,
+    pub event_name: Option<Cow<'t, str>>,
     /// Parameters in the order sent, one per key.
-    pub params: Vec<event::Param>,
+    pub params: Vec<event::Param<'t>>,
     /// Client's time, as sent.
     pub timestamp: Option<Micros>,
     /// Client's time, moved into the accepted window by validation.
     pub happened_at: Option<Micros>,
     /// Client's identifier of the event.
-    pub event_id: Option<String>,
+    pub event_id: Option<Cow<'t, str>>,
     /// `user_id`: not mentioned, cleared by `null`, or given.
-    pub user_id: Option<Option<String>>,
+    pub user_id: Option<Option<Cow<'t, str>>>,
     /// Client's identifier of itself; counts where no cookie came.
-    pub user_pseudo_id: Option<String>,
+    pub user_pseudo_id: Option<Cow<'t, str>>,
     /// User properties in the order sent, one per key.
-    pub user_properties: Vec<event::UserProperty>,
+    pub user_properties: Vec<event::UserProperty<'t>>,
     /// What the user allowed.
     pub consent: Consent,
     /// App that sent the event.
-    pub app_info: Option<event::AppInfo>,
+    pub app_info: Option<event::AppInfo<'t>>,
     /// Order-level values the client computed itself.
-    pub ecommerce: Option<event::Ecommerce>,
+    pub ecommerce: Option<event::Ecommerce<'t>>,
     /// Items in the order sent.
-    pub items: Vec<event::Item>,
+    pub items: Vec<event::Item<'t>>,
     /// `WEB`, `IOS` or `ANDROID`.
     pub platform: Option<&'static str>,
     /// Page-load number.
@@ -46,14 +46,14 @@ pub struct Claim {
     /// What was said about the event so far.
     pub log: Log,
     /// Parameters that follow from other fields (`page`, `session`, `ecommerce`); they fill gaps in `params`.
-    pub(super) implied: Vec<event::Param>,
+    pub(super) implied: Vec<event::Param<'t>>,
     /// Items inside `ecommerce`; they stand in for missing `items`.
-    pub(super) implied_items: Vec<event::Item>,
+    pub(super) implied_items: Vec<event::Item<'t>>,
 }
 
-impl Claim {
+impl<'t> Claim<'t> {
     /// The value of a parameter.
-    pub fn param(&self, key: &str) -> Option<&event::Value> {
+    pub fn param(&self, key: &str) -> Option<&event::Value<'t>> {
         find(&self.params, key).and_then(|param| param.value.as_ref())
     }
 
@@ -67,8 +67,8 @@ impl Claim {
     }
 
     /// Adds a parameter that follows from another field.
-    pub(super) fn imply(&mut self, key: &str, value: event::Value) {
-        self.implied.push(event::Param { key: Some(key.to_owned()), value: Some(value) });
+    pub(super) fn imply(&mut self, key: &'static str, value: event::Value<'t>) {
+        self.implied.push(event::Param::new(key, value));
     }
 
     /// Lets implied parameters and items fill the gaps. Called once, when the whole event has been read.
@@ -92,21 +92,52 @@ impl Claim {
         let Some(value) = &mut param.value else { return };
         let int = value.int_value.or_else(|| value.string_value.as_deref()?.trim().parse().ok());
         if let Some(int) = int {
-            *value = event::Value { int_value: Some(int), ..Default::default() };
+            *value = event::Value::int(int);
             param.key = Some("ga_session_id".into());
+        }
+    }
+
+    /// The same claim, borrowing nothing.
+    pub fn into_owned(self) -> Claim<'static> {
+        fn own(text: Cow<'_, str>) -> Cow<'static, str> {
+            Cow::Owned(text.into_owned())
+        }
+        Claim {
+            event_name: self.event_name.map(own),
+            params: self.params.into_iter().map(event::Param::into_owned).collect(),
+            timestamp: self.timestamp,
+            happened_at: self.happened_at,
+            event_id: self.event_id.map(own),
+            user_id: self.user_id.map(|id| id.map(own)),
+            user_pseudo_id: self.user_pseudo_id.map(own),
+            user_properties: self.user_properties.into_iter().map(event::UserProperty::into_owned).collect(),
+            consent: self.consent,
+            app_info: self.app_info.map(event::AppInfo::into_owned),
+            ecommerce: self.ecommerce.map(event::Ecommerce::into_owned),
+            items: self.items.into_iter().map(event::Item::into_owned).collect(),
+            platform: self.platform,
+            batch_page_id: self.batch_page_id,
+            batch_ordering_id: self.batch_ordering_id,
+            batch_event_index: self.batch_event_index,
+            log: self.log,
+            implied: self.implied.into_iter().map(event::Param::into_owned).collect(),
+            implied_items: self.implied_items.into_iter().map(event::Item::into_owned).collect(),
         }
     }
 
     /// Bytes, about, that [`default_to`](Claim::default_to) may copy into each event.
     pub(super) fn weight(&self) -> usize {
-        let params = self.params.iter().chain(&self.implied).map(Message::encoded_len);
-        let items = self.items.iter().chain(&self.implied_items).map(Message::encoded_len);
-        params.chain(items).chain(self.user_properties.iter().map(Message::encoded_len)).sum()
+        fn weigh(record: &impl Encode) -> usize {
+            record.encode_to_vec().len()
+        }
+        let params = self.params.iter().chain(&self.implied).map(weigh);
+        let items = self.items.iter().chain(&self.implied_items).map(weigh);
+        params.chain(items).chain(self.user_properties.iter().map(weigh)).sum()
     }
 
     /// Fills what this event leaves open from the fields beside `events`. Parameters, user properties and consent
     /// are filled one by one, everything else as a whole.
-    pub(super) fn default_to(&mut self, common: &Claim) {
+    pub(super) fn default_to(&mut self, common: &Claim<'t>) {
         fn fill<T: Clone>(own: &mut Option<T>, common: &Option<T>) {
             if own.is_none() {
                 own.clone_from(common);
@@ -142,6 +173,6 @@ impl Claim {
     }
 }
 
-fn find<'p>(params: &'p [event::Param], key: &str) -> Option<&'p event::Param> {
+fn find<'p, 't>(params: &'p [event::Param<'t>], key: &str) -> Option<&'p event::Param<'t>> {
     params.iter().find(|param| param.key() == key)
 }

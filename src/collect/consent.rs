@@ -103,7 +103,7 @@ impl Consent {
     }
 
     /// Column `privacy_info`. As in Google's export, the token member is `No` where nothing else is known.
-    pub fn privacy_info(&self) -> event::PrivacyInfo {
+    pub fn privacy_info(&self) -> event::PrivacyInfo<'static> {
         event::PrivacyInfo {
             analytics_storage: text(self.analytics_storage),
             ads_storage: text(self.ads_storage),
@@ -112,7 +112,7 @@ impl Consent {
     }
 
     /// Column `rs_info.consent`; null where neither signal was given.
-    pub fn signals(&self) -> Option<event::Consent> {
+    pub fn signals(&self) -> Option<event::Consent<'static>> {
         (self.ad_user_data.is_some() || self.ad_personalization.is_some()).then(|| event::Consent {
             ad_user_data: text(self.ad_user_data),
             ad_personalization: text(self.ad_personalization),
@@ -120,8 +120,8 @@ impl Consent {
     }
 }
 
-fn text(grant: Option<Grant>) -> Option<String> {
-    grant.map(|grant| grant.label().to_owned())
+fn text(grant: Option<Grant>) -> Option<Cow<'static, str>> {
+    grant.map(|grant| grant.label().into())
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Identity {
 
 impl Visitor<'_> {
     /// The identifier that goes with an event; `None` when the user denied identification.
-    pub fn id<'v>(&'v self, claim: &'v Claim) -> Option<&'v str> {
+    pub fn id<'v>(&'v self, claim: &'v Claim<'_>) -> Option<&'v str> {
         if claim.consent.denies_identity() {
             return None;
         }
@@ -107,7 +107,7 @@ mod tests {
             entropy: 7,
             request_id: "r",
         };
-        let claim = Claim { user_pseudo_id: claimed.map(str::to_owned), ..Claim::default() };
+        let claim = Claim { user_pseudo_id: claimed.map(Cow::Borrowed), ..Claim::default() };
         let visitor = Identity::new(CookieConfig::default()).visitor(&hit);
         assert_eq!(visitor.id(&claim), Some(expected), "{cookies}");
     }

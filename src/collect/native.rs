@@ -13,9 +13,9 @@ use super::{
 
 /// The claims of one request.
 #[derive(Debug)]
-pub struct Claims {
+pub struct Claims<'t> {
     /// In the order sent; at least one, at most as many as the limit.
-    pub list: Vec<Claim>,
+    pub list: Vec<Claim<'t>>,
     /// The body was one event, not a list of one.
     pub single: bool,
     /// The client asks for strict validation (`validation_behavior: ENFORCE_RECOMMENDATIONS`).
@@ -23,7 +23,7 @@ pub struct Claims {
 }
 
 /// Reads a body. `lines` says that its media type is newline-delimited JSON.
-pub fn read(text: &Text<'_>, lines: bool, limits: &Limits) -> Result<Claims, Refusal> {
+pub fn read<'t>(text: &'t Text<'_>, lines: bool, limits: &Limits) -> Result<Claims<'t>, Refusal> {
     // What follows a document is read byte by byte.
     let json = text.text.trim_ascii_end();
     let parsed = if lines { parse_lines(json, limits) } else { parse(json, limits) };
@@ -50,8 +50,8 @@ pub fn read(text: &Text<'_>, lines: bool, limits: &Limits) -> Result<Claims, Ref
 
 /// What a document holds.
 #[derive(Default)]
-struct Parsed {
-    claims: Vec<Claim>,
+struct Parsed<'t> {
+    claims: Vec<Claim<'t>>,
     single: bool,
     enforce: bool,
     /// Events beyond the limit, counted only.
@@ -60,13 +60,18 @@ struct Parsed {
     swollen: bool,
 }
 
-impl Parsed {
-    fn single(claim: Claim) -> Parsed {
+impl<'t> Parsed<'t> {
+    fn single(claim: Claim<'t>) -> Parsed<'t> {
         Parsed { claims: vec![claim], single: true, ..Parsed::default() }
+    }
+
+    fn into_owned(self) -> Parsed<'static> {
+        let Parsed { claims, single, enforce, beyond, swollen } = self;
+        Parsed { claims: claims.into_iter().map(Claim::into_owned).collect(), single, enforce, beyond, swollen }
     }
 }
 
-fn parse(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
+fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Refusal> {
     match parse_document(text, limits) {
         Err(Failure::Trailing) if looks_like_lines(text) => parse_lines(text, limits),
         Err(failure) => Err(failure.refusal(limits)),
@@ -75,7 +80,7 @@ fn parse(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
 }
 
 /// Each line on its own: a broken one is that event's failure, unless no line can be read.
-fn parse_lines(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
+fn parse_lines<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Refusal> {
     let mut all = Parsed::default();
     let (mut readable, mut first_refusal) = (false, None);
     for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
@@ -131,7 +136,7 @@ impl Failure {
 }
 
 /// The claim in place of a line that cannot be read.
-fn unreadable(refusal: &Refusal) -> Claim {
+fn unreadable(refusal: &Refusal) -> Claim<'static> {
     let mut claim = Claim::default();
     match refusal {
         Refusal::MalformedJson(reason) => {
@@ -142,12 +147,12 @@ fn unreadable(refusal: &Refusal) -> Claim {
     claim
 }
 
-fn parse_document(text: &str, limits: &Limits) -> Result<Parsed, Failure> {
+fn parse_document<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Failure> {
     match parse_once(text, limits) {
         // serde_json has no kind for it, but its sentence is fixed by its own tests.
         Err(Failure::Malformed(error)) if error.to_string().starts_with("number out of range") => {
             match quote_huge_numbers(text) {
-                Some(text) => parse_once(&text, limits),
+                Some(text) => parse_once(&text, limits).map(Parsed::into_owned),
                 None => Err(Failure::Malformed(error)),
             }
         }
@@ -155,7 +160,7 @@ fn parse_document(text: &str, limits: &Limits) -> Result<Parsed, Failure> {
     }
 }
 
-fn parse_once(text: &str, limits: &Limits) -> Result<Parsed, Failure> {
+fn parse_once<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Failure> {
     let too_deep = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     match RootSeed(Context::new(limits, &too_deep)).deserialize(&mut deserializer) {
@@ -170,29 +175,29 @@ fn parse_once(text: &str, limits: &Limits) -> Result<Parsed, Failure> {
 struct RootSeed<'r>(Context<'r>);
 
 impl<'de> DeserializeSeed<'de> for RootSeed<'_> {
-    type Value = Parsed;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Parsed, D::Error> {
+    type Value = Parsed<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Parsed<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for RootSeed<'_> {
-    type Value = Parsed;
+    type Value = Parsed<'de>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event or a list of events")
     }
-    fn visit_unit<R>(self) -> Result<Parsed, R> {
+    fn visit_unit<R>(self) -> Result<Parsed<'de>, R> {
         Ok(Parsed::single(no_object()))
     }
-    every_scalar!(Parsed, |self| Parsed::single(no_object()));
+    every_scalar!(Parsed<'de>, |self| Parsed::single(no_object()));
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Parsed, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Parsed<'de>, A::Error> {
         let mut parsed = Parsed::default();
         read_events(self.0.enter()?, seq, &mut parsed)?;
         Ok(parsed)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed<'de>, A::Error> {
         let context = self.0.enter()?;
         let mut fields = Fields::new();
         let mut parsed = Parsed::default();
@@ -246,19 +251,19 @@ impl<'de> Visitor<'de> for RootSeed<'_> {
 }
 
 /// Reads the value of `events`; `false` when it is no array.
-struct EventsSeed<'r, 'p> {
+struct EventsSeed<'r, 'p, 't> {
     context: Context<'r>,
-    parsed: &'p mut Parsed,
+    parsed: &'p mut Parsed<'t>,
 }
 
-impl<'de> DeserializeSeed<'de> for EventsSeed<'_, '_> {
+impl<'de> DeserializeSeed<'de> for EventsSeed<'_, '_, 'de> {
     type Value = bool;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for EventsSeed<'_, '_> {
+impl<'de> Visitor<'de> for EventsSeed<'_, '_, 'de> {
     type Value = bool;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of events")
@@ -279,7 +284,11 @@ impl<'de> Visitor<'de> for EventsSeed<'_, '_> {
 }
 
 /// Reads events up to the limit and counts the others.
-fn read_events<'de, A: SeqAccess<'de>>(context: Context<'_>, mut seq: A, parsed: &mut Parsed) -> Result<(), A::Error> {
+fn read_events<'de, A: SeqAccess<'de>>(
+    context: Context<'_>,
+    mut seq: A,
+    parsed: &mut Parsed<'de>,
+) -> Result<(), A::Error> {
     while parsed.claims.len() < context.limits.events {
         match seq.next_element_seed(ClaimSeed(context))? {
             Some(claim) => parsed.claims.push(claim),
@@ -298,15 +307,17 @@ mod tests {
     use super::*;
     use crate::collect::{limits::LimitsConfig, read_text};
 
-    fn try_read(body: &str, lines: bool) -> Result<Claims, Refusal> {
-        read(&read_text(body.as_bytes()), lines, &LimitsConfig::default().resolve())
+    fn try_read(body: &str, lines: bool) -> Result<Claims<'static>, Refusal> {
+        let text = read_text(body.as_bytes());
+        let Claims { list, single, enforce } = read(&text, lines, &LimitsConfig::default().resolve())?;
+        Ok(Claims { list: list.into_iter().map(Claim::into_owned).collect(), single, enforce })
     }
 
-    fn claims(body: &str) -> Claims {
+    fn claims(body: &str) -> Claims<'static> {
         try_read(body, false).unwrap()
     }
 
-    fn claim(body: &str) -> Claim {
+    fn claim(body: &str) -> Claim<'static> {
         claims(body).list.remove(0)
     }
 
@@ -469,7 +480,8 @@ mod tests {
         assert_eq!(claim.param("engagement_time_msec").unwrap().int_value, Some(12));
         assert_eq!(claim.param("value").unwrap().double_value, Some(9.5));
         let item = &claim.items[0];
-        assert_eq!((item.item_id(), item.item_list_index(), item.item_params[0].key()), ("1", "3", "size"));
+        assert_eq!((item.item_id.as_deref(), item.item_list_index.as_deref()), (Some("1"), Some("3")));
+        assert_eq!(item.item_params[0].key(), "size");
     }
 
     #[test]

@@ -12,7 +12,7 @@ const MAX_EVENT_ID: usize = 64;
 const MAX_PSEUDO_ID: usize = 128;
 
 /// Validates one claim, and repairs it. Violations and remarks stand in its log afterwards.
-pub fn validate(claim: &mut Claim, limits: &Limits, received_at: Micros, strict: bool) {
+pub fn validate(claim: &mut Claim<'_>, limits: &Limits, received_at: Micros, strict: bool) {
     name(claim, limits);
     params(claim, limits);
     user_properties(claim, limits);
@@ -25,7 +25,7 @@ pub fn validate(claim: &mut Claim, limits: &Limits, received_at: Micros, strict:
     }
 }
 
-fn name(claim: &mut Claim, limits: &Limits) {
+fn name(claim: &mut Claim<'_>, limits: &Limits) {
     let Claim { event_name, log, .. } = claim;
     if log.violations.iter().any(|violation| violation.path.is_empty() || violation.path == "event_name") {
         return; // it is no event, or its name is of the wrong type
@@ -46,7 +46,7 @@ fn name(claim: &mut Claim, limits: &Limits) {
         name = Cow::Owned(cut.to_owned());
     }
     if event_name.as_deref() != Some(&*name) {
-        *event_name = Some(name.into_owned());
+        *event_name = Some(Cow::Owned(name.into_owned()));
     }
 }
 
@@ -57,13 +57,16 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// Cuts `text` to `max`; says whether it had to.
-fn shorten(text: &mut String, max: usize, limits: &Limits) -> bool {
+fn shorten(text: &mut Cow<'_, str>, max: usize, limits: &Limits) -> bool {
     let Some(end) = limits.cut(text, max).map(str::len) else { return false };
-    text.truncate(end);
+    match text {
+        Cow::Borrowed(text) => *text = &text[..end],
+        Cow::Owned(text) => text.truncate(end),
+    }
     true
 }
 
-fn params(claim: &mut Claim, limits: &Limits) {
+fn params(claim: &mut Claim<'_>, limits: &Limits) {
     let Claim { params, log, .. } = claim;
     drop_beyond(params, limits.params, RemarkKind::ParamsDropped, "event_params", log);
     for param in params {
@@ -79,7 +82,7 @@ fn drop_beyond<T>(list: &mut Vec<T>, max: usize, kind: RemarkKind, place: &str, 
     }
 }
 
-fn bound_param(param: &mut event::Param, limits: &Limits, place: &str, log: &mut Log) {
+fn bound_param(param: &mut event::Param<'_>, limits: &Limits, place: &str, log: &mut Log) {
     let Some(key) = &mut param.key else { return };
     if shorten(key, limits.param_name, limits) {
         log.remark(RemarkKind::NameTruncated, echo(key), format_args!("{place}.{}", echo(key)));
@@ -90,7 +93,7 @@ fn bound_param(param: &mut event::Param, limits: &Limits, place: &str, log: &mut
     }
 }
 
-fn user_properties(claim: &mut Claim, limits: &Limits) {
+fn user_properties(claim: &mut Claim<'_>, limits: &Limits) {
     let Claim { user_properties, log, .. } = claim;
     let kind = RemarkKind::UserPropertiesDropped;
     drop_beyond(user_properties, limits.user_properties, kind, "user_properties", log);
@@ -106,7 +109,7 @@ fn user_properties(claim: &mut Claim, limits: &Limits) {
     }
 }
 
-fn items(claim: &mut Claim, limits: &Limits) {
+fn items(claim: &mut Claim<'_>, limits: &Limits) {
     let Claim { items, log, .. } = claim;
     for (index, item) in items.iter_mut().enumerate() {
         for param in &mut item.item_params {
@@ -123,12 +126,12 @@ fn items(claim: &mut Claim, limits: &Limits) {
     }
 }
 
-fn is_long(limits: &Limits) -> impl Fn(&event::Value) -> bool {
+fn is_long(limits: &Limits) -> impl Fn(&event::Value<'_>) -> bool {
     let shortest = limits.value.min(limits.page_title).min(limits.page_referrer).min(limits.page_location);
     move |value| value.string_value.as_ref().is_some_and(|text| text.len() > shortest)
 }
 
-fn item_texts(item: &mut event::Item) -> [Option<&mut String>; 19] {
+fn item_texts<'i, 't>(item: &'i mut event::Item<'t>) -> [Option<&'i mut Cow<'t, str>>; 19] {
     [
         item.item_id.as_mut(),
         item.item_name.as_mut(),
@@ -152,7 +155,7 @@ fn item_texts(item: &mut event::Item) -> [Option<&mut String>; 19] {
     ]
 }
 
-fn texts(claim: &mut Claim, limits: &Limits) {
+fn texts(claim: &mut Claim<'_>, limits: &Limits) {
     let Claim { app_info: Some(app), log, .. } = claim else { return };
     let members = [
         ("id", &mut app.id),
@@ -168,7 +171,7 @@ fn texts(claim: &mut Claim, limits: &Limits) {
     }
 }
 
-fn identifiers(claim: &mut Claim, limits: &Limits) {
+fn identifiers(claim: &mut Claim<'_>, limits: &Limits) {
     let Claim { event_id, user_id, user_pseudo_id, log, .. } = claim;
     drop_unless(event_id, "event_id", log, |id| id.len() <= MAX_EVENT_ID && !id.chars().any(char::is_control));
     if let Some(user_id) = user_id {
@@ -177,13 +180,13 @@ fn identifiers(claim: &mut Claim, limits: &Limits) {
     if let Some(id) = user_pseudo_id
         && let Some(inner) = ga_client_id(id)
     {
-        *id = inner.to_owned();
+        *id = Cow::Owned(inner.to_owned());
     }
     drop_unless(user_pseudo_id, "user_pseudo_id", log, is_pseudo_id);
 }
 
 /// Empties an identifier that `fits` does not like; an empty one says nothing and goes without a word.
-fn drop_unless(id: &mut Option<String>, name: &str, log: &mut Log, fits: impl Fn(&str) -> bool) {
+fn drop_unless(id: &mut Option<Cow<'_, str>>, name: &str, log: &mut Log, fits: impl Fn(&str) -> bool) {
     let Some(text) = id else { return };
     if text.trim().is_empty() {
         *id = None;
@@ -213,7 +216,7 @@ pub fn ga_client_id(cookie: &str) -> Option<&str> {
 }
 
 /// Moves a client's time into the window: what is too old becomes as old as allowed, what lies ahead becomes now.
-fn time(claim: &mut Claim, limits: &Limits, received_at: Micros) {
+fn time(claim: &mut Claim<'_>, limits: &Limits, received_at: Micros) {
     let Some(claimed) = claim.timestamp else { return };
     let micros = |span: std::time::Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
     let earliest = received_at.saturating_sub(micros(limits.past));
@@ -240,15 +243,16 @@ mod tests {
     const NOW: Micros = 1_750_000_000_000_000;
     const HOUR: Micros = 3_600_000_000;
 
-    fn validated(body: &str, limits: &str, strict: bool) -> Claim {
+    fn validated(body: &str, limits: &str, strict: bool) -> Claim<'static> {
         let limits = serde_json::from_str::<LimitsConfig>(limits).unwrap().resolve();
-        let mut claim = read(&read_text(body.as_bytes()), false, &limits).unwrap().list.remove(0);
+        let text = read_text(body.as_bytes());
+        let mut claim = read(&text, false, &limits).unwrap().list.remove(0);
         validate(&mut claim, &limits, NOW, strict);
-        claim
+        claim.into_owned()
     }
 
     #[track_caller]
-    fn check(body: &str, limits: &str, notes: &[&str]) -> Claim {
+    fn check(body: &str, limits: &str, notes: &[&str]) -> Claim<'static> {
         let claim = validated(body, limits, false);
         assert_eq!(claim.log.notes(), notes, "{body}");
         assert_eq!(claim.log.violations, [], "{body}");
@@ -294,7 +298,7 @@ mod tests {
             ],
         );
         assert_eq!(claim.param("a").unwrap().string_value.as_deref(), Some("abc"));
-        assert_eq!(claim.items[0].item_name(), "abc");
+        assert_eq!(claim.items[0].item_name.as_deref(), Some("abc"));
     }
 
     #[test]

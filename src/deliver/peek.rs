@@ -80,10 +80,8 @@ impl<'a> Iterator for Fields<'a> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-
     use super::*;
-    use crate::schema::Event;
+    use crate::schema::{Encode, Event};
 
     #[test]
     fn the_numbers_are_those_of_the_schema() {

@@ -55,9 +55,9 @@ impl Enricher for Address {
         "address"
     }
 
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         if let Some(kept) = self.mask.apply(hit.client_ip) {
-            event.info_mut().ip = Some(kept.to_string());
+            event.info_mut().ip = Some(kept.to_string().into());
         }
         ControlFlow::Continue(())
     }

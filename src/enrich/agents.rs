@@ -4,6 +4,7 @@
 //! answers is bounded, and so is the length of each.
 
 use std::{
+    borrow::Cow,
     hash::{Hash, Hasher},
     sync::Arc,
 };
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Known {
     /// Columns of `device` that depend on nothing but the client.
-    pub device: Device,
+    pub device: Device<'static>,
     /// Whether it is a robot.
     pub is_bot: bool,
 }
@@ -102,19 +103,20 @@ impl Equivalent<Key> for Question<'_> {
 }
 
 /// GA4 repeats the name of the system before its version.
-fn device(agent: Agent) -> Device {
+fn device(agent: Agent) -> Device<'static> {
     let system_version = agent.system.map(|system| match &agent.system_version {
-        Some(version) => format!("{system} {version}"),
-        None => system.to_owned(),
+        Some(version) => Cow::Owned(format!("{system} {version}")),
+        None => Cow::Borrowed(system),
     });
-    let web_info = WebInfo { browser: agent.browser, browser_version: agent.browser_version, hostname: None };
+    let own = |text: Option<String>| text.map(Cow::Owned);
+    let web_info = WebInfo { browser: own(agent.browser), browser_version: own(agent.browser_version), hostname: None };
     Device {
-        category: agent.category.map(str::to_owned),
-        mobile_brand_name: agent.brand,
-        mobile_model_name: agent.model,
-        operating_system: agent.system.map(str::to_owned),
+        category: agent.category.map(Cow::Borrowed),
+        mobile_brand_name: own(agent.brand),
+        mobile_model_name: own(agent.model),
+        operating_system: agent.system.map(Cow::Borrowed),
         operating_system_version: system_version,
-        is_limited_ad_tracking: Some("No".to_owned()),
+        is_limited_ad_tracking: Some("No".into()),
         web_info: Some(web_info),
         ..Device::default()
     }

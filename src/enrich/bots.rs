@@ -44,7 +44,7 @@ impl Enricher for Bots {
         "bots"
     }
 
-    fn enrich(&self, _: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, _: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         // Null without a `User-Agent`: a server that sends events may have none.
         let Some(info) = &mut event.rs_info else { return ControlFlow::Continue(()) };
         match self.action {

@@ -3,11 +3,13 @@
 //! They are kept in `rs_info.click_ids`. Where a page carries no campaign parameters, an identifier also says which
 //! channel paid for the visit; that serves `rs_info.channel_group` only, GA4's own columns stay as GA4 fills them.
 
+use std::borrow::Cow;
+
 use crate::schema::proto::event::ClickIds;
 
 /// Puts the value of the parameter `key` where it belongs; the first one counts. False when `key` is no click
 /// identifier or already filled.
-pub fn take(ids: &mut ClickIds, key: &str, value: impl FnOnce() -> String) -> bool {
+pub fn take<'t>(ids: &mut ClickIds<'t>, key: &str, value: impl FnOnce() -> Cow<'t, str>) -> bool {
     let slot = match key {
         "gbraid" => &mut ids.gbraid,
         "wbraid" => &mut ids.wbraid,
@@ -40,7 +42,7 @@ pub fn take(ids: &mut ClickIds, key: &str, value: impl FnOnce() -> String) -> bo
 ///
 /// Not here: `fbclid` and `epik`, which are appended to unpaid links too, and `gad_source`/`gad_campaignid`, which
 /// never come without a click identifier of Google.
-pub fn paid(ids: &ClickIds) -> Option<(&'static str, &'static str)> {
+pub fn paid(ids: &ClickIds<'_>) -> Option<(&'static str, &'static str)> {
     let rows = [
         (&ids.gbraid, ("google", "cpc")),
         (&ids.wbraid, ("google", "cpc")),
@@ -57,7 +59,7 @@ pub fn paid(ids: &ClickIds) -> Option<(&'static str, &'static str)> {
 
 /// Source and medium of the unpaid link that an identifier stands for, when nothing else is known of the visit: apps
 /// often send no referrer.
-pub fn unpaid(ids: &ClickIds) -> Option<(&'static str, &'static str)> {
+pub fn unpaid(ids: &ClickIds<'_>) -> Option<(&'static str, &'static str)> {
     match (&ids.fbclid, &ids.epik) {
         (Some(_), _) => Some(("facebook", "referral")),
         (None, Some(_)) => Some(("pinterest", "referral")),
@@ -72,7 +74,7 @@ mod tests {
     #[test]
     fn the_first_value_counts_and_empty_ones_do_not() {
         let mut ids = ClickIds::default();
-        assert!(!take(&mut ids, "fbclid", String::new));
+        assert!(!take(&mut ids, "fbclid", Cow::default));
         assert!(take(&mut ids, "fbclid", || "a".into()));
         assert!(!take(&mut ids, "fbclid", || "b".into()));
         assert!(take(&mut ids, "ScCid", || "c".into()));

@@ -31,19 +31,19 @@ impl Enricher for Device {
         "device"
     }
 
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         if let Some(text) = user_agent(hit) {
             let known = self.agents.of(text, hit.headers);
             fill(event.device_mut(), &known.device);
             let info = event.info_mut();
-            info.user_agent = Some(text.to_owned());
+            info.user_agent = Some(text.into());
             info.is_bot = Some(known.is_bot);
         }
         ControlFlow::Continue(())
     }
 }
 
-fn fill(device: &mut DeviceRecord, known: &DeviceRecord) {
+fn fill(device: &mut DeviceRecord<'_>, known: &DeviceRecord<'static>) {
     let web_info = device.web_info.get_or_insert_default();
     let known_web = known.web_info.as_ref();
     let rows = [

@@ -89,15 +89,15 @@ impl Enricher for Geo {
         "geo"
     }
 
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         if hit.from_trusted_proxy
             && let Some(preset) = &self.preset
             && let Some(mut place) = Place::read(preset, hit.headers)
         {
             let (record, region_code) = place.record();
             let info = event.info_mut();
-            info.country_code = place.country.map(|country| country.code.to_owned());
-            info.region_code = region_code;
+            info.country_code = place.country.map(|country| country.code.into());
+            info.region_code = region_code.map(Cow::Owned);
             event.geo.get_or_insert(record);
         }
         ControlFlow::Continue(())
@@ -131,14 +131,14 @@ impl<'a> Place<'a> {
         Some(Place { country, region_code, region, city: city.filter(|city| is_name(city)).map(title) })
     }
 
-    fn record(&mut self) -> (GeoRecord, Option<String>) {
+    fn record(&mut self) -> (GeoRecord<'a>, Option<String>) {
         let place = self.country.map(|country| country.sub_continent);
-        let or_not_set = |name: Option<&str>| Some(name.unwrap_or(NOT_SET).to_owned());
+        let or_not_set = |name: Option<&'static str>| Some(Cow::Borrowed(name.unwrap_or(NOT_SET)));
         let record = GeoRecord {
-            city: or_not_set(self.city.as_deref()),
+            city: self.city.take().or(or_not_set(None)),
             country: or_not_set(self.country.map(|country| country.name)),
             continent: or_not_set(place.and_then(|place| place.continent())),
-            region: or_not_set(self.region.as_deref()),
+            region: self.region.take().or(or_not_set(None)),
             sub_continent: or_not_set(place.and_then(|place| place.name())),
             metro: or_not_set(None),
         };
@@ -225,12 +225,13 @@ mod tests {
 
     use super::*;
 
-    fn place(headers: GeoHeaders, sent: &[(&'static str, &str)]) -> Option<(GeoRecord, Option<String>)> {
+    fn place(headers: GeoHeaders, sent: &[(&'static str, &str)]) -> Option<(GeoRecord<'static>, Option<String>)> {
         let mut map = HeaderMap::new();
         for (name, value) in sent {
             map.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        Some(Place::read(&preset(headers)?, &map)?.record())
+        let (record, code) = Place::read(&preset(headers)?, &map)?.record();
+        Some((record.into_owned(), code))
     }
 
     #[test]
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn every_preset_reads_its_own_headers() {
-        let zurich = |geo: &GeoRecord| {
+        let zurich = |geo: &GeoRecord<'_>| {
             assert_eq!(geo.country.as_deref(), Some("Switzerland"));
             assert_eq!(geo.region.as_deref(), Some("Zurich"));
             assert_eq!(geo.city.as_deref(), Some("Zürich"));

@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use super::Enricher;
+use super::{Enricher, url};
 use crate::{
     collect::{DropReason, Hit},
     schema::Event,
@@ -26,10 +26,10 @@ impl Enricher for Language {
         "language"
     }
 
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         let known = event.device.as_ref().is_some_and(|device| device.language.is_some());
         if !known && let Some(tag) = hit.header("accept-language").and_then(preferred) {
-            event.device_mut().language = Some(tag.to_ascii_lowercase());
+            event.device_mut().language = Some(url::lower(tag));
         }
         ControlFlow::Continue(())
     }

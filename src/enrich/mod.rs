@@ -43,7 +43,7 @@ pub trait Enricher: Send + Sync {
 
     /// Fills the columns this step owns, or ends the event's journey. What the client said stands in `event` already:
     /// parameters, items, time, identity.
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason>;
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason>;
 }
 
 /// What can be chosen about the steps.

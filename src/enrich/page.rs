@@ -19,8 +19,8 @@ impl Enricher for Page {
         "page"
     }
 
-    fn enrich(&self, _: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
-        if let Some(host) = event.param("page_location").and_then(url::host).map(String::from) {
+    fn enrich<'h>(&self, _: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
+        if let Some(host) = event.text("page_location").and_then(|location| url::host_of(&location)) {
             event.web_info_mut().hostname.get_or_insert_with(|| host.clone());
             event.dimensions_mut().hostname.get_or_insert(host);
         }

@@ -41,11 +41,19 @@ impl Enricher for Traffic {
         "traffic"
     }
 
-    fn enrich(&self, hit: &Hit<'_>, event: &mut Event) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         let mut collected = event.collected_traffic_source.take().unwrap_or_default();
         let mut ids = ClickIds::default();
-        let location = event.param("page_location").unwrap_or_default();
-        read_query(url::query(location), &mut collected, &mut ids);
+        let location = event.text("page_location").unwrap_or_default();
+        match &location {
+            Cow::Borrowed(location) => read_query(url::query(location), &mut collected, &mut ids),
+            // It was written with escapes.
+            Cow::Owned(location) => {
+                let (mut found, mut found_ids) = (collected, ids);
+                read_query(url::query(location), &mut found, &mut found_ids);
+                (collected, ids) = (found.into_owned(), found_ids.into_owned());
+            }
+        }
 
         let is_campaign = collected.manual_source.is_some()
             || collected.manual_medium.is_some()
@@ -55,15 +63,15 @@ impl Enricher for Traffic {
             collected.gclid.is_some() || collected.dclid.is_some() || ids.gbraid.is_some() || ids.wbraid.is_some();
         if !is_campaign
             && !is_ad
-            && let Some(referral) = referral(hit, event, location)
+            && let Some(referral) = referral(hit, event, &location)
         {
             collected.manual_source = Some(referral.source);
-            collected.manual_medium = Some(referral.medium.to_owned());
-            collected.manual_campaign_name = Some(["(", referral.medium, ")"].concat());
+            collected.manual_medium = Some(referral.medium.into());
+            collected.manual_campaign_name = Some(["(", referral.medium, ")"].concat().into());
         }
 
         if let Some(channel) = channel(&collected, &ids, is_campaign) {
-            event.info_mut().channel_group = Some(channel.name().to_owned());
+            event.info_mut().channel_group = Some(channel.name().into());
         }
         if ids != ClickIds::default() {
             event.info_mut().click_ids = Some(ids);
@@ -77,7 +85,7 @@ impl Enricher for Traffic {
 }
 
 /// Fills what the query carries and nothing filled before. An empty value is no value.
-fn read_query(query: &str, collected: &mut CollectedTrafficSource, ids: &mut ClickIds) {
+fn read_query<'t>(query: &'t str, collected: &mut CollectedTrafficSource<'t>, ids: &mut ClickIds<'t>) {
     for (key, raw) in url::pairs(query) {
         let slot = match key {
             "utm_id" => &mut collected.manual_campaign_id,
@@ -103,42 +111,42 @@ fn read_query(query: &str, collected: &mut CollectedTrafficSource, ids: &mut Cli
     }
 }
 
-fn value(raw: &str) -> String {
-    let mut text = url::decode(raw);
-    text.truncate(url::cut(&text, MAX_VALUE).len());
-    text
+fn value(raw: &str) -> Cow<'_, str> {
+    let text = url::decode(raw);
+    if text.len() <= MAX_VALUE { text } else { url::part(text, |text| url::cut(text, MAX_VALUE)) }
 }
 
 /// A visit that another site sent.
-struct Referral {
-    source: String,
+struct Referral<'h> {
+    source: Cow<'h, str>,
     medium: &'static str,
 }
 
-fn referral(hit: &Hit<'_>, event: &Event, location: &str) -> Option<Referral> {
-    let referrer = event.param("page_referrer").filter(|referrer| !referrer.is_empty())?;
+fn referral<'h>(hit: &Hit<'_>, event: &Event<'h>, location: &str) -> Option<Referral<'h>> {
+    let referrer = event.text("page_referrer").filter(|referrer| !referrer.is_empty())?;
     if is_set(event, "ignore_referrer") {
         return None;
     }
-    let host = url::host(referrer)?;
+    let host = url::host_of(&referrer)?;
     let page = url::host(location).unwrap_or(Cow::Borrowed(hit.host));
     let is_app = referrer.starts_with("android-app:");
     if !is_app && (same_site(&host, &page) || *page != *hit.host && same_site(&host, hit.host)) {
         return None;
     }
-    let known = referrers::find(&host, url::path(referrer));
+    let known = referrers::find(&host, url::path(&referrer));
     let medium = match known.map(|known| known.kind) {
         Some(Kind::Search) => "organic",
         Some(Kind::Assistant) => "ai-assistant",
         _ => "referral",
     };
     let named = known.and_then(|known| known.name);
-    let source = named.unwrap_or_else(|| host.strip_prefix("www.").unwrap_or(&host)).to_owned();
+    let site = |host| url::part(host, |host| host.strip_prefix("www.").unwrap_or(host));
+    let source = named.map_or_else(|| site(host), Cow::Borrowed);
     Some(Referral { source, medium })
 }
 
 /// gtag sends the text `true`, others a number.
-fn is_set(event: &Event, flag: &str) -> bool {
+fn is_set(event: &Event<'_>, flag: &str) -> bool {
     event.raw_param(flag).is_some_and(|value| {
         value.int_value.is_some_and(|n| n != 0) || matches!(value.string_value.as_deref(), Some("true" | "1"))
     })
@@ -157,7 +165,7 @@ fn same_site(a: &str, b: &str) -> bool {
 }
 
 /// The group of this event's own source; `None` when it has none.
-fn channel(collected: &CollectedTrafficSource, ids: &ClickIds, is_campaign: bool) -> Option<Channel> {
+fn channel(collected: &CollectedTrafficSource<'_>, ids: &ClickIds<'_>, is_campaign: bool) -> Option<Channel> {
     let source = collected.manual_source.as_deref();
     let medium = collected.manual_medium.as_deref();
     let campaign = collected.manual_campaign_name.as_deref().unwrap_or_default();
@@ -184,7 +192,7 @@ fn channel(collected: &CollectedTrafficSource, ids: &ClickIds, is_campaign: bool
 }
 
 /// GA4 repeats the source as parameters of the event.
-fn push_params(event: &mut Event, collected: &CollectedTrafficSource) {
+fn push_params<'h>(event: &mut Event<'h>, collected: &CollectedTrafficSource<'h>) {
     let rows = [
         ("source", &collected.manual_source),
         ("medium", &collected.manual_medium),
@@ -198,7 +206,7 @@ fn push_params(event: &mut Event, collected: &CollectedTrafficSource) {
     event.event_params.reserve(rows.iter().filter(|(_, value)| value.is_some()).count());
     for (key, value) in rows {
         if let Some(value) = value {
-            event.push_param_if_absent(key, value);
+            event.push_param_if_absent(key, value.clone());
         }
     }
 }

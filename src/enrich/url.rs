@@ -26,6 +26,14 @@ pub fn host(url: &str) -> Option<Cow<'_, str>> {
 }
 
 /// What no host name holds, punctuation of addresses and markup included. Bytes above ASCII are letters of other scripts.
+/// [`host`] of an address that borrows, or does not: neither does the answer.
+pub fn host_of<'a>(url: &Cow<'a, str>) -> Option<Cow<'a, str>> {
+    match url {
+        Cow::Borrowed(url) => host(url),
+        Cow::Owned(url) => host(url).map(|host| Cow::Owned(host.into_owned())),
+    }
+}
+
 fn is_host_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f && !matches!(byte, b'<' | b'>' | b'"' | b'%' | b'|' | b'^' | b'`' | b'{' | b'}')
 }
@@ -57,9 +65,9 @@ pub fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Undoes `application/x-www-form-urlencoded`: plus is a space, `%XX` is a byte; what is not UTF-8 becomes U+FFFD.
 /// Control characters become spaces: nobody names a campaign with one.
-pub fn decode(raw: &str) -> String {
+pub fn decode(raw: &str) -> Cow<'_, str> {
     if !raw.bytes().any(|byte| byte == b'+' || byte == b'%' || byte.is_ascii_control()) {
-        return raw.trim().to_owned();
+        return raw.trim().into();
     }
     let spaced: Cow<'_, str> = if raw.contains('+') { raw.replace('+', " ").into() } else { raw.into() };
     let mut text = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
@@ -67,7 +75,7 @@ pub fn decode(raw: &str) -> String {
         text = text.replace(|c: char| c.is_ascii_control(), " ");
     }
     let trimmed = text.trim();
-    if trimmed.len() == text.len() { text } else { trimmed.to_owned() }
+    if trimmed.len() == text.len() { text.into() } else { trimmed.to_owned().into() }
 }
 
 /// Lower case, borrowed when it already is.
@@ -78,6 +86,14 @@ pub fn lower(text: &str) -> Cow<'_, str> {
 /// The first `max` bytes of `text`, less when a character would be cut in two.
 pub fn cut(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
+}
+
+/// A part of `text`, which borrows where `text` does.
+pub fn part<'a>(text: Cow<'a, str>, part: impl Fn(&str) -> &str) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(part(text)),
+        Cow::Owned(text) => Cow::Owned(part(&text).to_owned()),
+    }
 }
 
 #[cfg(test)]

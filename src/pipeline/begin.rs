@@ -1,5 +1,7 @@
 //! The beginning of a row: what follows from the claim, the visitor and the arrival alone, before any enrichment.
 
+use std::borrow::Cow;
+
 use super::{commerce, streams::Stream};
 use crate::{
     collect::{Claim, Hit, Visitor, first_touch},
@@ -17,12 +19,12 @@ const BUNDLE_RANDOM: u64 = 1;
 const EVENT_RANDOM: u64 = 2;
 
 /// Fills the empty `event` with the `index`-th claim of a hit; its day. (In place: an event has 4 KB.)
-pub(super) fn fill(
-    event: &mut Event,
-    hit: &Hit<'_>,
-    stream: &Stream,
+pub(super) fn fill<'h>(
+    event: &mut Event<'h>,
+    hit: &'h Hit<'_>,
+    stream: &'h Stream,
     visitor: &Visitor<'_>,
-    claim: Claim,
+    claim: Claim<'h>,
     index: usize,
 ) -> Date {
     let id = visitor.id(&claim).map(str::to_owned);
@@ -30,30 +32,30 @@ pub(super) fn fill(
     let happened_at = claim.happened_at.unwrap_or(hit.received_at);
     let (date, event_date) = stream.day(happened_at);
 
-    event.event_date = Some(event_date);
+    event.event_date = Some(event_date.into());
     event.date = Some(date.0);
     event.event_timestamp = Some(happened_at);
     event.event_original_occurrence_timestamp = claim.timestamp;
     event.synced_at_utc = Some(hit.received_at);
     event.synced_at_micros = Some(hit.received_at);
 
-    event.stream_id = Some(stream.id.as_ref().to_owned());
-    event.platform = Some(claim.platform.unwrap_or("WEB").to_owned());
+    event.stream_id = Some(Cow::Borrowed(&stream.id));
+    event.platform = Some(claim.platform.unwrap_or("WEB").into());
     event.event_bundle_sequence_id = Some(positive(hit.random(BUNDLE_RANDOM)));
     event.batch_event_index = claim.batch_event_index.or(i64::try_from(index).ok());
     event.batch_page_id = claim.batch_page_id;
     event.batch_ordering_id = claim.batch_ordering_id;
 
     event.user_first_touch_timestamp = id.as_deref().and_then(|id| first_touch(id, hit.received_at));
-    event.user_pseudo_id = id;
+    event.user_pseudo_id = id.map(Cow::Owned);
     event.user_id = claim.user_id.flatten();
     event.privacy_info = Some(claim.consent.privacy_info());
     event.rs_info = Some(RsInfo {
-        event_id: Some(claim.event_id.unwrap_or_else(|| uuid(hit, index))),
-        protocol: Some(PROTOCOL.to_owned()),
-        host: (!hit.host.is_empty()).then(|| hit.host.to_owned()),
+        event_id: Some(claim.event_id.unwrap_or_else(|| uuid(hit, index).into())),
+        protocol: Some(PROTOCOL.into()),
+        host: (!hit.host.is_empty()).then_some(Cow::Borrowed(hit.host)),
         consent: claim.consent.signals(),
-        notes,
+        notes: notes.into_iter().map(Cow::Owned).collect(),
         ..RsInfo::default()
     });
 
@@ -76,7 +78,7 @@ pub(super) fn fill(
 }
 
 /// With identification denied, the export has no session either.
-fn is_session_key(param: &Param) -> bool {
+fn is_session_key(param: &Param<'_>) -> bool {
     matches!(param.key.as_deref(), Some("ga_session_id" | "ga_session_number"))
 }
 

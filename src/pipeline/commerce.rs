@@ -3,6 +3,8 @@
 //! Deltas to Google's export, both so that queries can tell "not said" from "said": a missing quantity stays null
 //! (it counts as one where it is summed or multiplied), and missing texts are null, not `(not set)`.
 
+use std::borrow::Cow;
+
 use crate::schema::{
     Event,
     proto::event::{Item, Param, Value},
@@ -10,27 +12,29 @@ use crate::schema::{
 
 /// The event-level parameters that matter here, found in one pass.
 #[derive(Default)]
-struct Given {
+struct Given<'t> {
     value: Option<f64>,
     shipping: Option<f64>,
     tax: Option<f64>,
     usd: bool,
-    transaction_id: Option<String>,
+    transaction_id: Option<Cow<'t, str>>,
 }
 
-impl Given {
-    fn find(params: &[Param]) -> Given {
+impl<'t> Given<'t> {
+    fn find(params: &[Param<'t>]) -> Given<'t> {
         let mut given = Given::default();
         for Param { key, value } in params {
             let (Some(key), Some(value)) = (key, value) else { continue };
-            match key.as_str() {
+            match &**key {
                 "value" => given.value = number(value),
                 "shipping" => given.shipping = number(value),
                 "tax" => given.tax = number(value),
-                "currency" => given.usd = value.string_value().trim().eq_ignore_ascii_case("usd"),
+                "currency" => {
+                    given.usd = value.string_value.as_deref().unwrap_or_default().trim().eq_ignore_ascii_case("usd")
+                }
                 "transaction_id" => {
                     given.transaction_id =
-                        value.string_value.clone().or_else(|| value.int_value.map(|int| int.to_string()));
+                        value.string_value.clone().or_else(|| value.int_value.map(|int| int.to_string().into()));
                 }
                 _ => {}
             }
@@ -40,19 +44,19 @@ impl Given {
 }
 
 /// A parameter's number, whichever member holds it.
-fn number(value: &Value) -> Option<f64> {
+fn number(value: &Value<'_>) -> Option<f64> {
     let typed = value.double_value.or(value.int_value.map(|int| int as f64)).or(value.float_value);
     typed.or_else(|| value.string_value.as_deref()?.trim().parse().ok()).filter(|number| number.is_finite())
 }
 
 /// Fills `ecommerce`, the revenue columns of `items`, and `event_value_in_usd`. What the client computed itself stays.
-pub(super) fn derive(event: &mut Event) {
+pub(super) fn derive(event: &mut Event<'_>) {
     let given = Given::find(&event.event_params);
     let in_usd = |own: Option<f64>, value: Option<f64>| own.or(value.filter(|_| given.usd));
     event.event_value_in_usd = in_usd(None, given.value);
 
-    let purchase = event.event_name() == "purchase";
-    let refund = event.event_name() == "refund";
+    let purchase = event.event_name.as_deref() == Some("purchase");
+    let refund = event.event_name.as_deref() == Some("refund");
     fill_from_event(&mut event.items, &event.event_params);
     for item in &mut event.items {
         let revenue = item.price.map(|price| price * quantity(item) as f64);
@@ -87,12 +91,12 @@ pub(super) fn derive(event: &mut Event) {
     event.ecommerce = (order != Default::default()).then_some(order);
 }
 
-fn quantity(item: &Item) -> i64 {
+fn quantity(item: &Item<'_>) -> i64 {
     item.quantity.unwrap_or(1)
 }
 
 /// Items that differ in identifier, name or brand.
-fn unique(items: &[Item]) -> i64 {
+fn unique(items: &[Item<'_>]) -> i64 {
     let mut keys: Vec<_> = items.iter().map(|item| (&item.item_id, &item.item_name, &item.item_brand)).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -100,12 +104,12 @@ fn unique(items: &[Item]) -> i64 {
 }
 
 /// The list, promotion and creative of the event are those of every item that names none itself.
-fn fill_from_event(items: &mut [Item], params: &[Param]) {
+fn fill_from_event<'t>(items: &mut [Item<'t>], params: &[Param<'t>]) {
     if items.is_empty() {
         return;
     }
     for Param { key, value } in params {
-        let column: fn(&mut Item) -> &mut Option<String> = match key.as_deref() {
+        let column: for<'i> fn(&'i mut Item<'t>) -> &'i mut Option<Cow<'t, str>> = match key.as_deref() {
             Some("item_list_id") => |item| &mut item.item_list_id,
             Some("item_list_name") => |item| &mut item.item_list_name,
             Some("promotion_id") => |item| &mut item.promotion_id,
@@ -125,31 +129,23 @@ fn fill_from_event(items: &mut [Item], params: &[Param]) {
 mod tests {
     use super::*;
 
-    fn param(key: &str, value: Value) -> Param {
-        Param { key: Some(key.into()), value: Some(value) }
-    }
-
-    fn text(text: &str) -> Value {
-        Value { string_value: Some(text.into()), ..Value::default() }
-    }
-
-    fn double(number: f64) -> Value {
+    fn double(number: f64) -> Value<'static> {
         Value { double_value: Some(number), ..Value::default() }
     }
 
-    fn item(id: &str, price: f64, quantity: Option<i64>) -> Item {
+    fn item(id: &str, price: f64, quantity: Option<i64>) -> Item<'_> {
         Item { item_id: Some(id.into()), price: Some(price), quantity, ..Item::default() }
     }
 
-    fn order(name: &str, currency: &str) -> Event {
+    fn order<'t>(name: &'t str, currency: &'t str) -> Event<'t> {
         let mut event = Event {
             event_name: Some(name.into()),
             event_params: vec![
-                param("value", double(30.0)),
-                param("currency", text(currency)),
-                param("shipping", Value { int_value: Some(5), ..Value::default() }),
-                param("transaction_id", text("T1")),
-                param("item_list_name", text("related")),
+                Param::new("value", double(30.0)),
+                Param::new("currency", Value::text(currency)),
+                Param::new("shipping", Value::int(5)),
+                Param::new("transaction_id", Value::text("T1")),
+                Param::new("item_list_name", Value::text("related")),
             ],
             items: vec![item("a", 10.0, Some(2)), item("a", 10.0, None), item("b", 1.0, Some(3))],
             ..Event::default()

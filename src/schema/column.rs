@@ -7,7 +7,7 @@ use std::{collections::HashMap, ops::Deref, sync::LazyLock};
 
 use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, FileDescriptor, MessageDescriptor, Value};
 
-use super::proto::DESCRIPTOR_SET;
+use super::reference::DESCRIPTOR_SET;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

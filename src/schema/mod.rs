@@ -10,15 +10,18 @@ mod column;
 mod decode;
 pub mod descriptor;
 pub mod docs;
+mod encode;
 mod event;
 mod format;
 pub mod json;
 pub mod proto;
+pub mod reference;
 mod row;
 pub mod wire;
 
 pub use column::{Column, Fields, Kind, Mode, column, columns, flatten};
 pub use decode::{DecodeError, Fault};
+pub use encode::Encode;
 pub use format::{Format, UnknownFormat};
 pub use proto::Event;
 pub use row::{Date, Row, StreamId};

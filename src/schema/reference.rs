@@ -1,4 +1,5 @@
-//! The types prost generates from `proto/event.proto`, and the compiled descriptor set beside them.
+//! The types prost generates from `proto/event.proto`, and the compiled descriptor set beside them. They can decode;
+//! rows are made with those of [`proto`](super::proto), whose encoder is tested against these.
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)]
 

@@ -2,10 +2,8 @@
 
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
+use super::{encode::Encode, proto::Event};
 use bytes::Bytes;
-use prost::Message;
-
-use super::proto::Event;
 
 /// Day in the reporting time zone, as days since 1970-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,7 +67,7 @@ pub struct Row {
 
 impl Row {
     /// Encodes `event`. `stream` is passed in because rows of one stream share its allocation.
-    pub fn freeze(event: &Event, date: Date, stream: StreamId) -> Row {
+    pub fn freeze(event: &Event<'_>, date: Date, stream: StreamId) -> Row {
         let id = event.rs_info.as_ref().and_then(|info| info.event_id.as_deref()).unwrap_or_default().into();
         Row { date, stream, id, bytes: event.encode_to_vec().into() }
     }

@@ -8,7 +8,7 @@ use prost::Message;
 use real_streaming::{
     collect::{Config, CookieConfig, Hit, Refusal},
     pipeline::{Collected, Pipeline},
-    schema::Event,
+    schema::reference::Event,
 };
 
 use crate::hit::hit;

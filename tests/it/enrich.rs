@@ -5,7 +5,7 @@
 mod real_traffic;
 mod tables;
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use real_streaming::{
@@ -24,7 +24,7 @@ pub struct Visit {
     host: String,
     client_ip: IpAddr,
     trusted: bool,
-    event: Event,
+    event: Event<'static>,
 }
 
 impl Visit {
@@ -35,7 +35,7 @@ impl Visit {
             host: "www.example.com".to_owned(),
             client_ip: "203.0.113.77".parse().unwrap(),
             trusted: true,
-            event: Event { event_name: Some("page_view".to_owned()), ..Event::default() },
+            event: Event { event_name: Some("page_view".into()), ..Event::default() },
         }
     }
 
@@ -50,7 +50,8 @@ impl Visit {
     }
 
     pub fn param(mut self, key: &str, value: &str) -> Visit {
-        self.event.push_param(key, value);
+        let value = event::Value::text(value.to_owned());
+        self.event.event_params.push(event::Param::new(key.to_owned(), value));
         self
     }
 
@@ -63,44 +64,44 @@ impl Visit {
     }
 
     /// Runs the steps.
-    pub fn through(self, steps: &[Box<dyn Enricher>]) -> Result<Event, DropReason> {
+    pub fn through(self, steps: &[Box<dyn Enricher>]) -> Result<Event<'static>, DropReason> {
         let hit = Hit {
             host: &self.host,
             client_ip: self.client_ip,
             from_trusted_proxy: self.trusted,
             ..hit(&self.headers, b"")
         };
-        let mut event = self.event;
+        let mut event: Event<'_> = self.event;
         for step in steps {
             if let std::ops::ControlFlow::Break(reason) = step.enrich(&hit, &mut event) {
                 return Err(reason);
             }
         }
-        Ok(event)
+        Ok(event.into_owned())
     }
 
-    pub fn enriched(self) -> Event {
+    pub fn enriched(self) -> Event<'static> {
         self.through(&enrich::standard(&Config::default())).unwrap()
     }
 }
 
-fn device(event: &Event) -> &event::Device {
+fn device<'e>(event: &'e Event<'static>) -> &'e event::Device<'static> {
     event.device.as_ref().expect("a device")
 }
 
-fn web(event: &Event) -> &event::WebInfo {
+fn web<'e>(event: &'e Event<'static>) -> &'e event::WebInfo<'static> {
     device(event).web_info.as_ref().expect("web_info")
 }
 
-fn source(event: &Event) -> &event::CollectedTrafficSource {
+fn source<'e>(event: &'e Event<'static>) -> &'e event::CollectedTrafficSource<'static> {
     event.collected_traffic_source.as_ref().expect("a source")
 }
 
-fn info(event: &Event) -> &event::RsInfo {
+fn info<'e>(event: &'e Event<'static>) -> &'e event::RsInfo<'static> {
     event.rs_info.as_ref().expect("rs_info")
 }
 
-fn text(value: &Option<String>) -> &str {
+fn text<'e>(value: &'e Option<Cow<'static, str>>) -> &'e str {
     value.as_deref().unwrap_or("null")
 }
 
@@ -193,8 +194,8 @@ fn a_configuration_is_read_and_judged() {
 #[test]
 fn one_step_never_undoes_what_the_client_said() {
     let mut visit = Visit::new().agent(PHONE).header("accept-language", "de").param("source", "theirs");
-    visit.event.device_mut().language = Some("fr".to_owned());
-    visit.event.device_mut().category = Some("tablet".to_owned());
+    visit.event.device_mut().language = Some("fr".into());
+    visit.event.device_mut().category = Some("tablet".into());
     let event = visit.page("https://example.com/?utm_source=ours").enriched();
     assert_eq!(text(&device(&event).language), "fr");
     assert_eq!(text(&device(&event).category), "tablet");

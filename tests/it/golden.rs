@@ -15,7 +15,7 @@ use real_streaming::{
     collect::{Config, CookieConfig, Hit, Reply, StreamConfig},
     enrich,
     pipeline::Pipeline,
-    schema::{Row, proto::DESCRIPTOR_SET},
+    schema::{Row, reference::DESCRIPTOR_SET},
 };
 use serde::Deserialize;
 use serde_json::{Map, json};

@@ -21,7 +21,7 @@ use real_streaming::{
     },
     schema::{
         Date, Row,
-        proto::{Event, event::*},
+        reference::{Event, event::*},
     },
     telemetry::Metrics,
 };
@@ -57,7 +57,7 @@ fn row(id: usize, day: i32) -> Row {
         rs_info: Some(RsInfo { event_id: Some(id.to_string()), ..RsInfo::default() }),
         ..Event::default()
     };
-    Row::freeze(&event, Date(day), "shop".into())
+    Row::freeze(&event.into(), Date(day), "shop".into())
 }
 
 struct World {

@@ -12,7 +12,7 @@ use std::{env, fs, path::Path};
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use prost::Message;
-use real_streaming::schema::{self, Date, Event, Format, Row};
+use real_streaming::schema::{self, Date, Event, Format, Row, reference};
 use serde_json::Value;
 
 /// Runs that are the same everywhere, so that a failure is one for everybody.
@@ -24,8 +24,10 @@ fn repeatable(cases: u32) -> ProptestConfig {
 fn random_row(seed: u64, density: u8) -> (Vec<u8>, Value) {
     let event = random::event(seed, density);
     let expected = forms::reference(&event);
-    let event = Event::decode(event.encode_to_vec().as_slice()).expect("both types come from one file");
-    (Row::freeze(&event, Date(0), "1".into()).bytes().to_vec(), expected)
+    let decoded = reference::Event::decode(event.encode_to_vec().as_slice()).expect("both types come from one file");
+    let row = Row::freeze(&Event::from(decoded.clone()), Date(0), "1".into());
+    assert_eq!(row.bytes(), &decoded.encode_to_vec(), "our encoder and prost's write the same bytes");
+    (row.bytes().to_vec(), expected)
 }
 
 proptest! {

@@ -16,14 +16,14 @@ use crate::collect::{Claim, Code, RemarkKind, echo};
 const TYPICAL_PARAMS: usize = 16;
 
 /// Reads the fields of one object into a claim. What only makes sense around events is left to the caller.
-pub(in crate::collect) struct Fields {
-    pub(in crate::collect) claim: Claim,
+pub(in crate::collect) struct Fields<'t> {
+    pub(in crate::collect) claim: Claim<'t>,
     /// A bit per field, to notice fields given twice.
     seen: u32,
 }
 
-impl Fields {
-    pub(in crate::collect) fn new() -> Fields {
+impl<'t> Fields<'t> {
+    pub(in crate::collect) fn new() -> Fields<'t> {
         Fields { claim: Claim::default(), seen: 0 }
     }
 
@@ -47,7 +47,7 @@ impl Fields {
     }
 
     /// Reads the value of a field of an event.
-    pub(in crate::collect) fn read<'de, A: MapAccess<'de>>(
+    pub(in crate::collect) fn read<A: MapAccess<'t>>(
         &mut self,
         field: Option<Field>,
         key: &str,
@@ -100,27 +100,27 @@ impl Fields {
     }
 
     /// The claim, complete.
-    pub(in crate::collect) fn finish(mut self) -> Claim {
+    pub(in crate::collect) fn finish(mut self) -> Claim<'t> {
         self.claim.settle();
         self.claim
     }
 }
 
 /// Reads a field that is an object of scalars; `false` when it is something else.
-struct ObjectSeed<'r, 'c> {
+struct ObjectSeed<'r, 'c, 't> {
     context: Context<'r>,
     field: Field,
-    claim: &'c mut Claim,
+    claim: &'c mut Claim<'t>,
 }
 
-impl<'de> DeserializeSeed<'de> for ObjectSeed<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ObjectSeed<'_, '_, 'de> {
     type Value = bool;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for ObjectSeed<'_, '_> {
+impl<'de> Visitor<'de> for ObjectSeed<'_, '_, 'de> {
     type Value = bool;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -157,33 +157,33 @@ impl<'de> Visitor<'de> for ObjectSeed<'_, '_> {
 pub(in crate::collect) struct ClaimSeed<'r>(pub(in crate::collect) Context<'r>);
 
 /// A claim that consists of one violation.
-pub(in crate::collect) fn no_object() -> Claim {
+pub(in crate::collect) fn no_object() -> Claim<'static> {
     let mut claim = Claim::default();
     claim.log.violate("", Code::ValueInvalid, "an event must be an object");
     claim
 }
 
 impl<'de> DeserializeSeed<'de> for ClaimSeed<'_> {
-    type Value = Claim;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claim, D::Error> {
+    type Value = Claim<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Claim<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ClaimSeed<'_> {
-    type Value = Claim;
+    type Value = Claim<'de>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event")
     }
-    fn visit_unit<R>(self) -> Result<Claim, R> {
+    fn visit_unit<R>(self) -> Result<Claim<'de>, R> {
         Ok(no_object())
     }
-    every_scalar!(Claim, |self| no_object());
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Claim, A::Error> {
+    every_scalar!(Claim<'de>, |self| no_object());
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Claim<'de>, A::Error> {
         Skip(self.0).visit_seq(seq)?;
         Ok(no_object())
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claim, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claim<'de>, A::Error> {
         let context = self.0.enter()?;
         let mut fields = Fields::new();
         while let Some(key) = map.next_key_seed(Key)? {

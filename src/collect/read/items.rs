@@ -1,6 +1,6 @@
 //! The items of an event: known keys become columns, all others item parameters.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -16,26 +16,26 @@ use crate::{
 };
 
 /// Appends to `items`, up to the limit.
-pub(super) struct ItemsSeed<'r, 't> {
+pub(super) struct ItemsSeed<'r, 'l, 't> {
     pub(super) context: Context<'r>,
-    pub(super) items: &'t mut Vec<event::Item>,
-    pub(super) log: &'t mut Log,
+    pub(super) items: &'l mut Vec<event::Item<'t>>,
+    pub(super) log: &'l mut Log,
 }
 
-impl ItemsSeed<'_, '_> {
+impl ItemsSeed<'_, '_, '_> {
     fn wrong_type(self) {
         self.log.violate("items", Code::ValueInvalid, "`items` must be an array of objects");
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ItemsSeed<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ItemsSeed<'_, '_, 'de> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for ItemsSeed<'_, '_> {
+impl<'de> Visitor<'de> for ItemsSeed<'_, '_, 'de> {
     type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of objects")
@@ -80,27 +80,27 @@ impl<'de> Visitor<'de> for ItemsSeed<'_, '_> {
     }
 }
 
-struct ItemSeed<'r, 't> {
+struct ItemSeed<'r, 'l, 't> {
     context: Context<'r>,
     index: usize,
-    item: &'t mut event::Item,
-    log: &'t mut Log,
+    item: &'l mut event::Item<'t>,
+    log: &'l mut Log,
 }
 
-impl ItemSeed<'_, '_> {
+impl ItemSeed<'_, '_, '_> {
     fn wrong_type(self) {
         self.log.violate(format_args!("items[{}]", self.index), Code::ValueInvalid, "an item must be an object");
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ItemSeed<'_, '_> {
+impl<'de> DeserializeSeed<'de> for ItemSeed<'_, '_, 'de> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
+impl<'de> Visitor<'de> for ItemSeed<'_, '_, 'de> {
     type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -150,7 +150,7 @@ impl<'de> Visitor<'de> for ItemSeed<'_, '_> {
     }
 }
 
-fn text_column<'i>(item: &'i mut event::Item, key: &str) -> Option<&'i mut Option<String>> {
+fn text_column<'i, 't>(item: &'i mut event::Item<'t>, key: &str) -> Option<&'i mut Option<Cow<'t, str>>> {
     Some(match key {
         "item_id" => &mut item.item_id,
         "item_name" => &mut item.item_name,
@@ -175,7 +175,7 @@ fn text_column<'i>(item: &'i mut event::Item, key: &str) -> Option<&'i mut Optio
     })
 }
 
-fn number_column<'i>(item: &'i mut event::Item, key: &str) -> Option<&'i mut Option<f64>> {
+fn number_column<'i>(item: &'i mut event::Item<'_>, key: &str) -> Option<&'i mut Option<f64>> {
     Some(match key {
         "price" => &mut item.price,
         "price_in_usd" => &mut item.price_in_usd,

@@ -6,9 +6,9 @@ use crate::{
     schema::proto::event,
 };
 
-impl Claim {
+impl<'t> Claim<'t> {
     /// Takes over a scalar field; `false` when its type is wrong.
-    pub(super) fn take(&mut self, field: Field, value: Scalar<'_>) -> bool {
+    pub(super) fn take(&mut self, field: Field, value: Scalar<'t>) -> bool {
         let int = |slot: &mut Option<i64>| value.int().map(|int| *slot = int).is_ok();
         match field {
             Field::EventTimestamp => match micros(&value) {
@@ -19,7 +19,7 @@ impl Claim {
             Field::BatchOrderingId => return int(&mut self.batch_ordering_id),
             Field::BatchEventIndex => return int(&mut self.batch_event_index),
             Field::EngagementTime => match value.int() {
-                Ok(Some(int)) => self.imply("engagement_time_msec", int_value(int)),
+                Ok(Some(int)) => self.imply("engagement_time_msec", event::Value::int(int)),
                 Ok(None) => {}
                 Err(_) => return false,
             },
@@ -33,7 +33,7 @@ impl Claim {
                 _ => return false,
             },
             Field::EventName => match value {
-                Scalar::Text(text) => self.event_name = Some(text.into_owned()),
+                Scalar::Text(text) => self.event_name = Some(text),
                 Scalar::Null => self.event_name = None,
                 _ => return false,
             },
@@ -44,7 +44,7 @@ impl Claim {
     }
 
     /// Identifiers are text; numbers are common and unmistakable, so they are taken, with a remark.
-    fn take_identifier(&mut self, field: Field, value: Scalar<'_>) -> bool {
+    fn take_identifier(&mut self, field: Field, value: Scalar<'t>) -> bool {
         let name = match field {
             Field::EventId => "event_id",
             Field::UserId => "user_id",
@@ -67,7 +67,7 @@ impl Claim {
     }
 
     /// Takes over one member of an object field; `false` when its type is wrong.
-    pub(super) fn take_member(&mut self, field: Field, member: &str, value: Scalar<'_>) -> bool {
+    pub(super) fn take_member(&mut self, field: Field, member: &str, value: Scalar<'t>) -> bool {
         match field {
             Field::AppInfo => {
                 let app = self.app_info.get_or_insert_default();
@@ -95,7 +95,7 @@ impl Claim {
                 ("id" | "number", _) => {
                     let key = if member == "id" { "ga_session_id" } else { "ga_session_number" };
                     let Ok(int) = value.int() else { return false };
-                    int.into_iter().for_each(|int| self.imply(key, int_value(int)));
+                    int.into_iter().for_each(|int| self.imply(key, event::Value::int(int)));
                     true
                 }
                 ("engaged", Scalar::Null) => true,
@@ -114,7 +114,7 @@ impl Claim {
     }
 
     /// The members of the export's record are columns; what the export keeps in parameters becomes one.
-    fn take_ecommerce(&mut self, member: &str, value: Scalar<'_>) -> bool {
+    fn take_ecommerce(&mut self, member: &str, value: Scalar<'t>) -> bool {
         let order = self.ecommerce.get_or_insert_default();
         let column = match member {
             "purchase_revenue" => &mut order.purchase_revenue,
@@ -127,32 +127,42 @@ impl Claim {
             "tax_value_in_usd" => &mut order.tax_value_in_usd,
             "total_item_quantity" => return value.int().map(|int| order.total_item_quantity = int).is_ok(),
             "unique_items" => return value.int().map(|int| order.unique_items = int).is_ok(),
-            "transaction_id" | "currency" | "coupon" | "affiliation" => return self.imply_text(member, value),
-            "value" | "tax" | "shipping" => {
-                let Ok(number) = value.number() else { return false };
-                if let Some(number) = number {
-                    self.imply(member, number_value(&value, number));
-                }
-                return true;
-            }
+            "transaction_id" => return self.imply_text("transaction_id", value),
+            "currency" => return self.imply_text("currency", value),
+            "coupon" => return self.imply_text("coupon", value),
+            "affiliation" => return self.imply_text("affiliation", value),
+            "value" => return self.imply_number("value", &value),
+            "tax" => return self.imply_number("tax", &value),
+            "shipping" => return self.imply_number("shipping", &value),
             _ => return self.unknown("ecommerce", member),
         };
         value.number().map(|number| *column = number).is_ok()
     }
 
-    fn imply_text(&mut self, key: &str, value: Scalar<'_>) -> bool {
+    fn imply_text(&mut self, key: &'static str, value: Scalar<'t>) -> bool {
         let Ok(text) = value.into_text() else { return false };
         if let Some(text) = text {
-            self.imply(key, event::Value { string_value: Some(text), ..Default::default() });
+            self.imply(key, event::Value::text(text));
+        }
+        true
+    }
+
+    /// Whole JSON numbers stay whole, as for any parameter.
+    fn imply_number(&mut self, key: &'static str, value: &Scalar<'_>) -> bool {
+        let Ok(number) = value.number() else { return false };
+        if let Some(number) = number {
+            let whole = if let Scalar::Int(int) = value { Some(event::Value::int(*int)) } else { None };
+            let value = whole.unwrap_or(event::Value { double_value: Some(number), ..Default::default() });
+            self.imply(key, value);
         }
         true
     }
 
     fn imply_engaged(&mut self, engaged: bool) -> bool {
         let text = if engaged { "1" } else { "0" };
-        self.imply("session_engaged", event::Value { string_value: Some(text.into()), ..Default::default() });
+        self.imply("session_engaged", event::Value::text(text));
         if engaged {
-            self.imply("engaged_session_event", int_value(1));
+            self.imply("engaged_session_event", event::Value::int(1));
         }
         true
     }
@@ -161,18 +171,6 @@ impl Claim {
         let member = echo(member);
         self.log.remark(RemarkKind::UnknownField, member, format_args!("{object}.{member}"));
         true
-    }
-}
-
-fn int_value(int: i64) -> event::Value {
-    event::Value { int_value: Some(int), ..Default::default() }
-}
-
-/// Whole JSON numbers stay whole, as for any parameter.
-fn number_value(value: &Scalar<'_>, number: f64) -> event::Value {
-    match value {
-        Scalar::Int(int) => int_value(*int),
-        _ => event::Value { double_value: Some(number), ..Default::default() },
     }
 }
 

@@ -16,26 +16,26 @@ use crate::{
 };
 
 /// What a list of keyed values consists of.
-pub(super) trait Entry {
+pub(super) trait Entry<'t> {
     /// How the object form spells values.
     const FORM: Form;
-    fn new(key: String, value: event::Value, set_at: Option<i64>) -> Self;
+    fn new(key: Cow<'t, str>, value: event::Value<'t>, set_at: Option<i64>) -> Self;
     fn key(&self) -> &str;
 }
 
-impl Entry for event::Param {
+impl<'t> Entry<'t> for event::Param<'t> {
     const FORM: Form = Form::Json;
-    fn new(key: String, value: event::Value, _: Option<i64>) -> event::Param {
-        event::Param { key: Some(key), value: Some(value) }
+    fn new(key: Cow<'t, str>, value: event::Value<'t>, _: Option<i64>) -> event::Param<'t> {
+        event::Param::new(key, value)
     }
     fn key(&self) -> &str {
         self.key.as_deref().unwrap_or_default()
     }
 }
 
-impl Entry for event::UserProperty {
+impl<'t> Entry<'t> for event::UserProperty<'t> {
     const FORM: Form = Form::Property;
-    fn new(key: String, value: event::Value, set_at: Option<i64>) -> event::UserProperty {
+    fn new(key: Cow<'t, str>, value: event::Value<'t>, set_at: Option<i64>) -> event::UserProperty<'t> {
         let event::Value { string_value, int_value, float_value, double_value } = value;
         let value = event::UserPropertyValue {
             string_value,
@@ -88,9 +88,9 @@ impl fmt::Display for Spot<'_> {
 }
 
 /// A list that keeps to its limit, and one value per key.
-pub(super) struct List<'t, E> {
-    pub(super) entries: &'t mut Vec<E>,
-    pub(super) log: &'t mut Log,
+pub(super) struct List<'l, E> {
+    pub(super) entries: &'l mut Vec<E>,
+    pub(super) log: &'l mut Log,
     pub(super) place: Place,
     /// The most entries kept.
     pub(super) max: usize,
@@ -98,12 +98,12 @@ pub(super) struct List<'t, E> {
     pub(super) dropped: usize,
 }
 
-impl<'t, E: Entry> List<'t, E> {
-    pub(super) fn new(entries: &'t mut Vec<E>, log: &'t mut Log, place: Place, max: usize) -> List<'t, E> {
+impl<'l, 't, E: Entry<'t>> List<'l, E> {
+    pub(super) fn new(entries: &'l mut Vec<E>, log: &'l mut Log, place: Place, max: usize) -> List<'l, E> {
         List { entries, log, place, max, dropped: 0 }
     }
 
-    pub(super) fn put(&mut self, spot: Spot<'_>, key: Cow<'_, str>, mut typed: Typed) {
+    pub(super) fn put(&mut self, spot: Spot<'_>, key: Cow<'t, str>, mut typed: Typed<'t>) {
         let place = self.place;
         if key.is_empty() {
             return self.log.violate(format_args!("{place}{spot}.key"), Code::ValueRequired, "the name is empty");
@@ -130,7 +130,7 @@ impl<'t, E: Entry> List<'t, E> {
             return;
         }
         let known = self.entries.iter().position(|entry| entry.key() == key);
-        let entry = E::new(key.into_owned(), typed.value, typed.set_at);
+        let entry = E::new(key, typed.value, typed.set_at);
         match known {
             Some(index) => {
                 self.log.remark(RemarkKind::DuplicateKey, echo(entry.key()), format_args!("{place}{spot}"));
@@ -155,7 +155,7 @@ impl<'t, E: Entry> List<'t, E> {
 }
 
 /// GA4's own parameters have one type each, however a client spells them.
-fn settle_member(key: &str, value: &mut event::Value) {
+fn settle_member(key: &str, value: &mut event::Value<'_>) {
     match key {
         "ga_session_id"
         | "ga_session_number"
@@ -174,7 +174,7 @@ fn settle_member(key: &str, value: &mut event::Value) {
                 None => number.and_then(integral),
             };
             if let Some(int) = int {
-                *value = event::Value { int_value: Some(int), ..Default::default() };
+                *value = event::Value::int(int);
             }
         }
         "page_location" | "page_title" | "page_referrer" | "page_path" | "session_engaged"
@@ -182,35 +182,35 @@ fn settle_member(key: &str, value: &mut event::Value) {
         {
             let number = value.double_value.or(value.float_value).map(float_text);
             let text = value.int_value.map(|int| int.to_string()).or(number);
-            *value = event::Value { string_value: text, ..Default::default() };
+            *value = event::Value { string_value: text.map(Cow::Owned), ..Default::default() };
         }
         _ => {}
     }
 }
 
 /// Reads either form into a [`List`].
-pub(super) struct ListSeed<'r, 'l, 't, E> {
+pub(super) struct ListSeed<'r, 'l, 't, 'm, E> {
     pub(super) context: Context<'r>,
-    pub(super) list: &'l mut List<'t, E>,
+    pub(super) list: &'l mut List<'m, E>,
     /// Where `items` among flat event parameters go.
-    pub(super) items: Option<&'l mut Vec<event::Item>>,
+    pub(super) items: Option<&'l mut Vec<event::Item<'t>>>,
 }
 
-impl<E> ListSeed<'_, '_, '_, E> {
+impl<E> ListSeed<'_, '_, '_, '_, E> {
     fn wrong_type(self) {
         let place = self.list.place;
         self.list.log.violate(place, Code::ValueInvalid, format_args!("`{place}` must be an array or an object"));
     }
 }
 
-impl<'de, E: Entry> DeserializeSeed<'de> for ListSeed<'_, '_, '_, E> {
+impl<'de, E: Entry<'de>> DeserializeSeed<'de> for ListSeed<'_, '_, 'de, '_, E> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de, E: Entry> Visitor<'de> for ListSeed<'_, '_, '_, E> {
+impl<'de, E: Entry<'de>> Visitor<'de> for ListSeed<'_, '_, 'de, '_, E> {
     type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array or an object")
@@ -266,7 +266,7 @@ impl<'de, E: Entry> Visitor<'de> for ListSeed<'_, '_, '_, E> {
 
 /// An element of the array form.
 enum Element<'de> {
-    Pair(Scalar<'de>, Typed),
+    Pair(Scalar<'de>, Typed<'de>),
     Other,
 }
 

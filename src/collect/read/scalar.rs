@@ -46,15 +46,15 @@ pub enum Scalar<'a> {
 /// The value is of no use here.
 pub(in crate::collect) struct WrongType;
 
-impl Scalar<'_> {
+impl<'a> Scalar<'a> {
     /// Text as it is, numbers and booleans as JSON writes them; `None` for null.
-    pub(in crate::collect) fn into_text(self) -> Result<Option<String>, WrongType> {
+    pub(in crate::collect) fn into_text(self) -> Result<Option<Cow<'a, str>>, WrongType> {
         Ok(Some(match self {
-            Scalar::Text(text) => text.into_owned(),
-            Scalar::Int(int) => int.to_string(),
-            Scalar::Unsigned(int) => int.to_string(),
-            Scalar::Float(float) => float_text(float),
-            Scalar::Bool(bool) => bool.to_string(),
+            Scalar::Text(text) => text,
+            Scalar::Int(int) => int.to_string().into(),
+            Scalar::Unsigned(int) => int.to_string().into(),
+            Scalar::Float(float) => float_text(float).into(),
+            Scalar::Bool(bool) => if bool { "true" } else { "false" }.into(),
             Scalar::Null => return Ok(None),
             Scalar::Array | Scalar::Object => return Err(WrongType),
         }))

@@ -1,6 +1,6 @@
 //! The value of a parameter, in the forms contract and clients know: a typed union, a bare scalar, anything.
 
-use std::{fmt, fmt::Write};
+use std::{borrow::Cow, fmt, fmt::Write};
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -20,8 +20,8 @@ pub(super) enum Form {
 
 /// A value, and what is to be said about it.
 #[derive(Debug, Default)]
-pub(super) struct Typed {
-    pub(super) value: event::Value,
+pub(super) struct Typed<'t> {
+    pub(super) value: event::Value<'t>,
     /// Members set.
     pub(super) members: u8,
     /// `set_timestamp_micros` of a user property.
@@ -32,28 +32,27 @@ pub(super) struct Typed {
     pub(super) fault: Option<(&'static str, Code)>,
 }
 
-impl Typed {
-    fn text(text: String) -> Typed {
-        let value = event::Value { string_value: Some(text), ..Default::default() };
-        Typed { value, members: 1, ..Typed::default() }
+impl<'t> Typed<'t> {
+    fn text(text: impl Into<Cow<'t, str>>) -> Typed<'t> {
+        Typed { value: event::Value::text(text), members: 1, ..Typed::default() }
     }
 
     /// A scalar whose JSON type decides.
-    fn flat(scalar: Scalar<'_>) -> Typed {
+    fn flat(scalar: Scalar<'t>) -> Typed<'t> {
         let mut typed = Typed { members: 1, ..Typed::default() };
         match scalar {
             Scalar::Int(int) => typed.value.int_value = Some(int),
             Scalar::Unsigned(int) => typed.value.double_value = Some(int as f64),
             Scalar::Float(float) => typed.value.double_value = Some(float),
-            Scalar::Bool(bool) => typed.value.string_value = Some(bool.to_string()),
-            Scalar::Text(text) => typed.value.string_value = Some(text.into_owned()),
+            Scalar::Bool(bool) => typed.value.string_value = Some(if bool { "true" } else { "false" }.into()),
+            Scalar::Text(text) => typed.value.string_value = Some(text),
             Scalar::Null | Scalar::Array | Scalar::Object => typed.members = 0,
         }
         typed
     }
 
     /// One member of a union.
-    fn take(&mut self, member: &'static str, scalar: Scalar<'_>) {
+    fn take(&mut self, member: &'static str, scalar: Scalar<'t>) {
         let taken = match member {
             _ if scalar == Scalar::Null => return,
             "string_value" => return self.take_text(scalar),
@@ -71,7 +70,7 @@ impl Typed {
         self.fault = self.fault.or(Some((member, code)));
     }
 
-    fn take_text(&mut self, scalar: Scalar<'_>) {
+    fn take_text(&mut self, scalar: Scalar<'t>) {
         match scalar.into_text() {
             Ok(text) => {
                 self.value.string_value = text;
@@ -104,38 +103,41 @@ pub(super) struct ValueSeed<'r> {
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'_> {
-    type Value = Typed;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Typed, D::Error> {
+    type Value = Typed<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Typed<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ValueSeed<'_> {
-    type Value = Typed;
+    type Value = Typed<'de>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
-    fn visit_unit<E>(self) -> Result<Typed, E> {
+    fn visit_unit<E>(self) -> Result<Typed<'de>, E> {
         Ok(Typed::default())
     }
-    fn visit_bool<E>(self, bool: bool) -> Result<Typed, E> {
+    fn visit_bool<E>(self, bool: bool) -> Result<Typed<'de>, E> {
         Ok(Typed::flat(Scalar::Bool(bool)))
     }
-    fn visit_i64<E>(self, int: i64) -> Result<Typed, E> {
+    fn visit_i64<E>(self, int: i64) -> Result<Typed<'de>, E> {
         Ok(Typed::flat(Scalar::Int(int)))
     }
-    fn visit_u64<E>(self, int: u64) -> Result<Typed, E> {
+    fn visit_u64<E>(self, int: u64) -> Result<Typed<'de>, E> {
         Ok(Typed::flat(i64::try_from(int).map_or(Scalar::Unsigned(int), Scalar::Int)))
     }
-    fn visit_f64<E>(self, float: f64) -> Result<Typed, E> {
+    fn visit_f64<E>(self, float: f64) -> Result<Typed<'de>, E> {
         Ok(Typed::flat(Scalar::Float(float)))
     }
-    fn visit_str<E>(self, text: &str) -> Result<Typed, E> {
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Typed<'de>, E> {
+        Ok(Typed::text(text))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Typed<'de>, E> {
         Ok(Typed::text(text.to_owned()))
     }
 
     /// Scalars are joined by commas; anything deeper is kept as JSON.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Typed, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Typed<'de>, A::Error> {
         let context = self.context.enter()?;
         let (mut json, mut joined, mut nested) = (String::from("["), String::new(), false);
         let mut first = true;
@@ -157,7 +159,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
         Ok(if first { Typed::default() } else { Typed::text(if nested { json } else { joined }) })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Typed, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Typed<'de>, A::Error> {
         if self.form == Form::Json {
             let mut json = String::new();
             Json { context: self.context, out: &mut json }.visit_map(map)?;
@@ -284,7 +286,7 @@ mod tests {
     use super::*;
     use crate::collect::limits::LimitsConfig;
 
-    fn read(json: &str, form: Form) -> Typed {
+    fn read(json: &str, form: Form) -> Typed<'_> {
         let (limits, too_deep) = (LimitsConfig::default().resolve(), Cell::new(false));
         let seed = ValueSeed { context: Context::new(&limits, &too_deep), form };
         seed.deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap()

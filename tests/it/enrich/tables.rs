@@ -60,7 +60,7 @@ fn referrers_become_sources() {
     let steps = enrich::standard(&Config::default());
     check("referrers.tsv", 1, |given| {
         let visit = Visit::new().page("https://www.example.com/").from(given[0]);
-        let event: Event = visit.through(&steps).unwrap();
+        let event: Event<'_> = visit.through(&steps).unwrap();
         if event.collected_traffic_source.is_none() {
             assert_eq!(event.param("source"), None);
             return columns(["null", "null", "null", text(&info(&event).channel_group)]);

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
-use real_streaming::schema::proto::DESCRIPTOR_SET;
+use real_streaming::schema::reference::DESCRIPTOR_SET;
 
 pub fn descriptor() -> MessageDescriptor {
     static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET).unwrap());

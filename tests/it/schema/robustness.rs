@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use prost::{Message, encoding};
 use prost_reflect::DynamicMessage;
-use real_streaming::schema::{self, DecodeError, Event, Fault, wire::WireError};
+use real_streaming::schema::{self, DecodeError, Fault, reference::Event, wire::WireError};
 
 use super::{forms, random, random_row, repeatable};
 

@@ -53,11 +53,10 @@ pub fn empty_in_all<'a>(files: impl Iterator<Item = &'a ParquetMetaData> + Clone
 #[cfg(test)]
 mod tests {
     use parquet::arrow::ArrowSchemaConverter;
-    use prost::Message;
 
     use super::*;
     use crate::schema::{
-        arrow,
+        Encode, arrow,
         proto::{Event, event::*},
     };
 

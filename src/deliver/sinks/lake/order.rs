@@ -80,10 +80,9 @@ pub fn is_sorted(batch: &RecordBatch) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
 
     use super::*;
-    use crate::schema::{Event, arrow};
+    use crate::schema::{Encode, Event, arrow};
 
     fn event(user: Option<&str>, name: Option<&str>) -> Vec<u8> {
         Event {

@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use prost::Message;
 
 use super::*;
-use crate::schema::proto::{self, Event};
+use crate::schema::reference::{self, Event};
 
 type Hook = Box<dyn FnMut(&str)>;
 
@@ -38,9 +38,9 @@ const DAY: Date = Date(20_000);
 const SPOOL: u64 = 0xfeed;
 
 fn event(position: Position) -> Bytes {
-    let param = |key: &str, text: &str| proto::event::Param {
+    let param = |key: &str, text: &str| reference::event::Param {
         key: Some(key.into()),
-        value: Some(proto::event::Value { string_value: Some(text.into()), ..Default::default() }),
+        value: Some(reference::event::Value { string_value: Some(text.into()), ..Default::default() }),
     };
     Event {
         event_name: (!position.is_multiple_of(5))
@@ -50,20 +50,20 @@ fn event(position: Position) -> Bytes {
         user_pseudo_id: (!position.is_multiple_of(7)).then(|| format!("{}.1700000000", position * 7919 % 13)),
         date: Some(DAY.0),
         synced_at_utc: Some(1_700_000_000_000_000 + position as i64),
-        device: position.is_multiple_of(2).then(|| proto::event::Device {
+        device: position.is_multiple_of(2).then(|| reference::event::Device {
             category: Some("mobile".into()),
-            web_info: Some(proto::event::WebInfo { browser: Some("Chrome".into()), ..Default::default() }),
+            web_info: Some(reference::event::WebInfo { browser: Some("Chrome".into()), ..Default::default() }),
             ..Default::default()
         }),
         items: (0..position % 3)
-            .map(|n| proto::event::Item {
+            .map(|n| reference::event::Item {
                 item_id: Some(format!("SKU{n}")),
                 price: Some(n as f64 * 1.5),
                 item_params: vec![param("colour", "red")],
                 ..Default::default()
             })
             .collect(),
-        rs_info: Some(proto::event::RsInfo {
+        rs_info: Some(reference::event::RsInfo {
             event_id: Some(position.to_string()),
             notes: vec!["a note".into(); position as usize % 2],
             ..Default::default()
