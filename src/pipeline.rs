@@ -14,8 +14,8 @@ use http::{HeaderMap, Method, header};
 use self::streams::{Stream, Streams};
 use crate::{
     collect::{
-        self, Accepted, Claims, Codings, CookieConfig, Detail, DropReason, Hit, Identity, Limits, Message, Refusal,
-        Reply, StreamConfig, Visitor,
+        self, Accepted, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity, Limits,
+        Message, Refusal, Reply, StreamConfig, Visitor,
     },
     enrich::Enricher,
     schema::{Event, Row, StreamId},
@@ -25,6 +25,7 @@ use crate::{
 pub struct Pipeline {
     limits: Limits,
     strict: bool,
+    consent_denied: ConsentDenied,
     streams: Streams,
     identity: Identity,
     steps: Vec<Box<dyn Enricher>>,
@@ -57,6 +58,7 @@ impl Pipeline {
         Pipeline {
             limits: collect.limits.resolve(),
             strict: collect.strict,
+            consent_denied: collect.consent_denied,
             streams: Streams::new(streams),
             identity: Identity::new(cookie.clone()),
             steps,
@@ -103,6 +105,10 @@ impl Pipeline {
         for (index, claim) in claims.list.into_iter().enumerate() {
             if !claim.log.violations.is_empty() {
                 dropped.push((index, DropReason::Invalid));
+                continue;
+            }
+            if self.consent_denied == ConsentDenied::Drop && claim.consent.denies_identity() {
+                dropped.push((index, DropReason::ConsentDenied));
                 continue;
             }
             let mut event = Event::default();

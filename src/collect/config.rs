@@ -18,8 +18,21 @@ pub struct Config {
     pub script: String,
     /// Refuse with 422 what is otherwise repaired and noted.
     pub strict: bool,
+    /// What happens to events of users who denied analytics storage.
+    pub consent_denied: ConsentDenied,
     /// How much an event may hold.
     pub limits: LimitsConfig,
+}
+
+/// What becomes of an event whose user denied analytics storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsentDenied {
+    /// A row without visitor and session, as in Google's export.
+    #[default]
+    Keep,
+    /// No row.
+    Drop,
 }
 
 impl Default for Config {
@@ -28,6 +41,7 @@ impl Default for Config {
             path: "/api/v1/streaming".into(),
             script: "/static/v6.js".into(),
             strict: false,
+            consent_denied: ConsentDenied::Keep,
             limits: LimitsConfig::default(),
         }
     }

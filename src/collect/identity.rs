@@ -36,13 +36,15 @@ impl Identity {
         Identity { cookie }
     }
 
-    /// Our cookie; else the client id of a Google Analytics cookie, so that rows join with an export of the same
-    /// site; else a new identifier.
+    /// Our cookie; else, unless that is switched off, the client id of a Google Analytics cookie, so that rows join with
+    /// an export of the same site; else a new identifier.
     pub fn visitor<'h>(&self, hit: &Hit<'h>) -> Visitor<'h> {
         if let Some(id) = hit.cookie(&self.cookie.name).filter(|id| is_pseudo_id(id)) {
             return Visitor { id: Cow::Borrowed(id), known: true };
         }
-        if let Some(id) = hit.cookie("_ga").and_then(ga_client_id) {
+        if self.cookie.adopt_ga
+            && let Some(id) = hit.cookie("_ga").and_then(ga_client_id)
+        {
             return Visitor { id: Cow::Borrowed(id), known: false };
         }
         // From 1: Google's identifiers are positive.

@@ -19,7 +19,7 @@ mod text;
 mod validate;
 
 pub use claim::Claim;
-pub use config::{Config, StreamConfig, Timezone, is_stream_id};
+pub use config::{Config, ConsentDenied, StreamConfig, Timezone, is_stream_id};
 pub use consent::{Consent, Grant};
 pub use cookie::{CookieConfig, Domain, SameSite, Secure};
 pub use drop_reason::DropReason;
