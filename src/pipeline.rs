@@ -14,8 +14,8 @@ use http::{HeaderMap, Method, header};
 use self::streams::{Stream, Streams};
 use crate::{
     collect::{
-        self, Accepted, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity, Limits,
-        Message, Refusal, Reply, StreamConfig, Visitor,
+        self, Accepted, Caller, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity,
+        Limits, Message, Refusal, Reply, StreamConfig, Visitor,
     },
     enrich::Enricher,
     schema::{Event, Row, StreamId},
@@ -70,32 +70,33 @@ impl Pipeline {
         self.limits.body
     }
 
-    /// Everything that can be refused before the body is read. `OPTIONS` is the server's business.
-    pub fn admit(&self, method: &Method, stream: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Everything that can be refused before the body is read; else, who sends it. `OPTIONS` is the server's business.
+    pub fn admit(&self, method: &Method, stream: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if method != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
-        self.streams.find(stream)?;
+        let caller = self.streams.find(stream)?.caller(headers)?;
         media_type(headers)?;
         Codings::of(headers)?;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         match length {
             Some(length) if length > self.limits.body as u64 => Err(Refusal::BodyTooLarge),
-            _ => Ok(()),
+            _ => Ok(caller),
         }
     }
 
     /// Turns an admitted hit into rows and an answer.
     pub fn collect(&self, hit: &Hit<'_>) -> Result<Collected, Refusal> {
         let stream = self.streams.find(hit.stream)?;
-        let mut claims = self.decode(hit)?;
+        let caller = stream.caller(hit.headers)?;
+        let mut claims = self.decode(hit, caller)?;
         let strict = self.strict || claims.enforce;
         for claim in &mut claims.list {
             collect::validate(claim, &self.limits, hit.received_at, strict);
         }
         refuse_invalid(&claims, flag(hit, "atomic"))?;
 
-        let visitor = self.identity.visitor(hit);
+        let visitor = self.identity.visitor(hit, caller);
         let cookie = self.cookie(hit, &stream, &visitor, &claims);
         let mut accepted = answer(&claims, flag(hit, "debug"));
 
@@ -134,13 +135,13 @@ impl Pipeline {
         Ok(Collected { rows, stream: stream.id, dropped, reply })
     }
 
-    fn decode(&self, hit: &Hit<'_>) -> Result<Claims, Refusal> {
+    fn decode(&self, hit: &Hit<'_>, caller: Caller) -> Result<Claims, Refusal> {
         if hit.body.len() > self.limits.body {
             return Err(Refusal::BodyTooLarge);
         }
         let media_type = media_type(hit.headers)?;
         let body = Codings::of(hit.headers)?.decode(hit.body, self.limits.decoded_body)?;
-        collect::read(&collect::read_text(&body), media_type == MediaType::Lines, &self.limits)
+        collect::read(&collect::read_text(&body), media_type == MediaType::Lines, caller, &self.limits)
     }
 
     /// The client keeps the identifier of its latest valid event; none when that event's consent forbids it.

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::limits::LimitsConfig;
+use super::{ApiKey, limits::LimitsConfig};
 use crate::problem::Problem;
 
 /// YAML `collect`.
@@ -87,6 +87,9 @@ pub struct StreamConfig {
     /// Where a day begins and ends: the time zone of `event_date` and `date`.
     #[serde(default)]
     pub reporting_timezone: Timezone,
+    /// Keys of trusted callers, each as `sha256:` and 64 hexadecimal digits, or as it is.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKey>,
 }
 
 impl StreamConfig {

@@ -6,7 +6,7 @@ use std::{cell::Cell, fmt};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    Claim, Code, Limits, Refusal, RemarkKind,
+    Caller, Claim, Code, Limits, Refusal, RemarkKind,
     read::{ClaimSeed, Context, Field, Fields, Key, Scalar, Skip, every_scalar, no_object},
     text::{Text, quote_huge_numbers},
 };
@@ -23,8 +23,8 @@ pub struct Claims {
 }
 
 /// Reads a body. `lines` says that its media type is newline-delimited JSON.
-pub fn read(text: &Text<'_>, lines: bool, limits: &Limits) -> Result<Claims, Refusal> {
-    let parsed = if lines { parse_lines(&text.text, limits) } else { parse(&text.text, limits) };
+pub fn read(text: &Text<'_>, lines: bool, caller: Caller, limits: &Limits) -> Result<Claims, Refusal> {
+    let parsed = if lines { parse_lines(&text.text, caller, limits) } else { parse(&text.text, caller, limits) };
     let Parsed { claims: mut list, single, enforce, beyond, swollen } = parsed?;
     if swollen {
         return Err(Refusal::BodyTooLarge);
@@ -64,16 +64,16 @@ impl Parsed {
     }
 }
 
-fn parse(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
-    match parse_document(text, limits) {
-        Err(Failure::Trailing) if looks_like_lines(text) => parse_lines(text, limits),
+fn parse(text: &str, caller: Caller, limits: &Limits) -> Result<Parsed, Refusal> {
+    match parse_document(text, caller, limits) {
+        Err(Failure::Trailing) if looks_like_lines(text) => parse_lines(text, caller, limits),
         Err(failure) => Err(failure.refusal(limits)),
         Ok(parsed) => Ok(parsed),
     }
 }
 
 /// Each line on its own: a broken one is that event's failure, unless no line can be read.
-fn parse_lines(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
+fn parse_lines(text: &str, caller: Caller, limits: &Limits) -> Result<Parsed, Refusal> {
     let mut all = Parsed::default();
     let (mut readable, mut first_refusal) = (false, None);
     for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
@@ -81,7 +81,7 @@ fn parse_lines(text: &str, limits: &Limits) -> Result<Parsed, Refusal> {
             all.beyond += 1; // the request is refused anyway
             continue;
         }
-        match parse_document(line, limits) {
+        match parse_document(line, caller, limits) {
             Ok(mut parsed) => {
                 readable = true;
                 all.claims.append(&mut parsed.claims);
@@ -140,12 +140,12 @@ fn unreadable(refusal: &Refusal) -> Claim {
     claim
 }
 
-fn parse_document(text: &str, limits: &Limits) -> Result<Parsed, Failure> {
-    match parse_once(text, limits) {
+fn parse_document(text: &str, caller: Caller, limits: &Limits) -> Result<Parsed, Failure> {
+    match parse_once(text, caller, limits) {
         // serde_json has no kind for it, but its sentence is fixed by its own tests.
         Err(Failure::Malformed(error)) if error.to_string().starts_with("number out of range") => {
             match quote_huge_numbers(text) {
-                Some(text) => parse_once(&text, limits),
+                Some(text) => parse_once(&text, caller, limits),
                 None => Err(Failure::Malformed(error)),
             }
         }
@@ -153,10 +153,10 @@ fn parse_document(text: &str, limits: &Limits) -> Result<Parsed, Failure> {
     }
 }
 
-fn parse_once(text: &str, limits: &Limits) -> Result<Parsed, Failure> {
+fn parse_once(text: &str, caller: Caller, limits: &Limits) -> Result<Parsed, Failure> {
     let too_deep = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    match RootSeed(Context::new(limits, &too_deep)).deserialize(&mut deserializer) {
+    match RootSeed(Context::new(limits, caller, &too_deep)).deserialize(&mut deserializer) {
         Ok(parsed) => deserializer.end().map(|()| parsed).map_err(|_| Failure::Trailing),
         Err(_) if too_deep.get() => Err(Failure::TooDeep),
         Err(error) => Err(Failure::Malformed(error)),
@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for RootSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed, A::Error> {
         let context = self.0.enter()?;
-        let mut fields = Fields::new();
+        let mut fields = Fields::new(context);
         let mut parsed = Parsed::default();
         let mut measurement_protocol = false;
         while let Some(key) = map.next_key_seed(Key)? {
@@ -297,7 +297,7 @@ mod tests {
     use crate::collect::{limits::LimitsConfig, read_text};
 
     fn try_read(body: &str, lines: bool) -> Result<Claims, Refusal> {
-        read(&read_text(body.as_bytes()), lines, &LimitsConfig::default().resolve())
+        read(&read_text(body.as_bytes()), lines, Caller::Ordinary, &LimitsConfig::default().resolve())
     }
 
     fn claims(body: &str) -> Claims {

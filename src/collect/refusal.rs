@@ -22,6 +22,9 @@ pub enum Refusal {
     /// The body nests deeper than the limit.
     #[error("the body nests deeper than {0} levels")]
     TooDeep(u8),
+    /// The request carries an API key that is none of the stream's.
+    #[error("the API key is not one of this stream's")]
+    BadApiKey,
     /// The `Origin` may not send events here.
     #[error("this origin may not send events here")]
     OriginNotAllowed,
@@ -68,6 +71,9 @@ pub enum Refusal {
 /// Enough for a restart of one instance behind a load balancer.
 const SHUTDOWN_RETRY: Duration = Duration::from_secs(5);
 
+/// How a key is to be sent (RFC 6750).
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="events", error="invalid_token""#);
+
 impl Refusal {
     /// HTTP status of the answer.
     pub const fn status(&self) -> StatusCode {
@@ -75,6 +81,7 @@ impl Refusal {
             Refusal::BadFraming | Refusal::BadEncoding(_) | Refusal::MalformedJson(_) | Refusal::TooDeep(_) => {
                 StatusCode::BAD_REQUEST
             }
+            Refusal::BadApiKey => StatusCode::UNAUTHORIZED,
             Refusal::OriginNotAllowed => StatusCode::FORBIDDEN,
             Refusal::UnknownStream => StatusCode::NOT_FOUND,
             Refusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -93,6 +100,7 @@ impl Refusal {
             Refusal::BadEncoding(_) => "bad_encoding",
             Refusal::MalformedJson(_) => "malformed_json",
             Refusal::TooDeep(_) => "too_deep",
+            Refusal::BadApiKey => "bad_api_key",
             Refusal::OriginNotAllowed => "origin_not_allowed",
             Refusal::UnknownStream => "unknown_stream",
             Refusal::MethodNotAllowed => "method_not_allowed",
@@ -130,6 +138,7 @@ impl Refusal {
             Refusal::MethodNotAllowed => {
                 reply.headers.push((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")));
             }
+            Refusal::BadApiKey => reply.headers.push((header::WWW_AUTHENTICATE, CHALLENGE)),
             Refusal::Overloaded { retry_after } => reply.headers.push(retry(*retry_after)),
             Refusal::ShuttingDown => reply.headers.push(retry(SHUTDOWN_RETRY)),
             _ => {}
@@ -188,6 +197,9 @@ mod tests {
         let reply = Refusal::Overloaded { retry_after: Duration::from_millis(1_200) }.reply("r");
         assert_eq!(reply.status, 503);
         assert!(reply.headers.contains(&(header::RETRY_AFTER, HeaderValue::from_static("2"))));
+        let reply = Refusal::BadApiKey.reply("r");
+        assert_eq!(reply.status, 401);
+        assert!(reply.headers.iter().any(|(name, value)| name == header::WWW_AUTHENTICATE && value == CHALLENGE));
         let reply = Refusal::MethodNotAllowed.reply("r");
         assert!(reply.headers.contains(&(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"))));
     }
@@ -199,6 +211,7 @@ mod tests {
             Refusal::BadEncoding("x"),
             Refusal::MalformedJson("x".into()),
             Refusal::TooDeep(16),
+            Refusal::BadApiKey,
             Refusal::OriginNotAllowed,
             Refusal::UnknownStream,
             Refusal::MethodNotAllowed,

@@ -98,9 +98,26 @@ impl Enricher for Geo {
             let info = event.info_mut();
             info.country_code = place.country.map(|country| country.code.to_owned());
             info.region_code = region_code;
-            event.geo.get_or_insert(record);
+            complete(event.geo.get_or_insert_default(), record);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Fills what a trusted caller left open.
+fn complete(geo: &mut GeoRecord, known: GeoRecord) {
+    let rows = [
+        (&mut geo.city, known.city),
+        (&mut geo.country, known.country),
+        (&mut geo.continent, known.continent),
+        (&mut geo.region, known.region),
+        (&mut geo.sub_continent, known.sub_continent),
+        (&mut geo.metro, known.metro),
+    ];
+    for (column, known) in rows {
+        if column.is_none() {
+            *column = known;
+        }
     }
 }
 

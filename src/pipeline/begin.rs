@@ -71,6 +71,9 @@ pub(super) fn fill(
     event.app_info = claim.app_info;
     event.items = claim.items;
     event.ecommerce = claim.ecommerce;
+    if let Some(overrides) = claim.overrides {
+        overrides.apply(event);
+    }
     commerce::derive(event);
     date
 }

@@ -314,11 +314,66 @@ fn mistakes_in_variables_name_the_variable() {
         problems,
         [
             ".env:2: APP_CONFIG__SERVR__ADMIN: servr: unknown key\n  hint: did you mean `server`?",
-            ".env:3: `nonsense` is not `NAME=value`",
+            ".env:3: this line is not `NAME=value`\n  hint: quote a value that goes on over lines",
         ]
     );
     let problems = Case::new().upstream("nonsense").problems();
     assert!(problems[0].starts_with("--upstream: routes[0].upstreams[0]: "), "{problems:?}");
+}
+
+#[test]
+fn api_keys_are_read_and_never_repeated() {
+    const KEY: &str = "s3cr3t-s3cr3t-s3cr3t";
+    let case = Case::new().yaml(format!("streams: [{{id: a, api_keys: [{KEY}, 1234567890123456]}}]"));
+    let config = case.ok();
+    assert_eq!(text(&config, "/streams/0/api_keys"), r#"["(secret)","(secret)"]"#);
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    let as_json = format!(r#"[{{"id": "a", "api_keys": ["{KEY}"]}}]"#);
+    for (name, value) in [("STREAMS", as_json.as_str()), ("STREAMS__0__API_KEYS__0", KEY)] {
+        let case = Case::new().yaml("streams: [{id: a}]").var(&format!("APP_CONFIG__{name}"), value);
+        assert_eq!(text(&case.ok(), "/streams/0/api_keys"), r#"["(secret)"]"#, "{name}");
+    }
+
+    let digits = "hint: `printf %s KEY | sha256sum` prints them";
+    for (case, expected, hint) in [
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: s3cr3t}]"),
+            "streams[0].api_keys: expected a list, found text",
+            "[a, b]",
+        ),
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: ['s3cr3t']}]"),
+            "streams[0].api_keys[0]: an API key has 16",
+            "openssl",
+        ),
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: ['s3cr3t s3cr3t s3cr3t']}]"),
+            "an API key is plain ASCII",
+            "openssl",
+        ),
+        (Case::new().yaml("streams: [{id: a, api_keys: ['sha256:s3cr3t']}]"), "`sha256:` is not followed by", digits),
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: [!s3cr3t s3cr3t-s3cr3t-s3cr3t]}]"),
+            "unknown YAML tag",
+            "quotes",
+        ),
+        (Case::new().yaml("streams: [{id: a, api_kes: [s3cr3t]}]"), "api_kes: unknown key", "did you mean `api_keys`?"),
+        (
+            Case::new().var("APP_CONFIG__STREAMS", &as_json[1..]),
+            "expected a list, found text that is not valid JSON",
+            "as JSON",
+        ),
+        (
+            Case::new().env_file(&format!("APP_CONFIG__STREAMS='[]'\n\"api_keys\": [\"{KEY}=\"]\n")),
+            ".env:2: this line is",
+            "quote",
+        ),
+    ] {
+        let problems = case.problems();
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].contains(expected) && problems[0].contains(hint), "{problems:#?}\nexpected {expected}");
+        assert!(!problems[0].contains("s3cr3t"), "{problems:#?}");
+    }
 }
 
 #[cfg(unix)]

@@ -157,7 +157,7 @@ impl Claim {
         true
     }
 
-    fn unknown(&mut self, object: &str, member: &str) -> bool {
+    pub(in crate::collect) fn unknown(&mut self, object: &str, member: &str) -> bool {
         let member = echo(member);
         self.log.remark(RemarkKind::UnknownField, member, format_args!("{object}.{member}"));
         true
