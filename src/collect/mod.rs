@@ -22,7 +22,7 @@ mod validate;
 
 pub use caller::{ApiKey, Caller};
 pub use claim::Claim;
-pub use config::{Config, ConsentDenied, StreamConfig, Timezone, is_stream_id};
+pub use config::{Config, ConsentDenied, RateLimitConfig, StreamConfig, Timezone, is_stream_id};
 pub use consent::{Consent, Grant};
 pub use cookie::{CookieConfig, Domain, SameSite, Secure};
 pub use drop_reason::DropReason;

@@ -57,6 +57,12 @@ pub enum Refusal {
         /// Events taken.
         limit: usize,
     },
+    /// The client, or everybody together, sends more often than the configuration allows.
+    #[error("too many requests, try again later")]
+    RateLimited {
+        /// When the next one will be taken.
+        retry_after: Duration,
+    },
     /// The events cannot be kept now: nothing was lost, try again.
     #[error("the collector is overloaded, try again")]
     Overloaded {
@@ -89,6 +95,7 @@ impl Refusal {
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::InvalidEvent { .. } | Refusal::TooManyEvents { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Overloaded { .. } | Refusal::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -108,6 +115,7 @@ impl Refusal {
             Refusal::BodyTooLarge => "body_too_large",
             Refusal::UnsupportedMediaType => "unsupported_media_type",
             Refusal::InvalidEvent { .. } | Refusal::TooManyEvents { .. } => "invalid_event",
+            Refusal::RateLimited { .. } => "rate_limited",
             Refusal::Overloaded { .. } => "overloaded",
             Refusal::ShuttingDown => "shutting_down",
         }
@@ -139,7 +147,9 @@ impl Refusal {
                 reply.headers.push((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")));
             }
             Refusal::BadApiKey => reply.headers.push((header::WWW_AUTHENTICATE, CHALLENGE)),
-            Refusal::Overloaded { retry_after } => reply.headers.push(retry(*retry_after)),
+            Refusal::RateLimited { retry_after } | Refusal::Overloaded { retry_after } => {
+                reply.headers.push(retry(*retry_after))
+            }
             Refusal::ShuttingDown => reply.headers.push(retry(SHUTDOWN_RETRY)),
             _ => {}
         }
@@ -197,6 +207,9 @@ mod tests {
         let reply = Refusal::Overloaded { retry_after: Duration::from_millis(1_200) }.reply("r");
         assert_eq!(reply.status, 503);
         assert!(reply.headers.contains(&(header::RETRY_AFTER, HeaderValue::from_static("2"))));
+        let reply = Refusal::RateLimited { retry_after: Duration::from_millis(1) }.reply("r");
+        assert_eq!(reply.status, 429);
+        assert!(reply.headers.contains(&(header::RETRY_AFTER, HeaderValue::from_static("1"))));
         let reply = Refusal::BadApiKey.reply("r");
         assert_eq!(reply.status, 401);
         assert!(reply.headers.iter().any(|(name, value)| name == header::WWW_AUTHENTICATE && value == CHALLENGE));
@@ -220,6 +233,7 @@ mod tests {
             Refusal::UnsupportedMediaType,
             Refusal::InvalidEvent { details: vec![] },
             Refusal::TooManyEvents { events: 2, limit: 1 },
+            Refusal::RateLimited { retry_after: Duration::ZERO },
         ];
         for refusal in client_errors {
             assert!(refusal.status().is_client_error(), "{refusal}");
