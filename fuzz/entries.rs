@@ -13,6 +13,9 @@ use real_streaming::{
     schema::{arrow, json},
 };
 
+/// The key of a trusted caller.
+const KEY: &str = "correct-horse-battery";
+
 /// What a target does with an input.
 pub type Entry = fn(&[u8]);
 
@@ -27,7 +30,9 @@ pub const TARGETS: &[(&str, Entry)] = &[
 
 fn pipeline() -> Pipeline {
     let steps = enrich::standard(&enrich::Config::default());
-    Pipeline::new(&Config::default(), &[] as &[StreamConfig], &CookieConfig::default(), steps)
+    let streams: Vec<StreamConfig> = serde_json::from_value(serde_json::json!([{ "id": "1", "api_keys": [KEY] }]))
+        .expect("a stream with a key is a configuration");
+    Pipeline::new(&Config::default(), &streams, &CookieConfig::default(), steps)
 }
 
 fn collect(query: &str, headers: &HeaderMap, body: &[u8]) {
@@ -63,7 +68,7 @@ fn collect(query: &str, headers: &HeaderMap, body: &[u8]) {
     }
 }
 
-/// A request body, plain or in one of the content encodings, as one of the media types.
+/// A request body, plain or in one of the content encodings, as one of the media types, from a trusted caller or not.
 pub fn body(data: &[u8]) {
     let Some((choice, body)) = data.split_first() else { return };
     let mut headers = HeaderMap::new();
@@ -72,6 +77,9 @@ pub fn body(data: &[u8]) {
     let encoding = ["identity", "gzip", "br", "deflate", "zstd"][usize::from(choice >> 2 & 7) % 5];
     headers.insert("content-encoding", HeaderValue::from_static(encoding));
     let query = ["", "debug=1", "atomic=1", "atomic=1&debug=1"][usize::from(choice >> 5 & 3)];
+    if choice >> 7 == 1 {
+        headers.insert("x-api-key", HeaderValue::from_static(KEY));
+    }
     collect(query, &headers, body);
 }
 

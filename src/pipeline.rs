@@ -14,8 +14,8 @@ use http::{HeaderMap, Method, header};
 use self::streams::{Stream, Streams};
 use crate::{
     collect::{
-        self, Accepted, Claim, Claims, Codings, CookieConfig, Detail, DropReason, Hit, Identity, Limits, Message,
-        Refusal, Reply, StreamConfig, Visitor,
+        self, Accepted, Caller, Claim, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity,
+        Limits, Message, Refusal, Reply, StreamConfig, Visitor,
     },
     enrich::Enricher,
     schema::{Event, Row, StreamId},
@@ -25,6 +25,7 @@ use crate::{
 pub struct Pipeline {
     limits: Limits,
     strict: bool,
+    consent_denied: ConsentDenied,
     streams: Streams,
     identity: Identity,
     steps: Vec<Box<dyn Enricher>>,
@@ -57,6 +58,7 @@ impl Pipeline {
         Pipeline {
             limits: collect.limits.resolve(),
             strict: collect.strict,
+            consent_denied: collect.consent_denied,
             streams: Streams::new(streams),
             identity: Identity::new(cookie.clone()),
             steps,
@@ -68,34 +70,35 @@ impl Pipeline {
         self.limits.body
     }
 
-    /// Everything that can be refused before the body is read. `OPTIONS` is the server's business.
-    pub fn admit(&self, method: &Method, stream: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Everything that can be refused before the body is read; else, who sends it. `OPTIONS` is the server's business.
+    pub fn admit(&self, method: &Method, stream: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if method != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
-        self.streams.find(stream)?;
+        let caller = self.streams.find(stream)?.caller(headers)?;
         media_type(headers)?;
         Codings::of(headers)?;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         match length {
             Some(length) if length > self.limits.body as u64 => Err(Refusal::BodyTooLarge),
-            _ => Ok(()),
+            _ => Ok(caller),
         }
     }
 
     /// Turns an admitted hit into rows and an answer.
     pub fn collect(&self, hit: &Hit<'_>) -> Result<Collected, Refusal> {
         let stream = self.streams.find(hit.stream)?;
+        let caller = stream.caller(hit.headers)?;
         let body = self.body(hit)?;
         let text = collect::read_text(&body);
-        let mut claims = collect::read(&text, media_type(hit.headers)? == MediaType::Lines, &self.limits)?;
+        let mut claims = collect::read(&text, media_type(hit.headers)? == MediaType::Lines, caller, &self.limits)?;
         let strict = self.strict || claims.enforce;
         for claim in &mut claims.list {
             collect::validate(claim, &self.limits, hit.received_at, strict);
         }
         refuse_invalid(&claims, flag(hit, "atomic"))?;
 
-        let visitor = self.identity.visitor(hit);
+        let visitor = self.identity.visitor(hit, caller);
         let cookie = self.cookie(hit, &stream, &visitor, &claims);
         let mut accepted = answer(&claims, flag(hit, "debug"));
 
@@ -105,6 +108,10 @@ impl Pipeline {
         for (index, claim) in claims.list.into_iter().enumerate() {
             if !claim.log.violations.is_empty() {
                 dropped.push((index, DropReason::Invalid));
+                continue;
+            }
+            if self.consent_denied == ConsentDenied::Drop && claim.consent.denies_identity() {
+                dropped.push((index, DropReason::ConsentDenied));
                 continue;
             }
             let mut event = Event::default();

@@ -1,11 +1,11 @@
 //! What the client says happened: one per event of the request, untrusted.
 //!
-//! A claim has no geo, no device and no synced time: what is not here, a client cannot write. Parameters, items and
-//! the like already have the row's types, so that accepting them is a move.
+//! A claim has no synced time and, but for a trusted caller's overrides, no geo and no device: what is not here, a
+//! client cannot write. Parameters, items and the like already have the row's types, so that accepting them is a move.
 
 use std::borrow::Cow;
 
-use super::{Log, Micros, consent::Consent};
+use super::{Log, Micros, Overrides, consent::Consent};
 use crate::schema::{Encode, proto::event};
 
 /// One event as claimed.
@@ -43,6 +43,8 @@ pub struct Claim<'t> {
     pub batch_ordering_id: Option<i64>,
     /// Position in the batch, where the client numbers its events itself.
     pub batch_event_index: Option<i64>,
+    /// What a trusted caller says of the visitor; nobody else has any.
+    pub overrides: Option<Box<Overrides<'t>>>,
     /// What was said about the event so far.
     pub log: Log,
     /// Parameters that follow from other fields (`page`, `session`, `ecommerce`); they fill gaps in `params`.
@@ -119,6 +121,7 @@ impl<'t> Claim<'t> {
             batch_page_id: self.batch_page_id,
             batch_ordering_id: self.batch_ordering_id,
             batch_event_index: self.batch_event_index,
+            overrides: self.overrides.map(|overrides| Box::new(overrides.into_owned())),
             log: self.log,
             implied: self.implied.into_iter().map(event::Param::into_owned).collect(),
             implied_items: self.implied_items.into_iter().map(event::Item::into_owned).collect(),
@@ -132,7 +135,8 @@ impl<'t> Claim<'t> {
         }
         let params = self.params.iter().chain(&self.implied).map(weigh);
         let items = self.items.iter().chain(&self.implied_items).map(weigh);
-        params.chain(items).chain(self.user_properties.iter().map(weigh)).sum()
+        let overrides = self.overrides.iter().map(|overrides| overrides.weight());
+        params.chain(items).chain(self.user_properties.iter().map(weigh)).chain(overrides).sum()
     }
 
     /// Fills what this event leaves open from the fields beside `events`. Parameters, user properties and consent
@@ -154,6 +158,9 @@ impl<'t> Claim<'t> {
         fill(&mut self.batch_page_id, &common.batch_page_id);
         fill(&mut self.batch_ordering_id, &common.batch_ordering_id);
         self.consent.default_to(&common.consent);
+        if let Some(common) = &common.overrides {
+            self.overrides.get_or_insert_default().default_to(common);
+        }
         for param in &common.params {
             if find(&self.params, param.key()).is_none() {
                 self.params.push(param.clone());

@@ -1,12 +1,12 @@
 //! What can be configured about collection: YAML `collect` and `streams`.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::limits::LimitsConfig;
-use crate::problem::Problem;
+use super::{ApiKey, limits::LimitsConfig};
+use crate::{problem::Problem, units::Span};
 
 /// YAML `collect`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,8 +18,23 @@ pub struct Config {
     pub script: String,
     /// Refuse with 422 what is otherwise repaired and noted.
     pub strict: bool,
+    /// What happens to events of users who denied analytics storage.
+    pub consent_denied: ConsentDenied,
     /// How much an event may hold.
     pub limits: LimitsConfig,
+    /// How many requests are taken.
+    pub rate_limit: RateLimitConfig,
+}
+
+/// What becomes of an event whose user denied analytics storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsentDenied {
+    /// A row without visitor and session, as in Google's export.
+    #[default]
+    Keep,
+    /// No row.
+    Drop,
 }
 
 impl Default for Config {
@@ -28,7 +43,9 @@ impl Default for Config {
             path: "/api/v1/streaming".into(),
             script: "/static/v6.js".into(),
             strict: false,
+            consent_denied: ConsentDenied::Keep,
             limits: LimitsConfig::default(),
+            rate_limit: RateLimitConfig::default(),
         }
     }
 }
@@ -57,6 +74,45 @@ impl Config {
             problems.push(Problem::new(format!("{path}.script"), "must not lie below `collect.path`"));
         }
         self.limits.check(&format!("{path}.limits"), problems);
+        self.rate_limit.check(&format!("{path}.rate_limit"), problems);
+    }
+}
+
+/// YAML `collect.rate_limit`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimitConfig {
+    /// Requests a second of one client; 0 is any number.
+    pub per_ip: u32,
+    /// Requests a second to one stream; 0 is any number.
+    pub per_stream: u32,
+    /// As many requests may come at once as the rate allows in this time.
+    pub burst: Span,
+}
+
+/// A higher rate is a slip of the finger, and no limit on any machine.
+const MAX_RATE: u32 = 1_000_000;
+/// Whoever may save up requests for longer is hardly limited.
+const MAX_BURST: Duration = Duration::from_secs(3600);
+
+impl Default for RateLimitConfig {
+    fn default() -> RateLimitConfig {
+        RateLimitConfig { per_ip: 0, per_stream: 0, burst: Span::secs(10) }
+    }
+}
+
+impl RateLimitConfig {
+    fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        for (name, rate) in [("per_ip", self.per_ip), ("per_stream", self.per_stream)] {
+            if rate > MAX_RATE {
+                let message = format!("`{rate}` requests a second are no limit");
+                problems.push(Problem::new(format!("{path}.{name}"), message).hint("0 switches it off"));
+            }
+        }
+        if *self.burst > MAX_BURST {
+            let message = format!("`{}` is too long", self.burst);
+            problems.push(Problem::new(format!("{path}.burst"), message).hint("an hour at most; the default is `10s`"));
+        }
     }
 }
 
@@ -73,6 +129,9 @@ pub struct StreamConfig {
     /// Where a day begins and ends: the time zone of `event_date` and `date`.
     #[serde(default)]
     pub reporting_timezone: Timezone,
+    /// Keys of trusted callers, each as `sha256:` and 64 hexadecimal digits, or as it is.
+    #[serde(default)]
+    pub api_keys: Vec<ApiKey>,
 }
 
 impl StreamConfig {

@@ -23,6 +23,9 @@ pub struct CookieConfig {
     pub same_site: SameSite,
     /// Life of the cookie, renewed with every request. Browsers cap it at 400 days.
     pub max_age: Span,
+    /// Whether a visitor whom Google Analytics knows already keeps the client id of its `_ga` cookie, so that rows join
+    /// with an export of the same site.
+    pub adopt_ga: bool,
 }
 
 /// 400 days, the longest life browsers grant (RFC 6265bis).
@@ -37,6 +40,7 @@ impl Default for CookieConfig {
             http_only: true,
             same_site: SameSite::Lax,
             max_age: Span(LONGEST_LIFE),
+            adopt_ga: true,
         }
     }
 }

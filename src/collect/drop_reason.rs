@@ -7,6 +7,8 @@ pub enum DropReason {
     Invalid,
     /// A robot, and the configuration drops robots.
     Bot,
+    /// The user denied analytics storage, and the configuration drops such events.
+    ConsentDenied,
 }
 
 impl DropReason {
@@ -15,6 +17,7 @@ impl DropReason {
         match self {
             DropReason::Invalid => "invalid",
             DropReason::Bot => "bot",
+            DropReason::ConsentDenied => "consent_denied",
         }
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::HeaderValue;
 
 use super::{
-    Claim, CookieConfig, Hit, Micros,
+    Caller, Claim, CookieConfig, Hit, Micros,
     validate::{ga_client_id, is_pseudo_id},
 };
 
@@ -23,7 +23,7 @@ pub struct Identity {
 pub struct Visitor<'h> {
     /// Value for column `user_pseudo_id`.
     id: Cow<'h, str>,
-    /// The identifier is the cookie's: it outranks what events claim.
+    /// The identifier is the cookie's, and outranks what events claim.
     known: bool,
 }
 
@@ -36,13 +36,15 @@ impl Identity {
         Identity { cookie }
     }
 
-    /// Our cookie; else the client id of a Google Analytics cookie, so that rows join with an export of the same
-    /// site; else a new identifier.
-    pub fn visitor<'h>(&self, hit: &Hit<'h>) -> Visitor<'h> {
+    /// Our cookie; else, unless that is switched off, the client id of a Google Analytics cookie, so that rows join with
+    /// an export of the same site; else a new identifier. What a trusted caller claims outranks the cookie.
+    pub fn visitor<'h>(&self, hit: &Hit<'h>, caller: Caller) -> Visitor<'h> {
         if let Some(id) = hit.cookie(&self.cookie.name).filter(|id| is_pseudo_id(id)) {
-            return Visitor { id: Cow::Borrowed(id), known: true };
+            return Visitor { id: Cow::Borrowed(id), known: caller == Caller::Ordinary };
         }
-        if let Some(id) = hit.cookie("_ga").and_then(ga_client_id) {
+        if self.cookie.adopt_ga
+            && let Some(id) = hit.cookie("_ga").and_then(ga_client_id)
+        {
             return Visitor { id: Cow::Borrowed(id), known: false };
         }
         // From 1: Google's identifiers are positive.
@@ -108,7 +110,7 @@ mod tests {
             request_id: "r",
         };
         let claim = Claim { user_pseudo_id: claimed.map(Cow::Borrowed), ..Claim::default() };
-        let visitor = Identity::new(CookieConfig::default()).visitor(&hit);
+        let visitor = Identity::new(CookieConfig::default()).visitor(&hit, Caller::Ordinary);
         assert_eq!(visitor.id(&claim), Some(expected), "{cookies}");
     }
 
@@ -152,7 +154,7 @@ mod tests {
                 entropy: 7,
                 request_id: "",
             };
-            let visitor = Identity::new(CookieConfig::default()).visitor(&hit);
+            let visitor = Identity::new(CookieConfig::default()).visitor(&hit, Caller::Ordinary);
             let (random, at) = hash(&visitor.id).unwrap();
             assert!((1..=0x7fff_ffff).contains(&random));
             assert_eq!(at, "1750000000");

@@ -24,6 +24,9 @@ pub enum Profile {
 pub struct LimitsConfig {
     /// Where the limits start from: `extended` or `ga4`.
     pub profile: Profile,
+    /// What lengths count: `bytes` of UTF-8 or `chars`, Unicode code points.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// Body as sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<ByteSize>,
@@ -51,6 +54,9 @@ pub struct LimitsConfig {
     /// Length of an event's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_name: Option<usize>,
+    /// Whether event names follow GA4's grammar, a letter and then letters, digits and underscores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain_event_names: Option<bool>,
     /// Length of a parameter's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub param_name: Option<usize>,
@@ -84,7 +90,8 @@ pub struct LimitsConfig {
 }
 
 /// What a length counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// Bytes of UTF-8.
     Bytes,
@@ -116,7 +123,6 @@ pub struct Limits {
     pub user_id: usize,
     pub past: Duration,
     pub future: Duration,
-    /// Whether event names follow GA4's grammar, a letter and then letters, digits and underscores.
     pub plain_event_names: bool,
 }
 
@@ -212,6 +218,7 @@ impl LimitsConfig {
             size.map_or(or, |size| usize::try_from(size.as_u64()).unwrap_or(usize::MAX))
         };
         Limits {
+            unit: self.unit.unwrap_or(base.unit),
             body: bytes(self.body, base.body),
             decoded_body: bytes(self.decoded_body, base.decoded_body),
             depth: self.depth.unwrap_or(base.depth).min(MAX_DEPTH),
@@ -231,7 +238,7 @@ impl LimitsConfig {
             user_id: self.user_id.unwrap_or(base.user_id),
             past: self.past.map_or(base.past, |span| *span),
             future: self.future.map_or(base.future, |span| *span),
-            ..base
+            plain_event_names: self.plain_event_names.unwrap_or(base.plain_event_names),
         }
     }
 
@@ -282,6 +289,42 @@ mod tests {
         let mut problems = vec![];
         config.check("collect.limits", &mut problems);
         assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn every_limit_has_a_key() {
+        let config: LimitsConfig = serde_json::from_str(
+            r#"{"unit":"chars","body":"1 B","decoded_body":"2 B","depth":5,"events":6,"params":7,"items":8,
+                "item_params":9,"user_properties":10,"event_name":11,"plain_event_names":true,"param_name":12,
+                "user_property_name":13,"value":14,"page_title":15,"page_referrer":16,"page_location":17,
+                "user_property_value":18,"user_id":19,"past":"20s","future":"21s"}"#,
+        )
+        .unwrap();
+        // Named one by one, without `..`: a new limit has to be named here, too.
+        let expected = Limits {
+            unit: Unit::Chars,
+            body: 1,
+            decoded_body: 2,
+            depth: 5,
+            events: 6,
+            params: 7,
+            items: 8,
+            item_params: 9,
+            user_properties: 10,
+            event_name: 11,
+            param_name: 12,
+            user_property_name: 13,
+            value: 14,
+            page_title: 15,
+            page_referrer: 16,
+            page_location: 17,
+            user_property_value: 18,
+            user_id: 19,
+            past: Duration::from_secs(20),
+            future: Duration::from_secs(21),
+            plain_event_names: true,
+        };
+        assert_eq!(config.resolve(), expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From bytes on the wire to claims: what clients say happened, and how they are answered. Pure and synchronous; it
 //! names no server, no runtime and no clock.
 
+mod caller;
 mod claim;
 mod config;
 mod consent;
@@ -11,6 +12,7 @@ mod hit;
 mod identity;
 mod limits;
 mod native;
+mod overrides;
 mod read;
 mod refusal;
 mod remark;
@@ -18,8 +20,9 @@ mod reply;
 mod text;
 mod validate;
 
+pub use caller::{ApiKey, Caller};
 pub use claim::Claim;
-pub use config::{Config, StreamConfig, Timezone, is_stream_id};
+pub use config::{Config, ConsentDenied, RateLimitConfig, StreamConfig, Timezone, is_stream_id};
 pub use consent::{Consent, Grant};
 pub use cookie::{CookieConfig, Domain, SameSite, Secure};
 pub use drop_reason::DropReason;
@@ -28,6 +31,7 @@ pub use hit::{Hit, Micros};
 pub use identity::{Identity, Visitor, first_touch};
 pub use limits::{Limits, LimitsConfig, Profile};
 pub use native::{Claims, read};
+pub use overrides::Overrides;
 pub use refusal::Refusal;
 pub use remark::{Code, Detail, Log, Remark, RemarkKind, echo};
 pub use reply::{Accepted, Message, Reply};

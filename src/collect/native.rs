@@ -6,7 +6,7 @@ use std::{cell::Cell, fmt};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    Claim, Code, Limits, Refusal, RemarkKind,
+    Caller, Claim, Code, Limits, Refusal, RemarkKind,
     read::{ClaimSeed, Context, Field, Fields, Key, Scalar, Skip, every_scalar, no_object},
     text::{Text, quote_huge_numbers},
 };
@@ -23,10 +23,10 @@ pub struct Claims<'t> {
 }
 
 /// Reads a body. `lines` says that its media type is newline-delimited JSON.
-pub fn read<'t>(text: &'t Text<'_>, lines: bool, limits: &Limits) -> Result<Claims<'t>, Refusal> {
+pub fn read<'t>(text: &'t Text<'_>, lines: bool, caller: Caller, limits: &Limits) -> Result<Claims<'t>, Refusal> {
     // What follows a document is read byte by byte.
     let json = text.text.trim_ascii_end();
-    let parsed = if lines { parse_lines(json, limits) } else { parse(json, limits) };
+    let parsed = if lines { parse_lines(json, caller, limits) } else { parse(json, caller, limits) };
     let Parsed { claims: mut list, single, enforce, beyond, swollen } = parsed?;
     if swollen {
         return Err(Refusal::BodyTooLarge);
@@ -71,16 +71,16 @@ impl<'t> Parsed<'t> {
     }
 }
 
-fn parse<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Refusal> {
-    match parse_document(text, limits) {
-        Err(Failure::Trailing) if looks_like_lines(text) => parse_lines(text, limits),
+fn parse<'t>(text: &'t str, caller: Caller, limits: &Limits) -> Result<Parsed<'t>, Refusal> {
+    match parse_document(text, caller, limits) {
+        Err(Failure::Trailing) if looks_like_lines(text) => parse_lines(text, caller, limits),
         Err(failure) => Err(failure.refusal(limits)),
         Ok(parsed) => Ok(parsed),
     }
 }
 
 /// Each line on its own: a broken one is that event's failure, unless no line can be read.
-fn parse_lines<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Refusal> {
+fn parse_lines<'t>(text: &'t str, caller: Caller, limits: &Limits) -> Result<Parsed<'t>, Refusal> {
     let mut all = Parsed::default();
     let (mut readable, mut first_refusal) = (false, None);
     for line in text.lines().filter(|line| !line.trim_ascii().is_empty()) {
@@ -88,7 +88,7 @@ fn parse_lines<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Refusal
             all.beyond += 1; // the request is refused anyway
             continue;
         }
-        match parse_document(line, limits) {
+        match parse_document(line, caller, limits) {
             Ok(mut parsed) => {
                 readable = true;
                 all.claims.append(&mut parsed.claims);
@@ -147,12 +147,12 @@ fn unreadable(refusal: &Refusal) -> Claim<'static> {
     claim
 }
 
-fn parse_document<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Failure> {
-    match parse_once(text, limits) {
+fn parse_document<'t>(text: &'t str, caller: Caller, limits: &Limits) -> Result<Parsed<'t>, Failure> {
+    match parse_once(text, caller, limits) {
         // serde_json has no kind for it, but its sentence is fixed by its own tests.
         Err(Failure::Malformed(error)) if error.to_string().starts_with("number out of range") => {
             match quote_huge_numbers(text) {
-                Some(text) => parse_once(&text, limits).map(Parsed::into_owned),
+                Some(text) => parse_once(&text, caller, limits).map(Parsed::into_owned),
                 None => Err(Failure::Malformed(error)),
             }
         }
@@ -160,10 +160,10 @@ fn parse_document<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Fail
     }
 }
 
-fn parse_once<'t>(text: &'t str, limits: &Limits) -> Result<Parsed<'t>, Failure> {
+fn parse_once<'t>(text: &'t str, caller: Caller, limits: &Limits) -> Result<Parsed<'t>, Failure> {
     let too_deep = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    match RootSeed(Context::new(limits, &too_deep)).deserialize(&mut deserializer) {
+    match RootSeed(Context::new(limits, caller, &too_deep)).deserialize(&mut deserializer) {
         Ok(parsed) => deserializer.end().map(|()| parsed).map_err(|_| Failure::Trailing),
         Err(_) if too_deep.get() => Err(Failure::TooDeep),
         Err(error) => Err(Failure::Malformed(error)),
@@ -199,7 +199,7 @@ impl<'de> Visitor<'de> for RootSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed<'de>, A::Error> {
         let context = self.0.enter()?;
-        let mut fields = Fields::new();
+        let mut fields = Fields::new(context);
         let mut parsed = Parsed::default();
         let mut measurement_protocol = false;
         while let Some(key) = map.next_key_seed(Key)? {
@@ -308,8 +308,8 @@ mod tests {
     use crate::collect::{limits::LimitsConfig, read_text};
 
     fn try_read(body: &str, lines: bool) -> Result<Claims<'static>, Refusal> {
-        let text = read_text(body.as_bytes());
-        let Claims { list, single, enforce } = read(&text, lines, &LimitsConfig::default().resolve())?;
+        let (text, limits) = (read_text(body.as_bytes()), LimitsConfig::default().resolve());
+        let Claims { list, single, enforce } = read(&text, lines, Caller::Ordinary, &limits)?;
         Ok(Claims { list: list.into_iter().map(Claim::into_owned).collect(), single, enforce })
     }
 

@@ -22,6 +22,9 @@ pub enum Refusal {
     /// The body nests deeper than the limit.
     #[error("the body nests deeper than {0} levels")]
     TooDeep(u8),
+    /// The request carries an API key that is none of the stream's.
+    #[error("the API key is not one of this stream's")]
+    BadApiKey,
     /// The `Origin` may not send events here.
     #[error("this origin may not send events here")]
     OriginNotAllowed,
@@ -54,6 +57,12 @@ pub enum Refusal {
         /// Events taken.
         limit: usize,
     },
+    /// The client, or everybody together, sends more often than the configuration allows.
+    #[error("too many requests, try again later")]
+    RateLimited {
+        /// When the next one will be taken.
+        retry_after: Duration,
+    },
     /// The events cannot be kept now: nothing was lost, try again.
     #[error("the collector is overloaded, try again")]
     Overloaded {
@@ -68,6 +77,9 @@ pub enum Refusal {
 /// Enough for a restart of one instance behind a load balancer.
 const SHUTDOWN_RETRY: Duration = Duration::from_secs(5);
 
+/// How a key is to be sent (RFC 6750).
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="events", error="invalid_token""#);
+
 impl Refusal {
     /// HTTP status of the answer.
     pub const fn status(&self) -> StatusCode {
@@ -75,6 +87,7 @@ impl Refusal {
             Refusal::BadFraming | Refusal::BadEncoding(_) | Refusal::MalformedJson(_) | Refusal::TooDeep(_) => {
                 StatusCode::BAD_REQUEST
             }
+            Refusal::BadApiKey => StatusCode::UNAUTHORIZED,
             Refusal::OriginNotAllowed => StatusCode::FORBIDDEN,
             Refusal::UnknownStream => StatusCode::NOT_FOUND,
             Refusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -82,6 +95,7 @@ impl Refusal {
             Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::InvalidEvent { .. } | Refusal::TooManyEvents { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Overloaded { .. } | Refusal::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -93,6 +107,7 @@ impl Refusal {
             Refusal::BadEncoding(_) => "bad_encoding",
             Refusal::MalformedJson(_) => "malformed_json",
             Refusal::TooDeep(_) => "too_deep",
+            Refusal::BadApiKey => "bad_api_key",
             Refusal::OriginNotAllowed => "origin_not_allowed",
             Refusal::UnknownStream => "unknown_stream",
             Refusal::MethodNotAllowed => "method_not_allowed",
@@ -100,6 +115,7 @@ impl Refusal {
             Refusal::BodyTooLarge => "body_too_large",
             Refusal::UnsupportedMediaType => "unsupported_media_type",
             Refusal::InvalidEvent { .. } | Refusal::TooManyEvents { .. } => "invalid_event",
+            Refusal::RateLimited { .. } => "rate_limited",
             Refusal::Overloaded { .. } => "overloaded",
             Refusal::ShuttingDown => "shutting_down",
         }
@@ -130,7 +146,10 @@ impl Refusal {
             Refusal::MethodNotAllowed => {
                 reply.headers.push((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")));
             }
-            Refusal::Overloaded { retry_after } => reply.headers.push(retry(*retry_after)),
+            Refusal::BadApiKey => reply.headers.push((header::WWW_AUTHENTICATE, CHALLENGE)),
+            Refusal::RateLimited { retry_after } | Refusal::Overloaded { retry_after } => {
+                reply.headers.push(retry(*retry_after))
+            }
             Refusal::ShuttingDown => reply.headers.push(retry(SHUTDOWN_RETRY)),
             _ => {}
         }
@@ -188,6 +207,12 @@ mod tests {
         let reply = Refusal::Overloaded { retry_after: Duration::from_millis(1_200) }.reply("r");
         assert_eq!(reply.status, 503);
         assert!(reply.headers.contains(&(header::RETRY_AFTER, HeaderValue::from_static("2"))));
+        let reply = Refusal::RateLimited { retry_after: Duration::from_millis(1) }.reply("r");
+        assert_eq!(reply.status, 429);
+        assert!(reply.headers.contains(&(header::RETRY_AFTER, HeaderValue::from_static("1"))));
+        let reply = Refusal::BadApiKey.reply("r");
+        assert_eq!(reply.status, 401);
+        assert!(reply.headers.iter().any(|(name, value)| name == header::WWW_AUTHENTICATE && value == CHALLENGE));
         let reply = Refusal::MethodNotAllowed.reply("r");
         assert!(reply.headers.contains(&(header::ALLOW, HeaderValue::from_static("POST, OPTIONS"))));
     }
@@ -199,6 +224,7 @@ mod tests {
             Refusal::BadEncoding("x"),
             Refusal::MalformedJson("x".into()),
             Refusal::TooDeep(16),
+            Refusal::BadApiKey,
             Refusal::OriginNotAllowed,
             Refusal::UnknownStream,
             Refusal::MethodNotAllowed,
@@ -207,6 +233,7 @@ mod tests {
             Refusal::UnsupportedMediaType,
             Refusal::InvalidEvent { details: vec![] },
             Refusal::TooManyEvents { events: 2, limit: 1 },
+            Refusal::RateLimited { retry_after: Duration::ZERO },
         ];
         for refusal in client_errors {
             assert!(refusal.status().is_client_error(), "{refusal}");

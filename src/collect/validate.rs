@@ -57,7 +57,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// Cuts `text` to `max`; says whether it had to.
-fn shorten(text: &mut Cow<'_, str>, max: usize, limits: &Limits) -> bool {
+pub(super) fn shorten(text: &mut Cow<'_, str>, max: usize, limits: &Limits) -> bool {
     let Some(end) = limits.cut(text, max).map(str::len) else { return false };
     match text {
         Cow::Borrowed(text) => *text = &text[..end],
@@ -238,7 +238,7 @@ fn time(claim: &mut Claim<'_>, limits: &Limits, received_at: Micros) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::collect::{LimitsConfig, read, read_text};
+    use crate::collect::{Caller, LimitsConfig, read, read_text};
 
     const NOW: Micros = 1_750_000_000_000_000;
     const HOUR: Micros = 3_600_000_000;
@@ -246,7 +246,7 @@ mod tests {
     fn validated(body: &str, limits: &str, strict: bool) -> Claim<'static> {
         let limits = serde_json::from_str::<LimitsConfig>(limits).unwrap().resolve();
         let text = read_text(body.as_bytes());
-        let mut claim = read(&text, false, &limits).unwrap().list.remove(0);
+        let mut claim = read(&text, false, Caller::Ordinary, &limits).unwrap().list.remove(0);
         validate(&mut claim, &limits, NOW, strict);
         claim.into_owned()
     }

@@ -56,7 +56,8 @@ fn assignment(first: &str, rest: &str, line: usize) -> Result<Option<(Assignment
     if trimmed.is_empty() || trimmed.starts_with('#') {
         return Ok(None);
     }
-    let not_one = || Problem::new("", format!("`{trimmed}` is not `NAME=value`"));
+    // The line is not repeated: it may be the rest of a secret that went on over lines.
+    let not_one = || Problem::new("", "this line is not `NAME=value`").hint("quote a value that goes on over lines");
     let (left, right) = first.split_once('=').ok_or_else(not_one)?;
     let left = left.trim();
     let name = left.strip_prefix("export ").unwrap_or(left).trim();
@@ -143,7 +144,10 @@ mod tests {
         assert_eq!(names, [("A", 3), ("B", 4), ("C", 7), ("E", 9)]);
         assert_eq!(
             found,
-            [".env:6: `nonsense` is not `NAME=value`", ".env:8: the value of `D` begins with \" and does not end"]
+            [
+                ".env:6: this line is not `NAME=value`\n  hint: quote a value that goes on over lines",
+                ".env:8: the value of `D` begins with \" and does not end",
+            ]
         );
     }
 }

@@ -78,8 +78,14 @@ impl Fault {
             }
             Fault::MissingKey(key) => (problem(format!("`{key}` is missing")), vec![path.clone()]),
             Fault::WrongType { expected, got } => {
-                let problem = problem(format!("expected {expected}, found {got}"));
                 let place = tree.place_of(path);
+                let is_broken_json = place.is_variable() && (got.starts_with("`[") || got.starts_with("`{"));
+                let got = match got.as_str() {
+                    _ if is_broken_json => "text that is not valid JSON",
+                    got if got.starts_with('`') && path.is_secret() => "text",
+                    got => got,
+                };
+                let problem = problem(format!("expected {expected}, found {got}"));
                 let hint = match expected.as_str() {
                     "a list" if place.is_variable() => Some("write a list as JSON: `[\"a\", \"b\"]`"),
                     "a list" => Some("write a list in brackets: `[a, b]`"),
@@ -90,13 +96,18 @@ impl Fault {
                 };
                 (Problem { hint: hint.map(str::to_owned), ..problem }, vec![path.clone()])
             }
-            // Some types guess too, behind a semicolon.
-            Fault::Other(message) => match message.split_once("; did you mean ") {
-                Some((message, guess)) => {
-                    (problem(message.to_owned()).hint(format!("did you mean {guess}")), vec![path.clone()])
-                }
-                None => (problem(message.clone()), vec![path.clone()]),
-            },
+            // Some types guess or hint too, behind a semicolon.
+            Fault::Other(message) => {
+                let guess = message.split_once("; did you mean ");
+                let problem = if let Some((message, guess)) = guess {
+                    problem(message.to_owned()).hint(format!("did you mean {guess}"))
+                } else if let Some((message, hint)) = message.split_once("; hint: ") {
+                    problem(message.to_owned()).hint(hint)
+                } else {
+                    problem(message.clone())
+                };
+                (problem, vec![path.clone()])
+            }
         }
     }
 }

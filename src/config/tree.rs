@@ -64,6 +64,9 @@ pub enum Step {
     Index(usize),
 }
 
+/// Keys whose values are secrets.
+const SECRET_KEYS: [&str; 1] = ["api_keys"];
+
 /// Way from the root to a value: `routes[2].upstreams[0]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Path(pub Vec<Step>);
@@ -86,6 +89,11 @@ impl Path {
         let mut steps = self.0.clone();
         steps.push(step);
         Path(steps)
+    }
+
+    /// Whether what stands there may be a secret, which no message repeats.
+    pub fn is_secret(&self) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Key(key) if SECRET_KEYS.contains(&key.as_str())))
     }
 
     /// Whether the other is the same or lies inside.

@@ -192,8 +192,11 @@ impl<'a> Reader<'a> {
 
     fn tag(&mut self, tag: Option<&Tag>, place: &Place, path: &Path) {
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
-            let problem = Problem::new(path.to_string(), format!("unknown YAML tag `{}{}`", tag.handle, tag.suffix))
-                .hint("put the value in quotes if it begins with `!`");
+            let message = match path.is_secret() {
+                true => "unknown YAML tag".to_owned(),
+                false => format!("unknown YAML tag `{}{}`", tag.handle, tag.suffix),
+            };
+            let problem = Problem::new(path.to_string(), message).hint("put the value in quotes if it begins with `!`");
             self.found.push(Found::new(place.clone(), problem));
         }
     }

@@ -111,7 +111,7 @@ impl Verdict {
         let names = asked.filter(sane).cloned();
         headers.push((
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            names.unwrap_or(HeaderValue::from_static("content-type, content-encoding")),
+            names.unwrap_or(HeaderValue::from_static("content-type, content-encoding, authorization, x-api-key")),
         ));
         headers
     }
@@ -249,6 +249,15 @@ mod tests {
         assert!(headers.contains(&(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE)));
         let names = HeaderValue::from_static("content-type,traceparent");
         assert!(headers.contains(&(header::ACCESS_CONTROL_ALLOW_HEADERS, names)));
+
+        for keys in ["authorization,content-type", "x-api-key"] {
+            asked.insert(header::ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static(keys));
+            let names = HeaderValue::from_static(keys);
+            assert!(Verdict::NotAsked.preflight(&asked).contains(&(header::ACCESS_CONTROL_ALLOW_HEADERS, names)));
+        }
+        asked.remove(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        let known = HeaderValue::from_static("content-type, content-encoding, authorization, x-api-key");
+        assert!(Verdict::NotAsked.preflight(&asked).contains(&(header::ACCESS_CONTROL_ALLOW_HEADERS, known)));
     }
 
     #[test]

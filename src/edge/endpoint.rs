@@ -17,6 +17,7 @@ use super::{
     answer::{NoBody, read_body, send},
     client_ip::Client,
     cors::{Cors, Verdict},
+    rate_limit::RateLimits,
     request::{self, RequestId, entropy},
     router::{Action, Router},
 };
@@ -37,6 +38,7 @@ pub struct Endpoint {
     pipeline: Pipeline,
     delivery: Delivery,
     cors: Cors,
+    limits: RateLimits,
     metrics: Arc<Metrics>,
     tuning: Tuning,
 }
@@ -56,8 +58,15 @@ impl From<Refusal> for Failure {
 
 impl Endpoint {
     /// Puts the parts together.
-    pub fn new(pipeline: Pipeline, delivery: Delivery, cors: Cors, metrics: Arc<Metrics>, tuning: Tuning) -> Endpoint {
-        Endpoint { pipeline, delivery, cors, metrics, tuning }
+    pub fn new(
+        pipeline: Pipeline,
+        delivery: Delivery,
+        cors: Cors,
+        limits: RateLimits,
+        metrics: Arc<Metrics>,
+        tuning: Tuning,
+    ) -> Endpoint {
+        Endpoint { pipeline, delivery, cors, limits, metrics, tuning }
     }
 
     /// Answers one request that the router found to be an event.
@@ -96,7 +105,10 @@ impl Endpoint {
             let headers = verdict.preflight(&header.headers);
             return Ok(Reply { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
         }
-        self.pipeline.admit(&header.method, stream(session, router), &header.headers)?;
+        let stream = stream(session, router);
+        let admitted = self.pipeline.admit(&header.method, stream, &header.headers);
+        self.limits.count(client.ip, stream, &admitted)?;
+        admitted?;
 
         let body = read_body(session, self.pipeline.max_body(), self.tuning.body).await.map_err(|why| match why {
             NoBody::TooLarge => Failure::Refused(Refusal::BodyTooLarge),

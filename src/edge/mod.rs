@@ -16,6 +16,7 @@ mod forward;
 mod gateway;
 mod lifecycle;
 mod page;
+mod rate_limit;
 mod request;
 mod router;
 mod threads;
@@ -58,6 +59,7 @@ use self::{
     endpoint::Endpoint,
     gateway::Gateway,
     lifecycle::{Lifecycle, PreBound, StopSignal},
+    rate_limit::RateLimits,
     router::Router,
     upstream::Upstreams,
 };
@@ -76,6 +78,8 @@ pub struct Config {
     pub streams_path: String,
     /// `collect.script`: the tracking script's path.
     pub script_path: String,
+    /// `collect.rate_limit`: how often one client and one stream may send.
+    pub rate_limit: collect::RateLimitConfig,
     /// Bounds that are no configuration, but for tests.
     #[doc(hidden)]
     pub tuning: Tuning,
@@ -90,6 +94,7 @@ impl Config {
             routes: routes.to_vec(),
             streams_path: collect.path.clone(),
             script_path: collect.script.clone(),
+            rate_limit: collect.rate_limit.clone(),
             tuning: Tuning::default(),
         }
     }
@@ -196,7 +201,8 @@ impl Edge {
         upstreams.resolve_first();
         let lifecycle = Arc::new(Lifecycle::default());
         let cors = Cors::new(&config.cors);
-        let endpoint = Endpoint::new(pipeline, delivery.clone(), cors, metrics.clone(), config.tuning.clone());
+        let limits = RateLimits::new(&config.rate_limit);
+        let endpoint = Endpoint::new(pipeline, delivery.clone(), cors, limits, metrics.clone(), config.tuning.clone());
         let gateway = Gateway {
             router: Router::new(&config.streams_path, &config.script_path, &config.routes),
             trust: Trust::new(&config.server.trusted_proxies),

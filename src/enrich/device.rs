@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     collect::{DropReason, Hit},
-    schema::{Event, proto::event::Device as DeviceRecord},
+    schema::{
+        Event,
+        proto::event::{Device as DeviceRecord, WebInfo},
+    },
 };
 
 /// The step.
@@ -45,7 +48,8 @@ impl Enricher for Device {
 
 fn fill(device: &mut DeviceRecord<'_>, known: &DeviceRecord<'static>) {
     let web_info = device.web_info.get_or_insert_default();
-    let known_web = known.web_info.as_ref();
+    let unknown = WebInfo::default();
+    let known_web = known.web_info.as_ref().unwrap_or(&unknown);
     let rows = [
         (&mut device.category, &known.category),
         (&mut device.mobile_brand_name, &known.mobile_brand_name),
@@ -53,16 +57,12 @@ fn fill(device: &mut DeviceRecord<'_>, known: &DeviceRecord<'static>) {
         (&mut device.operating_system, &known.operating_system),
         (&mut device.operating_system_version, &known.operating_system_version),
         (&mut device.is_limited_ad_tracking, &known.is_limited_ad_tracking),
+        (&mut web_info.browser, &known_web.browser),
+        (&mut web_info.browser_version, &known_web.browser_version),
     ];
     for (column, known) in rows {
         if column.is_none() {
             column.clone_from(known);
         }
-    }
-    if web_info.browser.is_none()
-        && let Some(known) = known_web
-    {
-        web_info.browser.clone_from(&known.browser);
-        web_info.browser_version.clone_from(&known.browser_version);
     }
 }

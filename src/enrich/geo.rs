@@ -98,9 +98,26 @@ impl Enricher for Geo {
             let info = event.info_mut();
             info.country_code = place.country.map(|country| country.code.into());
             info.region_code = region_code.map(Cow::Owned);
-            event.geo.get_or_insert(record);
+            complete(event.geo.get_or_insert_default(), record);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Fills what a trusted caller left open.
+fn complete<'h>(geo: &mut GeoRecord<'h>, known: GeoRecord<'h>) {
+    let rows = [
+        (&mut geo.city, known.city),
+        (&mut geo.country, known.country),
+        (&mut geo.continent, known.continent),
+        (&mut geo.region, known.region),
+        (&mut geo.sub_continent, known.sub_continent),
+        (&mut geo.metro, known.metro),
+    ];
+    for (column, known) in rows {
+        if column.is_none() {
+            *column = known;
+        }
     }
 }
 

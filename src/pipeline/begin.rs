@@ -73,6 +73,9 @@ pub(super) fn fill<'h>(
     event.app_info = claim.app_info;
     event.items = claim.items;
     event.ecommerce = claim.ecommerce;
+    if let Some(overrides) = claim.overrides {
+        overrides.apply(event);
+    }
     commerce::derive(event);
     date
 }

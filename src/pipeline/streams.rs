@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use http::HeaderMap;
 use jiff::{
     Timestamp,
     tz::{Offset, TimeZone},
 };
 
 use crate::{
-    collect::{Micros, Refusal, StreamConfig, is_stream_id},
+    collect::{Caller, Micros, Refusal, StreamConfig, is_stream_id},
     schema::{Date, StreamId},
 };
 
@@ -52,6 +53,11 @@ impl Stream {
     /// Whether `host` is one of the stream's sites.
     pub(super) fn serves(&self, host: &str) -> bool {
         self.config.as_ref().is_none_or(|config| config.serves(host))
+    }
+
+    /// Who sends these headers to the stream.
+    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        Caller::identify(headers, self.config.as_ref().map_or(&[], |config| &config.api_keys))
     }
 
     /// The reporting day that holds `micros`, and its text for column `event_date`.

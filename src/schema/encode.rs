@@ -83,15 +83,23 @@ impl Backwards {
 
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
-        self.reserve(bytes.len());
         let end = self.start;
         self.start -= bytes.len();
         self.buffer[self.start..end].copy_from_slice(bytes);
     }
 
-    #[inline]
-    fn number(&mut self, mut value: u64) {
-        self.reserve(MAX_VARINT);
+    /// A varint. Most lengths and tags have one byte.
+    #[inline(always)]
+    fn number(&mut self, value: u64) {
+        if value < 0x80 {
+            self.start -= 1;
+            self.buffer[self.start] = value as u8;
+        } else {
+            self.long_number(value);
+        }
+    }
+
+    fn long_number(&mut self, mut value: u64) {
         // 7 bits a byte, at least one byte.
         let len = (70 - (value | 1).leading_zeros() as usize) / 7;
         self.start -= len;
@@ -104,7 +112,7 @@ impl Backwards {
         *last = value as u8;
     }
 
-    #[inline]
+    #[inline(always)]
     fn tag(&mut self, field: u32, wire: Wire) {
         self.number(u64::from(field << 3 | wire as u32));
     }
@@ -112,6 +120,7 @@ impl Backwards {
     /// A `string`.
     #[inline]
     pub fn text(&mut self, field: u32, text: &str) {
+        self.reserve(text.len() + 2 * MAX_VARINT);
         self.bytes(text.as_bytes());
         self.number(text.len() as u64);
         self.tag(field, Wire::Bytes);
@@ -120,6 +129,7 @@ impl Backwards {
     /// An integer or a `bool`.
     #[inline]
     pub fn varint(&mut self, field: u32, value: u64) {
+        self.reserve(2 * MAX_VARINT);
         self.number(value);
         self.tag(field, Wire::Varint);
     }
@@ -127,6 +137,7 @@ impl Backwards {
     /// A `double`.
     #[inline]
     pub fn double(&mut self, field: u32, value: f64) {
+        self.reserve(size_of::<f64>() + MAX_VARINT);
         self.bytes(&value.to_le_bytes());
         self.tag(field, Wire::Fixed64);
     }
@@ -137,6 +148,7 @@ impl Backwards {
         let before = self.buffer.len() - self.start;
         record.encode(self);
         let len = self.buffer.len() - self.start - before;
+        self.reserve(2 * MAX_VARINT);
         self.number(len as u64);
         self.tag(field, Wire::Bytes);
     }

@@ -6,15 +6,18 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use proptest::prelude::*;
 use prost::Message;
 use real_streaming::{
-    collect::{Config, CookieConfig, Hit, Refusal},
+    collect::{Config, CookieConfig, Hit, Refusal, StreamConfig},
     pipeline::{Collected, Pipeline},
     schema::reference::Event,
 };
 
 use crate::hit::hit;
 
+const KEY: HeaderValue = HeaderValue::from_static("correct-horse-battery");
+
 fn pipeline() -> Pipeline {
-    Pipeline::new(&Config::default(), &[], &CookieConfig::default(), Vec::new())
+    let streams = serde_json::from_str::<Vec<StreamConfig>>(r#"[{"id":"1","api_keys":["correct-horse-battery"]}]"#);
+    Pipeline::new(&Config::default(), &streams.unwrap(), &CookieConfig::default(), Vec::new())
 }
 
 fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
@@ -85,6 +88,10 @@ fn json() -> impl Strategy<Value = String> {
         "quantity",
         "app_info",
         "platform",
+        "device",
+        "web_info",
+        "geo",
+        "city",
         "\\ud800",
         "x",
     ]);
@@ -123,8 +130,15 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 fn check_balance(media_type: Option<&'static str>, body: &[u8]) -> Result<(), TestCaseError> {
-    let headers = headers(media_type.map(|name| (header::CONTENT_TYPE, name)).as_slice());
-    match post(&headers, body, 1) {
+    let mut headers = headers(media_type.map(|name| (header::CONTENT_TYPE, name)).as_slice());
+    check_end(&headers, body)?;
+    headers.insert("x-api-key", KEY);
+    check_end(&headers, body)
+}
+
+/// What comes from a caller, with or without a key, ends well.
+fn check_end(headers: &HeaderMap, body: &[u8]) -> Result<(), TestCaseError> {
+    match post(headers, body, 1) {
         Ok(collected) => {
             prop_assert!(!collected.rows.is_empty());
             prop_assert!(collected.dropped.iter().is_sorted_by(|a, b| a.0 < b.0));

@@ -89,13 +89,16 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/collect/path", "/api/v1/streaming"),
         ("/collect/script", "/static/v6.js"),
         ("/collect/strict", "false"),
+        ("/collect/consent_denied", "keep"),
         ("/collect/limits/profile", "extended"),
+        ("/collect/rate_limit", r#"{"burst":"10s","per_ip":0,"per_stream":0}"#),
         ("/streams", "[]"),
         ("/cookie/name", "__uid__"),
         ("/cookie/domain", "auto"),
         ("/cookie/secure", "auto"),
         ("/cookie/http_only", "true"),
         ("/cookie/same_site", "Lax"),
+        ("/cookie/adopt_ga", "true"),
         ("/cors/allowed_origins", "[]"),
         ("/cors/allow_credentials", "true"),
         ("/routes", r#"[{"hosts":["*"],"path":"/","upstreams":["http://127.0.0.1:3000"]}]"#),
@@ -151,6 +154,12 @@ fn variables_are_read_as_the_type_behind_them_wants() {
         ("APP_CONFIG__COLLECT__STRICT", "True", "/collect/strict", "true"),
         ("App_Config__Cors__Allow_Credentials", "off", "/cors/allow_credentials", "false"),
         ("APP_CONFIG__COOKIE__NAME", "__id__", "/cookie/name", "__id__"),
+        ("APP_CONFIG__COOKIE__ADOPT_GA", "no", "/cookie/adopt_ga", "false"),
+        ("APP_CONFIG__COLLECT__CONSENT_DENIED", "drop", "/collect/consent_denied", "drop"),
+        ("APP_CONFIG__COLLECT__RATE_LIMIT__PER_IP", "20", "/collect/rate_limit/per_ip", "20"),
+        ("APP_CONFIG__COLLECT__RATE_LIMIT", r#"{"burst":"1m"}"#, "/collect/rate_limit/burst", "1m"),
+        ("APP_CONFIG__COLLECT__LIMITS__UNIT", "chars", "/collect/limits/unit", "chars"),
+        ("APP_CONFIG__COLLECT__LIMITS__PLAIN_EVENT_NAMES", "on", "/collect/limits/plain_event_names", "true"),
         ("APP_CONFIG__SERVER__THREADS", "3", "/server/threads", "3"),
         ("APP_CONFIG__COOKIE__SECURE", "auto", "/cookie/secure", "auto"),
         ("APP_CONFIG__SERVER__ADMIN", "[::1]:9999", "/server/admin", "[::1]:9999"),
@@ -220,6 +229,20 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ("\n\nserver: {addmin: x}\n", "c.yaml:3: server.addmin: unknown key", "did you mean `admin`?"),
         ("frobnicate: 1\n", "c.yaml:1: frobnicate: unknown key", "known keys here: `environment`, `server`"),
         ("collect:\n  limits:\n    profile: ga5\n", "c.yaml:3: collect.limits.profile: ", "did you mean `ga4`?"),
+        (
+            "collect: {consent_denied: dorp}\n",
+            "c.yaml:1: collect.consent_denied: unknown value",
+            "did you mean `drop`?",
+        ),
+        (
+            "collect: {rate_limit: {per_ip: 2000000}}\n",
+            "c.yaml:1: collect.rate_limit.per_ip: `2000000` ",
+            "switches it off",
+        ),
+        ("collect: {rate_limit: {per_ip: -1}}\n", "c.yaml:1: collect.rate_limit.per_ip: expected a whole number", ""),
+        ("collect: {rate_limit: {burst: 2h}}\n", "c.yaml:1: collect.rate_limit.burst: `2h` is too long", "`10s`"),
+        ("cookie: {adopt_ga: perhaps}\n", "c.yaml:1: cookie.adopt_ga: expected `true` or `false`, found", ""),
+        ("collect: {limits: {unit: byte}}\n", "c.yaml:1: collect.limits.unit: unknown value", "did you mean `bytes`?"),
         ("collect: {strict: maybe}\n", "c.yaml:1: collect.strict: expected `true` or `false`, found `maybe`", ""),
         ("server: {listen: '0.0.0.0:80'}\n", "c.yaml:1: server.listen: expected a list", "in brackets"),
         ("server: {admin: 9090}\n", "c.yaml:1: server.admin: ", ""),
@@ -301,11 +324,66 @@ fn mistakes_in_variables_name_the_variable() {
         problems,
         [
             ".env:2: APP_CONFIG__SERVR__ADMIN: servr: unknown key\n  hint: did you mean `server`?",
-            ".env:3: `nonsense` is not `NAME=value`",
+            ".env:3: this line is not `NAME=value`\n  hint: quote a value that goes on over lines",
         ]
     );
     let problems = Case::new().upstream("nonsense").problems();
     assert!(problems[0].starts_with("--upstream: routes[0].upstreams[0]: "), "{problems:?}");
+}
+
+#[test]
+fn api_keys_are_read_and_never_repeated() {
+    const KEY: &str = "s3cr3t-s3cr3t-s3cr3t";
+    let case = Case::new().yaml(format!("streams: [{{id: a, api_keys: [{KEY}, 1234567890123456]}}]"));
+    let config = case.ok();
+    assert_eq!(text(&config, "/streams/0/api_keys"), r#"["(secret)","(secret)"]"#);
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+    let as_json = format!(r#"[{{"id": "a", "api_keys": ["{KEY}"]}}]"#);
+    for (name, value) in [("STREAMS", as_json.as_str()), ("STREAMS__0__API_KEYS__0", KEY)] {
+        let case = Case::new().yaml("streams: [{id: a}]").var(&format!("APP_CONFIG__{name}"), value);
+        assert_eq!(text(&case.ok(), "/streams/0/api_keys"), r#"["(secret)"]"#, "{name}");
+    }
+
+    let digits = "hint: `printf %s KEY | sha256sum` prints them";
+    for (case, expected, hint) in [
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: s3cr3t}]"),
+            "streams[0].api_keys: expected a list, found text",
+            "[a, b]",
+        ),
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: ['s3cr3t']}]"),
+            "streams[0].api_keys[0]: an API key has 16",
+            "openssl",
+        ),
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: ['s3cr3t s3cr3t s3cr3t']}]"),
+            "an API key is plain ASCII",
+            "openssl",
+        ),
+        (Case::new().yaml("streams: [{id: a, api_keys: ['sha256:s3cr3t']}]"), "`sha256:` is not followed by", digits),
+        (
+            Case::new().yaml("streams: [{id: a, api_keys: [!s3cr3t s3cr3t-s3cr3t-s3cr3t]}]"),
+            "unknown YAML tag",
+            "quotes",
+        ),
+        (Case::new().yaml("streams: [{id: a, api_kes: [s3cr3t]}]"), "api_kes: unknown key", "did you mean `api_keys`?"),
+        (
+            Case::new().var("APP_CONFIG__STREAMS", &as_json[1..]),
+            "expected a list, found text that is not valid JSON",
+            "as JSON",
+        ),
+        (
+            Case::new().env_file(&format!("APP_CONFIG__STREAMS='[]'\n\"api_keys\": [\"{KEY}=\"]\n")),
+            ".env:2: this line is",
+            "quote",
+        ),
+    ] {
+        let problems = case.problems();
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].contains(expected) && problems[0].contains(hint), "{problems:#?}\nexpected {expected}");
+        assert!(!problems[0].contains("s3cr3t"), "{problems:#?}");
+    }
 }
 
 #[cfg(unix)]

@@ -94,7 +94,7 @@ impl Request {
             entropy: ENTROPY,
             request_id: "golden",
         };
-        match pipeline.admit(&self.method, stream, &self.headers).and_then(|()| pipeline.collect(&hit)) {
+        match pipeline.admit(&self.method, stream, &self.headers).and_then(|_| pipeline.collect(&hit)) {
             Err(refusal) => json!({ "refusal": refusal.code(), "reply": reply(&refusal.reply("golden")) }),
             Ok(collected) => json!({
                 "reply": reply(&collected.reply),

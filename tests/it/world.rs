@@ -38,11 +38,13 @@ pub struct World {
     pub site: Site,
     /// `writers.spool.max_size`.
     pub spool_size: &'static str,
+    /// More of the configuration, in YAML.
+    pub more: &'static str,
 }
 
 impl World {
     pub fn new() -> World {
-        World { dir: tempfile::tempdir().unwrap(), site: Site::start(), spool_size: "1GB" }
+        World { dir: tempfile::tempdir().unwrap(), site: Site::start(), spool_size: "1GB", more: "" }
     }
 
     pub fn data(&self) -> PathBuf {
@@ -59,7 +61,8 @@ impl World {
             "environment: QA\n\
              server: {{ listen: [\"{public}\"], admin: \"{admin}\", trusted_proxies: [\"127.0.0.0/8\"] }}\n\
              routes: [ {{ hosts: [\"*\"], path: \"/\", upstreams: [\"{site}\"] }} ]\n\
-             writers:\n  strategy: local\n  local: {{ directory: {data} }}\n  spool: {{ directory: {spool}, max_size: {size} }}\n",
+             writers:\n  strategy: local\n  local: {{ directory: {data} }}\n  spool: {{ directory: {spool}, max_size: {size} }}\n{more}",
+            more = self.more,
             site = self.site.url,
             data = self.data().display(),
             spool = self.spool().display(),

@@ -10,7 +10,7 @@ use super::{
     params::{List, ListSeed, Place},
     scalar::every_scalar,
 };
-use crate::collect::{Claim, Code, RemarkKind, echo};
+use crate::collect::{Caller, Claim, Code, RemarkKind, echo};
 
 /// Room made at once for the parameters of an event; most pages send fewer.
 const TYPICAL_PARAMS: usize = 16;
@@ -20,16 +20,17 @@ pub(in crate::collect) struct Fields<'t> {
     pub(in crate::collect) claim: Claim<'t>,
     /// A bit per field, to notice fields given twice.
     seen: u32,
+    caller: Caller,
 }
 
 impl<'t> Fields<'t> {
-    pub(in crate::collect) fn new() -> Fields<'t> {
-        Fields { claim: Claim::default(), seen: 0 }
+    pub(in crate::collect) fn new(context: Context<'_>) -> Fields<'t> {
+        Fields { claim: Claim::default(), seen: 0, caller: context.caller }
     }
 
     /// Which field this key names, remarking on keys nobody knows and fields given before.
     pub(in crate::collect) fn recognise(&mut self, key: &str) -> Option<Field> {
-        let field = Field::of(key);
+        let field = Field::of(key).map(|field| field.of_caller(self.caller));
         match field {
             None => self.claim.log.remark(RemarkKind::UnknownField, echo(key), echo(key)),
             Some(Field::Ignored) => self.claim.log.remark(RemarkKind::FieldIgnored, key, key),
@@ -81,6 +82,7 @@ impl<'t> Fields<'t> {
             Some(field @ (Field::PrivacyInfo | Field::AppInfo | Field::Ecommerce | Field::Page | Field::Session)) => {
                 map.next_value_seed(ObjectSeed { context, field, claim })?
             }
+            Some(field) if field.is_override() => map.next_value_seed(ObjectSeed { context, field, claim })?,
             // Around events these mean something; inside one they are as unknown as any other.
             Some(Field::Events | Field::NonPersonalizedAds | Field::ValidationBehavior) => {
                 claim.log.remark(RemarkKind::UnknownField, key, key);
@@ -141,8 +143,18 @@ impl<'de> Visitor<'de> for ObjectSeed<'_, '_, 'de> {
                 map.next_value_seed(ItemsSeed { context, items: &mut claim.implied_items, log: &mut claim.log })?;
                 continue;
             }
+            if field == Field::Device && key == "web_info" {
+                if !map.next_value_seed(ObjectSeed { context, field: Field::WebInfo, claim })? {
+                    claim.log.violate("device.web_info", Code::ValueInvalid, "`web_info` has the wrong type");
+                }
+                continue;
+            }
             let value = map.next_value_seed(context)?;
-            if !claim.take_member(field, &key, value) {
+            let taken = match field.is_override() {
+                true => claim.take_override(field, &key, value, context.limits),
+                false => claim.take_member(field, &key, value),
+            };
+            if !taken {
                 let (object, member) = (field.object_name(), echo(&key));
                 let message = format_args!("`{member}` has the wrong type");
                 claim.log.violate(format_args!("{object}.{member}"), Code::ValueInvalid, message);
@@ -185,7 +197,7 @@ impl<'de> Visitor<'de> for ClaimSeed<'_> {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claim<'de>, A::Error> {
         let context = self.0.enter()?;
-        let mut fields = Fields::new();
+        let mut fields = Fields::new(context);
         while let Some(key) = map.next_key_seed(Key)? {
             let field = fields.recognise(&key);
             fields.read(field, &key, context, &mut map)?;

@@ -1,5 +1,7 @@
 //! The fields an event can have, under all the names clients give them.
 
+use crate::collect::Caller;
+
 /// A field of an event or, the last three, of the request around events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::collect) enum Field {
@@ -21,6 +23,13 @@ pub(in crate::collect) enum Field {
     BatchPageId,
     BatchOrderingId,
     BatchEventIndex,
+    Device,
+    /// `device.web_info`; not a field of its own.
+    WebInfo,
+    Geo,
+    TrafficSource,
+    CollectedTrafficSource,
+    EventDimensions,
     /// Known, but not the client's to set.
     Ignored,
     NonPersonalizedAds,
@@ -49,13 +58,13 @@ impl Field {
             "batch_page_id" => Field::BatchPageId,
             "batch_ordering_id" => Field::BatchOrderingId,
             "batch_event_index" => Field::BatchEventIndex,
+            "device" => Field::Device,
+            "geo" => Field::Geo,
+            "traffic_source" => Field::TrafficSource,
+            "collected_traffic_source" => Field::CollectedTrafficSource,
+            "event_dimensions" => Field::EventDimensions,
             // Enrichment and delivery own these columns.
-            "device"
-            | "geo"
-            | "traffic_source"
-            | "collected_traffic_source"
-            | "event_dimensions"
-            | "stream_id"
+            "stream_id"
             | "date"
             | "event_date"
             | "synced_at_utc_"
@@ -82,13 +91,37 @@ impl Field {
         })
     }
 
+    /// The field as this caller may use it.
+    pub(super) fn of_caller(self, caller: Caller) -> Field {
+        if self.is_override() && caller != Caller::Trusted { Field::Ignored } else { self }
+    }
+
+    /// Whether it is a record that enrichment fills, and a trusted caller may fill before.
+    pub(super) const fn is_override(self) -> bool {
+        matches!(
+            self,
+            Field::Device
+                | Field::WebInfo
+                | Field::Geo
+                | Field::TrafficSource
+                | Field::CollectedTrafficSource
+                | Field::EventDimensions
+        )
+    }
+
     /// How paths name a field that is an object.
-    pub(super) const fn object_name(self) -> &'static str {
+    pub(in crate::collect) const fn object_name(self) -> &'static str {
         match self {
             Field::AppInfo => "app_info",
             Field::Ecommerce => "ecommerce",
             Field::Page => "page",
             Field::Session => "session",
+            Field::Device => "device",
+            Field::WebInfo => "device.web_info",
+            Field::Geo => "geo",
+            Field::TrafficSource => "traffic_source",
+            Field::CollectedTrafficSource => "collected_traffic_source",
+            Field::EventDimensions => "event_dimensions",
             _ => "privacy_info",
         }
     }

@@ -167,7 +167,7 @@ impl<'t> Claim<'t> {
         true
     }
 
-    fn unknown(&mut self, object: &str, member: &str) -> bool {
+    pub(in crate::collect) fn unknown(&mut self, object: &str, member: &str) -> bool {
         let member = echo(member);
         self.log.remark(RemarkKind::UnknownField, member, format_args!("{object}.{member}"));
         true

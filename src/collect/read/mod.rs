@@ -22,12 +22,14 @@ pub(super) use field::Field;
 pub use scalar::Scalar;
 pub(super) use scalar::{Key, Skip, every_scalar};
 
-use super::Limits;
+use super::{Caller, Limits};
 
 /// What every visitor needs to know.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'r> {
     pub(super) limits: &'r Limits,
+    /// Whose word it is.
+    caller: Caller,
     /// Containers that may still be opened here.
     left: u8,
     /// Set when a container too many was met; tells that error from bad JSON.
@@ -35,8 +37,8 @@ pub(super) struct Context<'r> {
 }
 
 impl<'r> Context<'r> {
-    pub(super) fn new(limits: &'r Limits, too_deep: &'r Cell<bool>) -> Context<'r> {
-        Context { limits, left: limits.depth, too_deep }
+    pub(super) fn new(limits: &'r Limits, caller: Caller, too_deep: &'r Cell<bool>) -> Context<'r> {
+        Context { limits, caller, left: limits.depth, too_deep }
     }
 
     /// The context inside an object or array.

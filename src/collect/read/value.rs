@@ -284,11 +284,11 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::collect::limits::LimitsConfig;
+    use crate::collect::{Caller, limits::LimitsConfig};
 
     fn read(json: &str, form: Form) -> Typed<'_> {
         let (limits, too_deep) = (LimitsConfig::default().resolve(), Cell::new(false));
-        let seed = ValueSeed { context: Context::new(&limits, &too_deep), form };
+        let seed = ValueSeed { context: Context::new(&limits, Caller::Ordinary, &too_deep), form };
         seed.deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap()
     }
 
