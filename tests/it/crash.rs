@@ -1,7 +1,8 @@
-//! What got a 200 is in the lake exactly once, whatever kills the process.
+//! What got a 200 is in the lake exactly once, whatever kills the process, and the books of the next one say so.
 
 use std::{
     collections::HashSet,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,21 +11,26 @@ use std::{
     time::Duration,
 };
 
-use crate::world::{World, eventually, get, post, signal};
+use crate::{
+    books::settle,
+    world::{Process, World, eventually, get, post, signal},
+};
 
-const ROUNDS: u64 = 30;
-const CLIENTS: usize = 4;
+/// Worlds side by side: most of a round is waiting for a batch to become due.
+const LANES: u64 = 5;
+/// Rounds of each.
+const ROUNDS: u64 = 6;
+const CLIENTS: usize = 2;
 
-/// Posts single events until told to stop or cut off; the ids that were answered 200.
-fn client(addr: std::net::SocketAddr, name: String, stop: Arc<AtomicBool>) -> Vec<String> {
+/// Posts events until told to stop or cut off; the ids that were answered 200.
+fn client(addr: SocketAddr, stream: usize, name: String, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut answered = Vec::new();
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let id = format!("{name}-{n}");
-        let body = format!(r#"{{"event_name":"crash","event_id":"{id}","params":{{"n":{n}}}}}"#);
-        match post(addr, "/api/v1/streaming/1", &body) {
+        match post(addr, &format!("/api/v1/streaming/{stream}"), &body(&id, n)) {
             Ok(response) if response.status == 200 => answered.push(id),
             Ok(response) => assert_eq!(response.status, 503, "{}", response.body),
             Err(_) => break,
@@ -33,47 +39,72 @@ fn client(addr: std::net::SocketAddr, name: String, stop: Arc<AtomicBool>) -> Ve
     answered
 }
 
-#[test]
-fn kill_dash_nine_loses_and_doubles_nothing() {
+/// One event; every fifth time with another that has no name and is dropped.
+fn body(id: &str, n: usize) -> String {
+    let event = format!(r#"{{"event_name":"crash","event_id":"{id}","params":{{"n":{n}}}}}"#);
+    if n.is_multiple_of(5) { format!(r#"[{event},{{"event_id":"nameless"}}]"#) } else { event }
+}
+
+/// Sends events to the process and kills it meanwhile; the ids that were answered 200.
+fn kill_under_load(process: &mut Process, round: u64) -> Vec<String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|c| {
+            let (addr, stop) = (process.public, stop.clone());
+            thread::spawn(move || client(addr, c, format!("r{round}-c{c}"), stop))
+        })
+        .collect();
+    // The moment of death is what the test is about: spread over 20 to 900 ms, the same in every run.
+    thread::sleep(Duration::from_millis(20 + (round * 7_919) % 880));
+    if round.is_multiple_of(3) {
+        // Told to stop, it writes into the lake at once: killed somewhere around that, every third time.
+        stop.store(true, Ordering::Relaxed);
+        signal(&process.child, "TERM");
+        thread::sleep(Duration::from_millis(round * 37 % 700));
+    }
+    process.kill();
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+}
+
+/// Kills one process after the other; returns how many events were answered 200.
+fn lane(lane: u64) -> usize {
     let world = World::new();
     let mut answered = HashSet::new();
-    let mut written_before_the_end = false;
-    for round in 0..ROUNDS {
-        let mut process = world.spawn();
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|c| {
-                let (addr, stop) = (process.public, stop.clone());
-                thread::spawn(move || client(addr, format!("r{round}-c{c}"), stop))
-            })
-            .collect();
-        // The moment of death is what the test is about: spread over 20 to 900 ms, the same in every run.
-        let alive = Duration::from_millis(20 + (round * 7_919) % 880);
-        thread::sleep(alive);
-        if round % 3 == 0 {
-            // Told to stop, it writes into the lake at once: killed in the middle of that, every third time.
-            stop.store(true, Ordering::Relaxed);
-            signal(&process.child, "TERM");
-            thread::sleep(Duration::from_millis(round * 37 % 700));
-        }
-        process.kill();
-        written_before_the_end |= !world.ids_in_lake().is_empty();
-        stop.store(true, Ordering::Relaxed);
-        for client in clients {
-            answered.extend(client.join().unwrap());
-        }
-    }
     let mut process = world.spawn();
-    assert_eq!(process.terminate(), Some(0), "a drained process exits with 0");
+    for round in (lane..).step_by(LANES as usize).take(ROUNDS as usize) {
+        answered.extend(kill_under_load(&mut process, round));
+        if round % 3 == 1 {
+            // Killed again while it starts, recovers, or has just done so.
+            let mut process = world.launch();
+            thread::sleep(Duration::from_millis(round * 97 % 600));
+            process.kill();
+        }
 
-    let in_lake = world.ids_in_lake();
-    let lost: Vec<_> = answered.iter().filter(|id| !in_lake.contains_key(*id)).collect();
-    let doubled: Vec<_> = in_lake.iter().filter(|(_, count)| **count > 1).collect();
-    println!("{ROUNDS} kills: {} answered 200, {} in the lake", answered.len(), in_lake.len());
-    assert!(written_before_the_end, "no kill came after the lake had been written to");
-    assert!(answered.len() > 500, "the load was too thin to prove anything: {}", answered.len());
-    assert!(lost.is_empty(), "{} lost, among them {:?}", lost.len(), &lost[..lost.len().min(5)]);
-    assert!(doubled.is_empty(), "{} doubled, among them {:?}", doubled.len(), &doubled[..doubled.len().min(5)]);
+        let before = world.rows_in_lake();
+        process = world.spawn();
+        let id = format!("settled-{round}");
+        assert_eq!(post(process.public, "/api/v1/streaming/0", &body(&id, 0)).unwrap().status, 200);
+        answered.insert(id);
+        let books = settle(&world, process.admin, &before).account("local", "0");
+        assert_eq!((books.received, books.dropped, books.dead_lettered), (2, 1, 0), "round {round}");
+
+        let in_lake = world.ids_in_lake();
+        let lost: Vec<_> = answered.iter().filter(|id| !in_lake.contains_key(*id)).collect();
+        let doubled: Vec<_> = in_lake.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(lost.is_empty(), "round {round}: {} lost, among them {:?}", lost.len(), &lost[..lost.len().min(5)]);
+        assert!(doubled.is_empty(), "round {round}: {} doubled, {:?}", doubled.len(), &doubled[..doubled.len().min(5)]);
+    }
+    assert_eq!(process.terminate(), Some(0), "a drained process exits with 0");
+    answered.len()
+}
+
+#[test]
+fn kill_dash_nine_loses_and_doubles_nothing() {
+    let lanes: Vec<_> = (0..LANES).map(|number| thread::spawn(move || lane(number))).collect();
+    let answered: usize = lanes.into_iter().map(|lane| lane.join().expect("its own words are above")).sum();
+    println!("{} rounds: {answered} answered 200", LANES * ROUNDS);
+    assert!(answered > 500, "the load was too thin to prove anything: {answered}");
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod books;
 mod cli;
 mod collect;
 mod config;
 mod crash;
+mod crash_in_lake;
 mod disk_full;
 mod edge;
 mod enrich;

@@ -2,7 +2,7 @@
 //! real binary. Everything stands on free ports and in a folder that goes with the world.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -83,12 +83,31 @@ impl World {
         Running { public, admin, delivery, stop: Some(stop), drained }
     }
 
-    /// Starts the real binary on ports that are free now.
+    /// Starts the real binary and waits until it serves.
     pub fn spawn(&self) -> Process {
+        let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
+        // A port that was free may be taken a moment later, by anybody's connection.
+        for _ in 0..5 {
+            let before = log().len();
+            let mut process = self.launch();
+            let up = eventually(Duration::from_secs(60), || {
+                process.has_ended() || get(process.public, "/healthz").is_ok_and(|response| response.status == 200)
+            });
+            if up && !process.has_ended() {
+                return process;
+            }
+            let log = log().split_off(before);
+            assert!(log.contains("cannot listen"), "not up: {log}");
+        }
+        panic!("no port stays free");
+    }
+
+    /// Starts the real binary, on ports that are free now.
+    pub fn launch(&self) -> Process {
         let (public, admin) = (free_port(), free_port());
         let path = self.dir.path().join("process.yaml");
         std::fs::write(&path, self.yaml(&public.to_string(), &admin.to_string())).unwrap();
-        let log = File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_real-streaming"))
             .args(["serve", "--config"])
             .arg(&path)
@@ -98,14 +117,12 @@ impl World {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut process = Process { child, public, admin };
-        let up =
-            eventually(Duration::from_secs(20), || get(public, "/healthz").ok().filter(|r| r.status == 200).is_some());
-        if !up {
-            process.kill();
-            panic!("not up: {}", std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default());
-        }
-        process
+        Process { child, public, admin }
+    }
+
+    /// What the processes of this world have said.
+    pub fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
     }
 
     /// How often each event id stands in the lake.
@@ -121,17 +138,41 @@ impl World {
         ids
     }
 
-    /// Every row of the lake, as record batches.
-    pub fn lake(&self) -> Vec<RecordBatch> {
-        let mut batches = Vec::new();
-        for file in parquet_files(&self.data().join("events")) {
-            // A file that a compaction has just replaced is read again under its new name by the caller's next try.
-            let Ok(file) = File::open(file) else { continue };
-            let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-            batches.extend(reader.map(|batch| batch.unwrap()));
+    /// How many rows of each stream the lake has.
+    pub fn rows_in_lake(&self) -> BTreeMap<String, i64> {
+        let mut rows = BTreeMap::new();
+        for batch in self.lake() {
+            let stream: &StringArray = batch.column_by_name("stream_id").unwrap().as_string();
+            for stream in stream.iter() {
+                *rows.entry(stream.unwrap_or_default().to_owned()).or_default() += 1;
+            }
         }
-        batches
+        rows
     }
+
+    /// Every row of the lake, as record batches. Panics over a file that is torn.
+    pub fn lake(&self) -> Vec<RecordBatch> {
+        // A merge may replace files between the look and the reading, and a reader that misses one looks again.
+        loop {
+            let files: Result<Vec<_>, _> = parquet_files(&self.data().join("events")).iter().map(File::open).collect();
+            match files {
+                Ok(files) => return files.into_iter().flat_map(read_file).collect(),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+            }
+        }
+    }
+
+    /// Names of what the lake has not finished; without the files that merges have replaced, which stay for a while.
+    pub fn unfinished(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.data().join(".staging")) else { return Vec::new() };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.ends_with(".old")).collect()
+    }
+}
+
+fn read_file(file: File) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    reader.map(|batch| batch.unwrap()).collect()
 }
 
 fn load(path: &Path) -> Config {
@@ -186,10 +227,14 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         signal(&self.child, "TERM");
-        let ended = eventually(Duration::from_secs(20), || matches!(self.child.try_wait(), Ok(Some(_))));
+        let ended = eventually(Duration::from_secs(20), || self.has_ended());
         assert!(ended, "still running 20 s after SIGTERM");
         self.child.wait().unwrap().code()
     }
