@@ -3,6 +3,8 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
+    path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -105,6 +107,31 @@ fn kill_dash_nine_loses_and_doubles_nothing() {
     let answered: usize = lanes.into_iter().map(|lane| lane.join().expect("its own words are above")).sum();
     println!("{} rounds: {answered} answered 200", LANES * ROUNDS);
     assert!(answered > 500, "the load was too thin to prove anything: {answered}");
+}
+
+#[test]
+fn a_second_process_on_the_same_lake_says_so_and_leaves() {
+    let world = World::new();
+    let mut first = world.spawn();
+    let other_spool = world.dir.path().join("other-spool");
+    let spool = |directory: &Path| directory.display().to_string();
+    let yaml = world.yaml("127.0.0.1:0", "127.0.0.1:0").replace(&spool(&world.spool()), &spool(&other_spool));
+    let path = world.dir.path().join("second.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let second = Command::new(env!("CARGO_BIN_EXE_real-streaming"))
+        .args(["serve", "--config"])
+        .arg(&path)
+        .current_dir(world.dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    let lake = world.data().display().to_string();
+    assert!(said.contains(&format!("another process writes into the lake `{lake}`, hint: ")), "{said}");
+
+    assert_eq!(post(first.public, "/api/v1/streaming/1", r#"{"event_name":"e"}"#).unwrap().status, 200);
+    assert_eq!(first.terminate(), Some(0));
+    assert_eq!(world.ids_in_lake().len(), 1);
 }
 
 #[test]

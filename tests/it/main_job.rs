@@ -1,6 +1,6 @@
 //! The main job in one process: an event comes in, is answered, stands in the lake; the site stays the site.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::world::{World, eventually, get, post, request};
 
@@ -79,4 +79,29 @@ fn a_full_spool_answers_503_and_loses_nothing() {
     let mut running = world.start();
     assert!(eventually(Duration::from_secs(20), || world.ids_in_lake().len() as u64 == accepted));
     assert_eq!(running.stop().left_in_spool, 0);
+}
+
+#[test]
+fn once_the_spool_is_closed_clients_are_told_to_come_again() {
+    let world = World::new();
+    let mut running = world.start();
+    let event = r#"{"event_name":"e","event_id":"before"}"#;
+    assert_eq!(post(running.public, "/api/v1/streaming/1", event).unwrap().status, 200);
+    // The end of a grace period that a request has outlasted: delivery is drained and gone, the listener not yet.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let drained = runtime.block_on(running.delivery.drain(Instant::now() + Duration::from_secs(60)));
+    assert_eq!((drained.delivered, drained.left_in_spool), (1, 0));
+
+    let response = post(running.public, "/api/v1/streaming/1", r#"{"event_name":"e","event_id":"after"}"#).unwrap();
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("5")), "{}", response.body);
+    let body: serde_json::Value = serde_json::from_str(&response.body).unwrap();
+    assert_eq!((&body["status"], &body["error"]["code"]), (&"error".into(), &"shutting_down".into()));
+    assert_eq!(response.header("set-cookie"), None, "a visitor is not made by a refusal");
+    let metrics = get(running.admin, "/metrics").unwrap().body;
+    assert!(metrics.contains(r#"real_streaming_refusals_total{code="shutting_down"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"real_streaming_events_received_total{stream="1"} 1"#), "it counts nowhere: {metrics}");
+    assert_eq!(get(running.admin, "/readyz").unwrap().status, 503);
+
+    running.stop();
+    assert_eq!(world.ids_in_lake().into_keys().collect::<Vec<_>>(), ["before"]);
 }

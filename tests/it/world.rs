@@ -104,7 +104,7 @@ impl World {
 
     /// Starts the real binary, on ports that are free now.
     pub fn launch(&self) -> Process {
-        let (public, admin) = (free_port(), free_port());
+        let [public, admin] = free_ports();
         let path = self.dir.path().join("process.yaml");
         std::fs::write(&path, self.yaml(&public.to_string(), &admin.to_string())).unwrap();
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
@@ -270,8 +270,9 @@ pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
-pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// Ports that are free now, all at once, so that none is given twice.
+fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|listener| listener.local_addr().unwrap())
 }
 
 /// An HTTP answer.
