@@ -9,7 +9,10 @@ use std::{
 
 use prost::Message;
 use real_streaming::{
-    deliver::{Position, sinks::lake::Lake},
+    deliver::{
+        Position,
+        sinks::lake::{FileName, Lake},
+    },
     schema::{Date, proto::Event, proto::event::RsInfo},
 };
 
@@ -40,6 +43,16 @@ fn spot(process: &mut Process, there: impl Fn() -> bool) -> bool {
     false
 }
 
+/// Sends a thousand events, numbered from `first` on, and has them answered 200.
+fn send(process: &Process, first: usize) {
+    for start in (first..first + 1_000).step_by(100) {
+        let events: Vec<_> =
+            (start..start + 100).map(|n| format!(r#"{{"event_name":"e","event_id":"w-{n}"}}"#)).collect();
+        let response = post(process.public, "/api/v1/streaming/1", &format!("[{}]", events.join(","))).unwrap();
+        assert_eq!(response.status, 200, "{}", response.body);
+    }
+}
+
 #[test]
 fn a_kill_inside_a_write_into_the_lake_loses_and_doubles_nothing() {
     let world = World::new();
@@ -47,13 +60,8 @@ fn a_kill_inside_a_write_into_the_lake_loses_and_doubles_nothing() {
     let (mut sent, mut spotted, mut hits, mut tries) = (0, 0, 0, 0);
     while hits < HITS && tries < TRIES {
         let mut process = world.spawn();
-        for _ in 0..10 {
-            let events: Vec<_> =
-                (sent..sent + 100).map(|n| format!(r#"{{"event_name":"e","event_id":"w-{n}"}}"#)).collect();
-            let response = post(process.public, "/api/v1/streaming/1", &format!("[{}]", events.join(","))).unwrap();
-            assert_eq!(response.status, 200, "{}", response.body);
-            sent += events.len();
-        }
+        send(&process, sent);
+        sent += 1_000;
         // Told to stop, it writes at once.
         signal(&process.child, "TERM");
         spotted += usize::from(spot(&mut process, writes));
@@ -76,13 +84,39 @@ fn a_kill_inside_a_write_into_the_lake_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_kill_between_a_write_into_the_lake_and_its_commit_loses_and_doubles_nothing() {
+    let world = World::new();
+    let files = || parquet_files(&world.data().join("events")).len();
+    let (mut sent, mut tries, mut came_again) = (0, 0, 0);
+    while came_again == 0 && tries < TRIES {
+        let (mut process, known) = (world.spawn(), files());
+        send(&process, sent);
+        sent += 1_000;
+        // Left to itself, it writes when the batch is due, and the cursor a moment later.
+        spot(&mut process, || files() > known);
+        process.kill();
+        tries += 1;
+
+        let before = world.rows_in_lake();
+        let mut process = world.spawn();
+        let account = settle(&world, process.admin, &before).account("local", "1");
+        came_again = account.delivered - (world.rows_in_lake()["1"] - before.get("1").unwrap_or(&0));
+        process.kill();
+        once(&world, "w-", sent);
+    }
+    println!("{tries} kills, after the last {came_again} rows came again");
+    assert!(came_again > 0, "of {tries} kills upon seeing a new file, none came before the commit");
+}
+
+#[test]
 fn a_kill_inside_a_merges_exchange_loses_and_doubles_nothing() {
     let world = World::new();
-    let day = world.data().join("events/day=2024-10-04");
+    let files = || parquet_files(&world.data().join("events")).len();
     let staged = |suffix| world.data().join(format!(".staging/day=2024-10-04.{suffix}"));
-    let (mut rows, mut bystanders, mut spotted) = (0, 0, 0);
-    let (mut before, mut after, mut tries) = (0, 0, 0);
-    while before + after < HITS && tries < TRIES {
+    let (mut rows, mut bystanders, mut spotted, mut tries) = (0, 0, 0, 0);
+    // First while the next folder is being built; then when it is complete, which may pass too fast to be caught.
+    let (mut building, mut built) = (0, 0);
+    while building == 0 && tries < TRIES || built == 0 && tries < TRIES / 2 {
         // The day is over, so any two small files are merged as soon as a process has started.
         let lake = Lake::new(&world.data(), 0xfeed, Position::MAX);
         lake.prepare().unwrap();
@@ -90,20 +124,23 @@ fn a_kill_inside_a_merges_exchange_loses_and_doubles_nothing() {
             lake.write(DAY, &[(rows, event(rows)), (rows + 1, event(rows + 1))]).unwrap();
             rows += 2;
         }
-        let fresh = parquet_files(&world.data().join("events")).len();
-        // Whatever else lies in the folder stays, and each file takes time to link: more of them, a longer exchange.
+        let parts: Vec<_> = lake.files(DAY).unwrap().into_iter().map(|(name, _)| name).collect();
+        let merged = FileName::merged(&parts).unwrap().to_string();
+        // Whatever else lies in the folder stays, and each file takes time to link: the more of them, the longer.
         for _ in 0..2_000 {
-            fs::write(day.join(format!("bystander-{bystanders}")), "").unwrap();
+            fs::write(lake.folder(DAY).join(format!("bystander-{bystanders}")), "").unwrap();
             bystanders += 1;
         }
 
+        let sign = if building == 0 { staged("next") } else { staged("next").join(&merged) };
         let mut process = world.launch();
-        spotted += usize::from(spot(&mut process, || staged("next").exists()));
+        spotted += usize::from(spot(&mut process, || sign.exists()));
         process.kill();
         tries += 1;
         if staged("next").exists() {
-            let exchanged = parquet_files(&world.data().join("events")).len() < fresh;
-            *if exchanged { &mut after } else { &mut before } += 1;
+            // Complete, or already the old day's folder.
+            let complete = staged("next").join(&merged).exists() || files() < parts.len();
+            *if complete { &mut built } else { &mut building } += 1;
         }
         // On a file system that cannot exchange folders, the day may be aside until the next start.
         if !staged("aside").exists() {
@@ -111,26 +148,19 @@ fn a_kill_inside_a_merges_exchange_loses_and_doubles_nothing() {
         }
 
         let mut process = world.spawn();
-        let merged = eventually(Duration::from_secs(60), || {
-            parquet_files(&world.data().join("events")).len() == 1 && world.unfinished().is_empty()
-        });
+        let done = eventually(Duration::from_secs(60), || files() == 1 && world.unfinished().is_empty());
         process.kill();
-        assert!(merged, "the next process has not done it over: {:?}", world.unfinished());
+        assert!(done, "the next process has not done it over: {:?}", world.unfinished());
         once(&world, "m-", rows as usize);
-        let found = fs::read_dir(&day).unwrap().count();
-        assert_eq!(found, bystanders + 1, "files that are nobody's stay");
+        assert_eq!(fs::read_dir(lake.folder(DAY)).unwrap().count(), bystanders + 1, "files that are nobody's stay");
     }
-    println!("{tries} kills, {spotted} exchanges spotted, {before} kills before and {after} after the folders changed");
-    assert_eq!(
-        before + after,
-        HITS,
-        "of {tries} kills, {spotted} upon seeing the next folder, {before} left it behind and {after} the old one"
-    );
+    println!("{tries} kills, {spotted} exchanges spotted, {building} kills while building, {built} when built");
+    assert!(building + built > 0, "of {tries} kills, {spotted} upon seeing the next folder, none left it behind");
 
-    let lake = world.rows_in_lake();
+    let before = world.rows_in_lake();
     let mut process = world.spawn();
     assert_eq!(post(process.public, "/api/v1/streaming/1", r#"{"event_name":"e"}"#).unwrap().status, 200);
-    let account = settle(&world, process.admin, &lake).account("local", "1");
+    let account = settle(&world, process.admin, &before).account("local", "1");
     assert_eq!((account.received, account.recovered, account.delivered), (1, 0, 1));
     assert_eq!(process.terminate(), Some(0));
 }
