@@ -99,6 +99,9 @@ fn a_kill_between_a_write_into_the_lake_and_its_commit_loses_and_doubles_nothing
 
         let before = world.rows_in_lake();
         let mut process = world.spawn();
+        // In another batch than before: the same one would only be written over itself.
+        send(&process, sent);
+        sent += 1_000;
         let account = settle(&world, process.admin, &before).account("local", "1");
         came_again = account.delivered - (world.rows_in_lake()["1"] - before.get("1").unwrap_or(&0));
         process.kill();
