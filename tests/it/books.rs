@@ -102,8 +102,11 @@ impl Account {
     }
 }
 
-/// Name without prefix, labels and value of one line about events.
-fn sample(line: &str) -> Option<(&str, Vec<(&str, &str)>, i64)> {
+/// Name without prefix, labels and value.
+type Sample<'a> = (&'a str, Vec<(&'a str, &'a str)>, i64);
+
+/// One line about events.
+fn sample(line: &str) -> Option<Sample<'_>> {
     let (name, rest) = line.strip_prefix("real_streaming_events_")?.split_once('{')?;
     let (labels, value) = rest.split_once("} ")?;
     let labels = labels.split(',').map(|label| label.split_once('=').expect("a label is `name=\"value\"`"));
