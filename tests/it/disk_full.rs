@@ -1,9 +1,11 @@
-//! A disk that runs full: 503 instead of a lie, and everything answered 200 is delivered once there is room again.
+//! A disk that runs full. The spool's: 503 instead of a lie. The lake's: events go on being kept. Either way, everything
+//! answered 200 is delivered once there is room again.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{fs::File, io::Write, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use crate::{
-    client::post,
+    books::{Counts, settle},
+    client::{get, post},
     world::{World, eventually, skip},
 };
 
@@ -62,6 +64,16 @@ fn a_full_disk_is_refused_and_heals() {
         response.status == 200
     });
     assert!(healed, "still refusing after there is room again");
+
+    let books = settle(&world, process.admin, &Counts::new()).account("local", "1");
+    assert!(books.received > answered as i64 && books.recovered == 0, "{answered} answered 200: {books:?}");
+    // What the process does not know any more, the disk does.
+    process.kill();
+    let before = world.rows_in_lake();
+    let mut process = world.spawn();
+    assert_eq!(post(process.public, "/api/v1/streaming/2", r#"{"event_name":"e"}"#).unwrap().status, 200);
+    let books = settle(&world, process.admin, &before);
+    assert_eq!(books.account("local", "2").delivered, 1);
     assert_eq!(process.terminate(), Some(0));
 
     let in_lake = world.ids_in_lake();
@@ -69,4 +81,80 @@ fn a_full_disk_is_refused_and_heals() {
     assert!(kept >= answered, "{answered} answered 200, {kept} in the lake");
     assert!(in_lake.contains_key("healed"));
     assert!(in_lake.values().all(|count| *count == 1), "a row is doubled");
+}
+
+/// Writes until there is no room.
+fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+}
+
+/// Failed attempts of the lake so far.
+fn retries(admin: SocketAddr) -> u64 {
+    let metrics = get(admin, "/metrics").unwrap();
+    let metrics = metrics.text();
+    let line =
+        metrics.lines().find_map(|line| line.strip_prefix(r#"real_streaming_batches_retried_total{sink="local"} "#));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+#[test]
+fn a_lake_without_room_holds_nobody_up_and_gets_everything_once() {
+    let world = World::new();
+    let lake = world.data();
+    let Some(_disk) = Tmpfs::mount(&lake, "8m") else {
+        skip("this user may not mount a tmpfs, no lake runs full");
+        return;
+    };
+    let mut process = world.spawn();
+    assert!(eventually(Duration::from_secs(20), || lake.join("events").exists()));
+    let ballast = lake.join("ballast");
+    fill(&ballast);
+
+    let mut sent = 0;
+    let mut send = |to: SocketAddr, count: usize| {
+        for _ in 0..count {
+            let body = format!(r#"{{"event_name":"e","event_id":"l-{sent}"}}"#);
+            let response = post(to, &format!("/api/v1/streaming/{}", sent % 2), &body).unwrap();
+            assert_eq!(response.status, 200, "{}", response.text());
+            sent += 1;
+        }
+    };
+    send(process.public, 40);
+    assert!(
+        eventually(Duration::from_secs(60), || retries(process.admin) >= 3),
+        "the lake has no room, and no trouble"
+    );
+    let log = world.log();
+    assert!(log.contains("delivery failed") && log.contains("No space left on device"), "{log}");
+    let metrics = get(process.admin, "/metrics").unwrap();
+    let metrics = metrics.text();
+    assert!(!metrics.contains("real_streaming_sink_lag_seconds{sink=\"local\"} 0.0\n"), "rows wait: {metrics}");
+    assert_eq!(get(process.admin, "/readyz").unwrap().status, 200, "events are kept, so they may come");
+    send(process.public, 20);
+    assert_eq!(world.rows_in_lake(), Counts::new());
+
+    // Killed with nothing delivered and no room to start with, it keeps and takes events all the same.
+    process.kill();
+    let mut process = world.spawn();
+    send(process.public, 20);
+    assert!(
+        eventually(Duration::from_secs(60), || retries(process.admin) >= 3),
+        "the lake has no room, and no trouble"
+    );
+    let none = || world.unfinished().is_empty();
+    assert!(eventually(Duration::from_secs(20), none), "a failed write leaves {:?}", world.unfinished());
+    assert_eq!(world.rows_in_lake(), Counts::new());
+
+    std::fs::remove_file(&ballast).unwrap();
+    let books = settle(&world, process.admin, &Counts::new());
+    for stream in ["0", "1"] {
+        let account = books.account("local", stream);
+        assert_eq!((account.recovered, account.received, account.delivered), (30, 10, 40), "stream {stream}");
+    }
+    assert_eq!(process.terminate(), Some(0));
+    let in_lake = world.ids_in_lake();
+    assert_eq!(in_lake.len(), sent);
+    assert!(in_lake.values().all(|count| *count == 1), "a row is doubled: {in_lake:?}");
+    assert_eq!(world.unfinished(), [""; 0]);
 }

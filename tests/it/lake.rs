@@ -15,7 +15,7 @@ use arrow_array::{Array, StringArray, StructArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use real_streaming::{
     deliver::{
-        Delivery, Drained, LocalConfig, WritersConfig,
+        Delivery, Drained, LocalConfig, StartError, WritersConfig,
         dead_letter::{self, Selection, Status},
         replay, spool,
     },
@@ -279,6 +279,59 @@ fn a_row_that_is_no_event_becomes_a_dead_letter_that_can_be_replayed_once_while_
     let letters = dead_letter::list(&world.letters()).unwrap();
     let statuses: Vec<_> = letters.iter().map(|(_, status)| *status).collect();
     assert_eq!(statuses, [Status::Replayed, Status::Waiting]);
+}
+
+#[test]
+fn a_row_that_is_no_event_comes_again_after_a_crash_and_is_one_dead_letter() {
+    // Lost with the crash: the cursor alone, or the letter too, as if the process had died before it was written.
+    for letter_is_lost in [false, true] {
+        let world = World::new();
+        let run = world.start();
+        let broken = Row::from_parts(Date(DAY), "shop".into(), "broken".into(), vec![0x0a, 0xff].into());
+        run.accept(vec![row(0, DAY), broken, row(1, DAY)]);
+        run.stop();
+        std::fs::remove_file(world.folder.path().join("data/spool/local.cursor")).unwrap();
+        if letter_is_lost {
+            std::fs::remove_dir_all(world.letters()).unwrap();
+        }
+
+        let run = world.start();
+        run.accept(vec![row(2, DAY)]);
+        assert_eq!(run.drain(), Drained { delivered: 3, left_in_spool: 0 }, "delivery goes on");
+        run.delivery.check_books().unwrap();
+        let [books] = &run.delivery.balances()[..] else { panic!("one stream, one sink") };
+        assert_eq!((books.recovered, books.received, books.delivered, books.dead_lettered), (3, 1, 3, 1));
+
+        let letters = dead_letter::list(&world.letters()).unwrap();
+        let [(letter, Status::Waiting)] = &letters[..] else { panic!("{letters:?}") };
+        assert_eq!(letter.event_id, "broken");
+        assert_eq!(world.seen(), once(0..3));
+    }
+}
+
+#[test]
+fn a_lake_has_one_writer_whatever_its_spool() {
+    let world = World::new();
+    let run = world.start();
+    let other_spool = spool::Config { directory: world.folder.path().join("other"), ..spool::Config::default() };
+    let other = WritersConfig { spool: other_spool, ..world.config.clone() };
+    let start = || Delivery::start(&other, Arc::new(Metrics::new()), run.runtime.handle());
+    match start().err() {
+        Some(StartError::LakeInUse(directory)) => assert_eq!(directory, world.config.local.directory),
+        error => panic!("{error:?}"),
+    }
+    assert!(!other.spool.directory.exists(), "who may not write leaves no trace");
+
+    run.accept(vec![row(0, DAY)]);
+    run.drain();
+    assert!(matches!(start().err(), Some(StartError::LakeInUse(_))), "drained, but still there");
+    run.delivery.release();
+    let second = start().unwrap();
+    run.runtime.block_on(async {
+        second.accept(vec![row(1, DAY)]).await.unwrap();
+        second.drain(Instant::now() + Duration::from_secs(60)).await;
+    });
+    assert_eq!(world.seen(), once(0..2));
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod books;
 mod callers;
 mod cli;
 mod client;
 mod collect;
 mod config;
 mod crash;
+mod crash_in_lake;
 mod disk_full;
 mod edge;
 mod enrich;

@@ -1,6 +1,6 @@
 //! The main job in one process: an event comes in, is answered, stands in the lake; the site stays the site.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     client::{Client, get, post, request},
@@ -98,4 +98,30 @@ fn a_client_that_breaks_off_in_a_header_is_no_error_in_the_log() {
     assert!(line.starts_with("DEBUG"), "{line}");
     assert_eq!(process.terminate(), Some(0));
     assert!(!world.log().contains("ERROR"), "{}", world.log());
+}
+
+#[test]
+fn once_the_spool_is_closed_clients_are_told_to_come_again() {
+    let world = World::new();
+    let mut running = world.start();
+    let event = r#"{"event_name":"e","event_id":"before"}"#;
+    assert_eq!(post(running.public, "/api/v1/streaming/1", event).unwrap().status, 200);
+    // The end of a grace period that a request has outlasted: delivery is drained and gone, the listener not yet.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let drained = runtime.block_on(running.delivery.drain(Instant::now() + Duration::from_secs(60)));
+    assert_eq!((drained.delivered, drained.left_in_spool), (1, 0));
+
+    let response = post(running.public, "/api/v1/streaming/1", r#"{"event_name":"e","event_id":"after"}"#).unwrap();
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("5")), "{}", response.text());
+    let body: serde_json::Value = serde_json::from_str(response.text()).unwrap();
+    assert_eq!((&body["status"], &body["error"]["code"]), (&"error".into(), &"shutting_down".into()));
+    assert_eq!(response.header("set-cookie"), None, "a visitor is not made by a refusal");
+    let metrics = get(running.admin, "/metrics").unwrap();
+    let metrics = metrics.text();
+    assert!(metrics.contains(r#"real_streaming_refusals_total{code="shutting_down"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"real_streaming_events_received_total{stream="1"} 1"#), "it counts nowhere: {metrics}");
+    assert_eq!(get(running.admin, "/readyz").unwrap().status, 503);
+
+    running.stop();
+    assert_eq!(world.ids_in_lake().into_keys().collect::<Vec<_>>(), ["before"]);
 }

@@ -2,10 +2,10 @@
 //! real binary. Everything stands on free ports and in a folder that goes with the world.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::Write,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::{
-    client::{PATIENCE, free_port, get},
+    client::{PATIENCE, get},
     site::Site,
 };
 
@@ -94,14 +94,32 @@ impl World {
         Running { public, admin, delivery, stop: Some(stop), drained }
     }
 
-    /// Starts the real binary on ports that are free now.
+    /// Starts the real binary and waits until it serves.
     pub fn spawn(&self) -> Process {
         self.spawn_with(&[])
     }
 
     /// The same, with these variables in its environment.
     pub fn spawn_with(&self, variables: &[(&str, &str)]) -> Process {
-        let (public, admin) = (free_port(), free_port());
+        // A port that was free may be taken a moment later, by anybody's connection.
+        for _ in 0..5 {
+            let before = self.log().len();
+            let mut process = self.launch(variables);
+            let up = eventually(Duration::from_secs(60), || {
+                process.has_ended() || get(process.public, "/healthz").is_ok_and(|response| response.status == 200)
+            });
+            if up && !process.has_ended() {
+                return process;
+            }
+            let log = self.log().split_off(before);
+            assert!(log.contains("cannot listen"), "not up: {log}");
+        }
+        panic!("no port stays free");
+    }
+
+    /// Starts the real binary, on ports that are free now.
+    pub fn launch(&self, variables: &[(&str, &str)]) -> Process {
+        let [public, admin] = free_ports();
         let path = self.dir.path().join("process.yaml");
         std::fs::write(&path, self.yaml(&public.to_string(), &admin.to_string())).unwrap();
         let log = File::options().create(true).append(true).open(self.dir.path().join(LOG)).unwrap();
@@ -115,14 +133,7 @@ impl World {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut process = Process { child, public, admin };
-        let up =
-            eventually(Duration::from_secs(20), || get(public, "/healthz").ok().filter(|r| r.status == 200).is_some());
-        if !up {
-            process.kill();
-            panic!("not up: {}", self.log());
-        }
-        process
+        Process { child, public, admin }
     }
 
     /// What the real binary has said so far.
@@ -143,17 +154,41 @@ impl World {
         ids
     }
 
-    /// Every row of the lake, as record batches.
-    pub fn lake(&self) -> Vec<RecordBatch> {
-        let mut batches = Vec::new();
-        for file in parquet_files(&self.data().join("events")) {
-            // A file that a compaction has just replaced is read again under its new name by the caller's next try.
-            let Ok(file) = File::open(file) else { continue };
-            let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-            batches.extend(reader.map(|batch| batch.unwrap()));
+    /// How many rows of each stream the lake has.
+    pub fn rows_in_lake(&self) -> BTreeMap<String, i64> {
+        let mut rows = BTreeMap::new();
+        for batch in self.lake() {
+            let stream: &StringArray = batch.column_by_name("stream_id").unwrap().as_string();
+            for stream in stream.iter() {
+                *rows.entry(stream.unwrap_or_default().to_owned()).or_default() += 1;
+            }
         }
-        batches
+        rows
     }
+
+    /// Every row of the lake, as record batches. Panics over a file that is torn.
+    pub fn lake(&self) -> Vec<RecordBatch> {
+        // A merge may replace files between the look and the reading, and a reader that misses one looks again.
+        loop {
+            let files: Result<Vec<_>, _> = parquet_files(&self.data().join("events")).iter().map(File::open).collect();
+            match files {
+                Ok(files) => return files.into_iter().flat_map(read_file).collect(),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+            }
+        }
+    }
+
+    /// Names of what the lake has not finished; without the files that merges have replaced, which stay for a while.
+    pub fn unfinished(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.data().join(".staging")) else { return Vec::new() };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !name.ends_with(".old")).collect()
+    }
+}
+
+fn read_file(file: File) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    reader.map(|batch| batch.unwrap()).collect()
 }
 
 fn load(path: &Path) -> Config {
@@ -208,10 +243,14 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         signal(&self.child, "TERM");
-        let ended = eventually(Duration::from_secs(20), || matches!(self.child.try_wait(), Ok(Some(_))));
+        let ended = eventually(Duration::from_secs(20), || self.has_ended());
         assert!(ended, "still running 20 s after SIGTERM");
         self.child.wait().unwrap().code()
     }
@@ -257,4 +296,9 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 /// Says, past the harness that keeps the output of passing tests to itself, why a test proves nothing here.
 pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
+/// Ports that are free now, all at once, so that none is given twice.
+fn free_ports<const N: usize>() -> [SocketAddr; N] {
+    [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|listener| listener.local_addr().unwrap())
 }

@@ -103,7 +103,7 @@ impl Worker {
     fn tidy(&mut self, date: Date) {
         loop {
             let over = self.lake.is_over(date, SystemTime::now());
-            let files = match self.lake.files(date) {
+            let files = match self.lake.mend(date).and_then(|()| self.lake.files(date)) {
                 Ok(files) => files,
                 Err(error) => return tracing::warn!(%error, "cannot look for small files"),
             };
@@ -201,6 +201,13 @@ impl Lake {
             merges += 1;
         }
         Ok(merges)
+    }
+
+    /// Brings back a day that a failed merge left aside.
+    fn mend(&self, date: Date) -> Result<(), LakeError> {
+        let day = self.day(date);
+        let _changing = day.lock();
+        swap::mend(&self.folder(date), &self.staging)
     }
 
     /// Whether the disk can hold `size` more bytes and still be far from full. Where nobody can tell, it can.

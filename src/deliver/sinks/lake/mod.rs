@@ -207,6 +207,11 @@ impl Lake {
     }
 
     fn make_folder(&self, folder: &Path) -> Result<(), LakeError> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        // A day that a failed merge left aside is not new.
+        swap::mend(folder, &self.staging)?;
         if !folder.is_dir() {
             fs::create_dir(folder).map_err(LakeError::io("create", folder))?;
             sync_folder(&self.events)?;

@@ -29,7 +29,7 @@ impl Lake {
 
     /// Only at start: later the compactor's files are in `.staging` too, and writers remove their own.
     fn clear_staging(&self) -> Result<(), LakeError> {
-        swap::finish(&self.events, &self.staging)?;
+        swap::mend_all(&self.events, &self.staging)?;
         // The exchange that made a folder a leftover must be on disk before the leftover goes.
         sync_folder(&self.events)?;
         sync_folder(&self.staging)?;
