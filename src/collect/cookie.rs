@@ -21,7 +21,7 @@ pub struct CookieConfig {
     pub http_only: bool,
     /// Which cross-site requests carry it.
     pub same_site: SameSite,
-    /// Life of the cookie, renewed with every request. Browsers cap it at 400 days.
+    /// Life of the cookie, renewed with every event. Browsers cap it at 400 days.
     pub max_age: Span,
     /// Whether a visitor whom Google Analytics knows already keeps the client id of its `_ga` cookie, so that rows join
     /// with an export of the same site.

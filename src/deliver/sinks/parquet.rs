@@ -16,7 +16,7 @@ use crate::deliver::sink::{Batch, BatchLimits, Position, Sink, SinkError, Writte
 ///
 /// Rows are to be seen within ten seconds: five of waiting leave five for reading the spool and writing a full batch,
 /// which takes less than one. The bytes bound the memory a courier holds, whatever the rows weigh.
-pub const LIMITS: BatchLimits = BatchLimits { rows: 100_000, bytes: 16 * 1024 * 1024, linger: Duration::from_secs(5) };
+pub const LIMITS: BatchLimits = BatchLimits { rows: 100_000, bytes: 8 * 1024 * 1024, linger: Duration::from_secs(5) };
 
 /// Writes batches as Parquet files and merges them in the background.
 pub struct ParquetSink {

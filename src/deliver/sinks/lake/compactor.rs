@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeSet, HashSet},
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc,
@@ -121,8 +120,21 @@ impl Worker {
             }
             let started = Instant::now();
             let (lake, stop) = (self.lake.clone(), self.stop.clone());
-            let merged = catch_unwind(AssertUnwindSafe(|| lake.merge(date, &parts, &|| make_way(&lake, &stop))));
+            // In a thread of its own: what an allocator keeps for a thread goes back when the thread ends, and here that
+            // is tens of megabytes.
+            let merged = thread::scope(|scope| {
+                let merge = || lake.merge(date, &parts, &|| make_way(&lake, &stop));
+                let thread = thread::Builder::new().name("merge".into()).spawn_scoped(scope, merge);
+                thread.map(|thread| thread.join())
+            });
             let took = started.elapsed();
+            let merged = match merged {
+                Ok(merged) => merged,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot start a thread to merge small files");
+                    return self.sleep(AFTER_FAILURE);
+                }
+            };
             match merged {
                 Ok(Ok((merged, old))) => {
                     tracing::debug!(%date, parts = parts.len(), rows = merged.rows, ?took, "merged small files");

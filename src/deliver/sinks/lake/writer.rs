@@ -24,8 +24,11 @@ const CHUNK: usize = 4_096;
 /// encoded.
 const ROW_GROUP: usize = 128 * 1_024;
 
-/// Most bytes of a page, encoded. A merge holds one page of every column of every part.
-const PAGE: usize = 256 * 1_024;
+/// Most bytes of a page, encoded. A merge holds one page of every column of every part, and a compressor takes memory
+/// by the largest it has seen: 0.2 MB a column with pages of this size, 0.7 MB with the usual ones of 1 MB.
+const PAGE: usize = 32 * 1_024;
+/// Most bytes of a column's dictionary, per row group; beyond it, values are written out.
+const DICTIONARY: usize = 256 * 1_024;
 /// Most rows of a page, for the same reason.
 const PAGE_ROWS: usize = 4_096;
 
@@ -160,7 +163,7 @@ fn properties(schema: &SchemaRef, empty: &[ColumnPath]) -> Result<WriterProperti
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_data_page_size_limit(PAGE)
         .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_dictionary_page_size_limit(PAGE)
+        .set_dictionary_page_size_limit(DICTIONARY)
         .set_sorting_columns(Some(order::sorting_columns(&descriptor)));
     for column in UNIQUE {
         let path = ColumnPath::new(column.iter().map(|name| (*name).to_owned()).collect());
