@@ -8,7 +8,7 @@ use std::{
 use super::{
     SpoolError, cursor,
     files::{Files, TEMPORARY},
-    frame::{self, Key},
+    frame::{self, BEYOND, Key},
     identity,
     log::Consumer,
     scan::{Found, Scan},
@@ -153,9 +153,12 @@ impl Contents {
             if name.ends_with(TEMPORARY) {
                 files.remove(&name).map_err(SpoolError::io("remove", &name))?;
             } else if let Some(first) = segment::parse_name(&name) {
-                let header = header(files, &name).map_err(SpoolError::io("read", &name))?;
-                if let Header::Newer(version) = header {
-                    return Err(SpoolError::Newer { name, version });
+                let mut header = header(files, &name).map_err(SpoolError::io("read", &name))?;
+                match header {
+                    Header::Newer(version) => return Err(SpoolError::Newer { name, version }),
+                    // What a file says under another's name is not to be trusted. Its records say their positions.
+                    Header::Known { first: said, .. } if said != first => header = Header::Damaged,
+                    Header::Known { .. } | Header::Damaged => {}
                 }
                 contents.segments.push(SegmentFile { first, len, header });
             } else if let Some(consumer) = cursor::parse_name(&name) {
@@ -264,10 +267,14 @@ impl Survey {
         let mut survey = Survey { end: first, len, sealed, synced: first, unacknowledged_gaps, damaged, holes };
         let mut gaps: Vec<(Position, Position)> = Vec::new();
         let mut trailing = false;
+        let limit = following.map_or(BEYOND, |following| following.first);
         while let Some(found) = scan.next()? {
             trailing = matches!(found, Found::Garbage | Found::Damaged { .. });
             let (from, to) = match found {
                 Found::Garbage | Found::Damaged { .. } => continue,
+                // A record that a file system put where it does not belong.
+                Found::Row { position, .. } | Found::Unknown { position } if position >= limit => continue,
+                Found::Seal { end } if end > limit => continue,
                 Found::Row { position, .. } if position < survey.end => continue,
                 Found::Row { position, preceding, payload } => {
                     survey.synced = survey.synced.max(position.saturating_sub(u64::from(preceding)));
