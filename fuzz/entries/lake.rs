@@ -77,7 +77,7 @@ fn check_name(name: &Path) {
     let Some(name) = name.to_str() else { return };
     if let Some(file) = FileName::parse(name) {
         assert_eq!(file.to_string(), name, "a file has one name");
-        let merged = FileName::merged(&[file.clone()]).expect("one part can be merged");
+        let merged = FileName::merged(std::slice::from_ref(&file)).expect("one part can be merged");
         assert!(merged == file || FileName::parse(&merged.to_string()) == Some(merged), "{file}");
     }
     if let Some(date) = name.strip_prefix("day=").and_then(Date::parse) {
