@@ -1,7 +1,6 @@
 #![no_main]
 
-#[path = "../entries.rs"]
-#[allow(dead_code)]
+#[path = "../entries/mod.rs"]
 mod entries;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::row_bytes(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entries::run("row_bytes", data));

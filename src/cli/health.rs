@@ -66,6 +66,12 @@ fn ask(mut stream: TcpStream, url: &Uri, host: &str) -> anyhow::Result<u16> {
     let limited = std::io::Read::take(stream, MAX_STATUS_LINE as u64);
     BufReader::new(limited).read_until(b'\n', &mut line)?;
     let line = String::from_utf8_lossy(&line);
-    let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-    code.and_then(|code| code.trim().parse().ok()).with_context(|| format!("`{}` is not HTTP", line.trim()))
+    status_in(&line).with_context(|| format!("`{}` is not HTTP", line.trim()))
+}
+
+/// The status in the first line of an answer.
+#[doc(hidden)]
+pub fn status_in(line: &str) -> Option<u16> {
+    let code = line.strip_prefix("HTTP/1.")?.split(' ').nth(1)?;
+    code.trim().parse().ok()
 }

@@ -19,6 +19,9 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+#[doc(hidden)]
+pub use health::status_in;
+
 use crate::config::Problems;
 
 /// Exit code: the command line or the configuration is wrong.

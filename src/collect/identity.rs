@@ -78,7 +78,7 @@ pub fn first_touch(id: &str, received_at: Micros) -> Option<Micros> {
     let (random, seconds) = id.split_once('.')?;
     let seconds: i64 = seconds.parse().ok()?;
     let plausible = (EARLIEST..=received_at / 1_000_000 + CLOCK_SKEW).contains(&seconds);
-    (plausible && random.bytes().all(|byte| byte.is_ascii_digit())).then_some(seconds * 1_000_000)
+    (plausible && random.bytes().all(|byte| byte.is_ascii_digit())).then(|| seconds * 1_000_000)
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn the_first_touch_is_read_from_the_identifier() {
         assert_eq!(first_touch("5.1600000000", NOW), Some(1_600_000_000_000_000));
-        for id in ["5.1900000000", "5.16", "a.1600000000", "5.1600000000.1", "5"] {
+        for id in ["5.1900000000", "5.9223372036854775807", "5.16", "a.1600000000", "5.1600000000.1", "5"] {
             assert_eq!(first_touch(id, NOW), None, "{id}");
         }
     }

@@ -18,6 +18,8 @@ use std::{collections::HashSet, ffi::OsString, fs, io, path::PathBuf, sync::Arc}
 
 use serde::{Deserialize, Serialize};
 
+#[doc(hidden)]
+pub use dotenv::{Assignment, parse as parse_dotenv};
 pub use problems::{Found, Problems};
 pub use tree::Place;
 use tree::{Node, Path};
@@ -96,19 +98,34 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut found = Vec::new();
     let file = sources.file.as_ref().map(|path| contents(path, &mut found));
     let env_file = sources.env_file.as_ref().map(|path| contents(path, &mut found));
+    read_contents(file, env_file, &sources.environment, sources.upstream.as_deref(), found)
+}
 
+/// Name and bytes of a file.
+#[doc(hidden)]
+pub type Contents = (Arc<str>, Vec<u8>);
+
+/// [`load`] without the disk. `found` is what is known to be wrong already.
+#[doc(hidden)]
+pub fn read_contents(
+    file: Option<Contents>,
+    env_file: Option<Contents>,
+    environment: &[(OsString, OsString)],
+    upstream: Option<&str>,
+    mut found: Vec<Found>,
+) -> Result<Loaded, Problems> {
     let mut variables = match &env_file {
         Some((name, bytes)) => variables::of_file(name, bytes, &mut found),
         None => Vec::new(),
     };
-    variables.extend(variables::of_process(sources.environment.iter().cloned()));
+    variables.extend(variables::of_process(environment.iter().cloned()));
     let log_filter = variables::get(&variables, "RUST_LOG").map(|(filter, _)| filter.to_owned());
 
     let tree = match &file {
         Some((name, bytes)) => yaml::parse(name, bytes, &mut found),
         None => Node::empty(Place::Default),
     };
-    let config = resolve(tree, &variables, sources.upstream.as_deref(), &mut found);
+    let config = resolve(tree, &variables, upstream, &mut found);
     let files: Vec<&str> = [&file, &env_file].into_iter().flatten().map(|(name, _)| name.as_ref()).collect();
     match Problems::of(found, &files) {
         None => Ok(Loaded { config, log_filter }),
@@ -117,7 +134,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
 }
 
 /// A file's name and bytes; a file that cannot be read is a problem, and empty.
-fn contents(path: &PathBuf, found: &mut Vec<Found>) -> (Arc<str>, Vec<u8>) {
+fn contents(path: &PathBuf, found: &mut Vec<Found>) -> Contents {
     let name: Arc<str> = path.display().to_string().into();
     let bytes = fs::read(path).unwrap_or_else(|error| {
         let problem = match error.kind() {

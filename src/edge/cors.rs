@@ -7,7 +7,7 @@ use std::{collections::HashSet, fmt, str::FromStr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use super::config::CorsConfig;
+use super::{config::CorsConfig, upstream_url::host_and_port};
 
 /// How long a browser may remember a preflight: a day. Chromium caps it at two hours.
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
@@ -169,8 +169,9 @@ impl Origin {
         if uri.path() != "/" || uri.query().is_some() || authority.as_str().contains('@') {
             return Err("an origin is scheme, host and port only");
         }
-        let host = authority.host().to_ascii_lowercase();
-        let port = authority.port_u16().filter(|port| !matches!((scheme, port), ("https", 443) | ("http", 80)));
+        let (host, port) = host_and_port(authority)?;
+        let host = host.to_ascii_lowercase();
+        let port = port.filter(|port| !matches!((scheme, port), ("https", 443) | ("http", 80)));
         let text = match port {
             Some(port) => format!("{scheme}://{host}:{port}"),
             None => format!("{scheme}://{host}"),
@@ -271,6 +272,8 @@ mod tests {
             ("https://*.example.com", None),
             ("www.example.com", None),
             ("null", None),
+            ("https://:443", None),
+            ("https://a:99999", None),
         ] {
             let parsed = text.parse::<AllowedOrigin>();
             assert_eq!(parsed.as_ref().ok().map(ToString::to_string).as_deref(), printed, "{text}: {parsed:?}");

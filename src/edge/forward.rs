@@ -44,6 +44,10 @@ pub fn changes(
             chain.push_str(line);
             chain.push_str(", ");
         }
+        // The proxy told of the client by `Forwarded` only: whoever reads this list must not take the proxy for it.
+        if !headers.contains_key(X_FORWARDED_FOR) && client.ip != client.peer {
+            chain = format!("{}, ", client.ip);
+        }
     }
     chain.push_str(&client.peer.to_string());
     set(X_FORWARDED_FOR, text(chain));
@@ -148,7 +152,8 @@ mod tests {
         ] {
             assert_eq!(forwarded(true, sent, name.clone()).as_deref(), Some(value), "{name}");
         }
-        assert_eq!(forwarded(true, &[], X_FORWARDED_FOR).as_deref(), Some("10.0.0.1"));
+        let told = &[(header::FORWARDED, "for=1.1.1.1")];
+        assert_eq!(forwarded(true, told, X_FORWARDED_FOR).as_deref(), Some("1.1.1.1, 10.0.0.1"));
         assert_eq!(forwarded(true, &[], X_FORWARDED_PROTO).as_deref(), Some("http"));
     }
 }

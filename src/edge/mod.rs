@@ -50,6 +50,19 @@ pub use router::{HEALTH_PATH, HostPattern};
 pub use threads::Threads;
 pub use upstream_url::UpstreamUrl;
 
+/// Whatever reads a request's bytes before it has a place in the house: for the fuzz targets.
+#[doc(hidden)]
+pub mod foreign {
+    pub use super::{
+        assets::Asset,
+        client_ip::{Client, Trust},
+        cors::{Cors, Verdict},
+        forward::changes,
+        request::{RequestId, host},
+        router::{Action, Router},
+    };
+}
+
 use self::{
     access::AccessLog,
     admin::Admin,

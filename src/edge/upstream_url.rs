@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use http::Uri;
+use http::{Uri, uri::Authority};
 
 /// Address of one server of the site: `http://host[:port]` or `https://host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +44,12 @@ impl FromStr for UpstreamUrl {
         if uri.path_and_query().is_some_and(|rest| rest.as_str() != "/") {
             return Err(wrong("a path is not supported, requests keep their own"));
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port_text = authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-        let port = match port_text {
-            None => Self::default_port(tls),
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("the port is wrong"))?,
-        };
-        if host.is_empty() {
-            return Err(wrong("the host is missing"));
+        let (host, port) = host_and_port(authority).map_err(wrong)?;
+        let port = port.unwrap_or(Self::default_port(tls));
+        if port == 0 {
+            return Err(wrong("the port is wrong"));
         }
+        let host = host.trim_start_matches('[').trim_end_matches(']');
         Ok(UpstreamUrl { tls, host: host.to_ascii_lowercase().into(), port })
     }
 }
@@ -60,6 +57,22 @@ impl FromStr for UpstreamUrl {
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+}
+
+/// The two parts of an authority without a user. `Authority` itself passes over a port that is none, and takes what
+/// stands before a bracket for a host.
+pub fn host_and_port(authority: &Authority) -> Result<(&str, Option<u16>), &'static str> {
+    let host = authority.host();
+    if matches!(host, "" | "[]") {
+        return Err("the host is missing");
+    }
+    if host.trim_start_matches('[').trim_end_matches(']').contains(['[', ']']) {
+        return Err("the host is wrong");
+    }
+    match authority.as_str()[host.len()..].strip_prefix(':') {
+        None => Ok((host, None)),
+        Some(port) => port.parse().map(|port| (host, Some(port))).map_err(|_| "the port is wrong"),
     }
 }
 
@@ -80,6 +93,8 @@ mod tests {
             ("http://a/b", None),
             ("http://a:0", None),
             ("http://a:99999", None),
+            ("http://p[::1]:80", None),
+            ("http://:80", None),
             ("http://u@a", None),
             ("", None),
         ] {

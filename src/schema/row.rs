@@ -18,11 +18,12 @@ impl Date {
         Date(micros.div_euclid(86_400_000_000) as i32)
     }
 
-    /// Reads `YYYY-MM-DD`.
+    /// Reads `YYYY-MM-DD`, and no other form of a date: what is read is written the same way.
     pub fn parse(text: &str) -> Option<Date> {
-        let date: jiff::civil::Date = text.parse().ok()?;
-        let span = date.since((jiff::Unit::Day, EPOCH)).ok()?;
-        Some(Date(span.get_days()))
+        let civil: jiff::civil::Date = text.parse().ok()?;
+        let span = civil.since((jiff::Unit::Day, EPOCH)).ok()?;
+        let date = Date(span.get_days());
+        (date.to_string() == text).then_some(date)
     }
 
     /// The calendar day; the nearest end of [`Date::RANGE`] for a day outside of it.
@@ -100,7 +101,9 @@ mod tests {
             assert_eq!(Date::parse(text), Some(Date(days)));
         }
         assert_eq!(Date(19_782).compact(), "20240229");
-        assert_eq!(Date::parse("2024-02-30"), None);
+        for text in ["2024-02-30", "20240229", "2024-02-29T10:00", "-000001-01-01", "2024-02-29 "] {
+            assert_eq!(Date::parse(text), None, "{text}");
+        }
         assert_eq!(Date::of_utc_micros(-1), Date(-1));
         assert_eq!(Date(i32::MIN).to_string(), "0001-01-01");
         assert_eq!(Date(i32::MAX).to_string(), "9999-12-31");

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use super::files::{self, Files};
+use super::{
+    files::{self, Files},
+    frame::BEYOND,
+};
 use crate::deliver::Position;
 
 const MAGIC: [u8; 8] = *b"rscursor";
@@ -50,7 +53,8 @@ fn parse(bytes: &[u8], id: u64) -> Option<Position> {
     let (position, rest) = rest.split_first_chunk::<8>()?;
     let sum = <[u8; 4]>::try_from(rest).ok()?;
     let whole = *magic == MAGIC && u32::from_le_bytes(sum) == crc32c::crc32c(&bytes[..24]);
-    (whole && u64::from_le_bytes(*found_id) == id).then_some(u64::from_le_bytes(*position))
+    let position = u64::from_le_bytes(*position);
+    (whole && u64::from_le_bytes(*found_id) == id && position < BEYOND).then_some(position)
 }
 
 #[cfg(test)]
@@ -67,6 +71,8 @@ mod tests {
         assert_eq!(read(&files, "local", 9).unwrap(), Some(1_234));
         assert_eq!(read(&files, "local", 8).unwrap(), None);
         files.truncate("local.cursor", 27).unwrap();
+        assert_eq!(read(&files, "local", 9).unwrap(), None);
+        write(&files, "local", 9, BEYOND).unwrap();
         assert_eq!(read(&files, "local", 9).unwrap(), None);
     }
 }

@@ -37,6 +37,9 @@ use crate::{deliver::Position, schema::Row};
 
 /// Bytes of a record before its payload.
 pub const HEADER: usize = 32;
+/// Positions count rows from 0: the last ones of 64 bits would overflow sums, and no spool gets there. Files that speak of
+/// one are damaged.
+pub const BEYOND: Position = 1 << 63;
 /// Largest payload: far above what one event can be (bodies end at 1 MiB, decompressed), far below what hurts.
 pub const MAX_PAYLOAD: usize = 64 << 20;
 
@@ -199,8 +202,7 @@ impl Header {
             preceding: u32_at(24),
             payload_sum: u32_at(28),
         };
-        // Positions count rows from 0: the last ones of 64 bits would overflow sums, and no spool gets there.
-        (header.len <= MAX_PAYLOAD && header.position < 1 << 63).then_some(header)
+        (header.len <= MAX_PAYLOAD && header.position < BEYOND).then_some(header)
     }
 }
 

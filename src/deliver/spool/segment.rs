@@ -1,6 +1,7 @@
 //! A segment: one file of the spool. It is named by the position of its first row, begins with a header that says so
 //! again, and is written once, from front to end, by one process.
 
+use super::frame::BEYOND;
 use crate::deliver::Position;
 
 /// Bytes of a segment before its first record.
@@ -29,7 +30,8 @@ pub fn name(first: Position) -> String {
 /// Reads a [`name`].
 pub fn parse_name(name: &str) -> Option<Position> {
     let digits = name.strip_suffix(ENDING)?;
-    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+    let whole = digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit());
+    whole.then(|| digits.parse().ok())?.filter(|first| *first < BEYOND)
 }
 
 /// The first bytes of a segment. Below `assured`, every row of the segment before it had been synced when this one was
@@ -71,8 +73,11 @@ pub fn parse_header(bytes: &[u8]) -> Header {
     if bytes.len() < HEADER as usize || bytes[..8] != MAGIC || crc32c::crc32c(&bytes[..36]) != u32_at(36) {
         return Header::Damaged;
     }
-    match u32_at(8) {
-        VERSION => Header::Known { id: u64_at(12), first: u64_at(20), assured: u64_at(28) },
+    let (version, id, first, assured) = (u32_at(8), u64_at(12), u64_at(20), u64_at(28));
+    match version {
+        // What was synced before the first row cannot lie behind it.
+        VERSION if first >= BEYOND || assured > first => Header::Damaged,
+        VERSION => Header::Known { id, first, assured },
         newer => Header::Newer(newer),
     }
 }
@@ -84,7 +89,8 @@ mod tests {
     #[test]
     fn names_are_read_back_and_foreign_names_are_not() {
         assert_eq!(parse_name(&name(0)), Some(0));
-        assert_eq!(parse_name(&name(u64::MAX)), Some(u64::MAX));
+        assert_eq!(parse_name(&name(BEYOND - 1)), Some(BEYOND - 1));
+        assert_eq!(parse_name(&name(BEYOND)), None);
         for foreign in ["", "1.segment", "00000000000000000001.segment.new", "+0000000000000000001.segment", "local"] {
             assert_eq!(parse_name(foreign), None, "{foreign}");
         }
@@ -100,5 +106,7 @@ mod tests {
             assert_eq!(parse_header(&damaged), Header::Damaged, "byte {byte}");
         }
         assert_eq!(parse_header(&bytes[..39]), Header::Damaged);
+        assert_eq!(parse_header(&header(0xfeed, BEYOND, 70)), Header::Damaged);
+        assert_eq!(parse_header(&header(0xfeed, 77, 78)), Header::Damaged);
     }
 }

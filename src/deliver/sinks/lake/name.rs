@@ -38,7 +38,8 @@ impl FileName {
         })
     }
 
-    /// Reads a name; `None` for files that are not ours.
+    /// Reads a name; `None` for files that are not ours. A name is read only in the form it is written in: the file is
+    /// opened by it.
     pub fn parse(text: &str) -> Option<FileName> {
         let mut parts = text.strip_prefix("part-")?.strip_suffix(".parquet")?.split('-');
         let spool = u64::from_str_radix(parts.next()?, 16).ok()?;
@@ -48,7 +49,8 @@ impl FileName {
             None => 0,
             Some(merges) => merges.strip_prefix('m')?.parse().ok()?,
         };
-        (parts.next().is_none() && first <= last).then_some(FileName { spool, first, last, merges })
+        let name = FileName { spool, first, last, merges };
+        (first <= last && name.to_string() == text).then_some(name)
     }
 }
 
@@ -91,6 +93,10 @@ mod tests {
             "part-1-1-2.parquet.tmp",
             "part-1-1-2-3.parquet",
             "part-1-1-2-m1-m2.parquet",
+            // These say which rows they hold, but would not be found under the name we would open.
+            "part-abc-1-2.parquet",
+            "part-0000000000000abc-000000000001-+00000000002.parquet",
+            "part-0000000000000abc-000000000001-000000000002-m0.parquet",
         ] {
             assert_eq!(FileName::parse(text), None, "{text}");
         }

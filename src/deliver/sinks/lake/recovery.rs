@@ -39,10 +39,11 @@ impl Lake {
         Ok(())
     }
 
-    /// Every day that has a folder.
+    /// Every day that has a folder. A file of such a name is somebody else's.
     pub fn dates(&self) -> Result<Vec<Date>, LakeError> {
         let mut dates: Vec<Date> = read_folder(&self.events)?
             .iter()
+            .filter(|entry| entry.path().is_dir())
             .filter_map(|entry| Date::parse(entry.file_name().to_str()?.strip_prefix("day=")?))
             .collect();
         dates.sort();

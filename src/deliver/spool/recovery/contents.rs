@@ -40,9 +40,12 @@ impl Contents {
             if name.ends_with(TEMPORARY) {
                 files.remove(&name).map_err(SpoolError::io("remove", &name))?;
             } else if let Some(first) = segment::parse_name(&name) {
-                let header = header(files, &name).map_err(SpoolError::io("read", &name))?;
-                if let Header::Newer(version) = header {
-                    return Err(SpoolError::Newer { name, version });
+                let mut header = header(files, &name).map_err(SpoolError::io("read", &name))?;
+                match header {
+                    Header::Newer(version) => return Err(SpoolError::Newer { name, version }),
+                    // What a file says under another's name is not to be trusted. Its records say their positions.
+                    Header::Known { first: said, .. } if said != first => header = Header::Damaged,
+                    Header::Known { .. } | Header::Damaged => {}
                 }
                 contents.segments.push(SegmentFile { first, len, header });
             } else if let Some(consumer) = cursor::parse_name(&name) {

@@ -6,7 +6,7 @@ use super::contents::SegmentFile;
 use crate::deliver::{
     Position,
     spool::{
-        frame,
+        frame::{self, BEYOND},
         scan::{Found, Scan},
         segment::Header,
     },
@@ -45,10 +45,14 @@ impl Survey {
         let mut survey = Survey { end: first, len, sealed, synced: first, unacknowledged_gaps, damaged, holes };
         let mut gaps: Vec<(Position, Position)> = Vec::new();
         let mut trailing = false;
+        let limit = following.map_or(BEYOND, |following| following.first);
         while let Some(found) = scan.next()? {
             trailing = matches!(found, Found::Garbage | Found::Damaged { .. });
             let (from, to) = match found {
                 Found::Garbage | Found::Damaged { .. } => continue,
+                // A record that a file system put where it does not belong.
+                Found::Row { position, .. } | Found::Unknown { position } if position >= limit => continue,
+                Found::Seal { end } if end > limit => continue,
                 Found::Row { position, .. } if position < survey.end => continue,
                 Found::Row { position, preceding, payload } => {
                     survey.synced = survey.synced.max(position.saturating_sub(u64::from(preceding)));

@@ -1,0 +1,185 @@
+//! What the edge reads of a request before anyone else does: who asks, for which host and path, from which page.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::LazyLock,
+};
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use real_streaming::{
+    cli::status_in,
+    edge::{
+        Cidr, CorsConfig, RouteConfig,
+        foreign::{Action, Asset, Client, Cors, RequestId, Router, Trust, Verdict, changes, host},
+    },
+};
+
+use super::{hit, lines};
+
+static TRUST: LazyLock<Trust> = LazyLock::new(|| {
+    let networks = ["10.0.0.0/8", "127.0.0.0/8", "::1", "fd00::/8"];
+    Trust::new(&networks.map(|network| network.parse::<Cidr>().expect("these are networks")))
+});
+
+/// As many as are walked, the forwarded one aside.
+const MAX_HOPS: usize = 31;
+
+/// A byte for the TCP peer, then headers, one a line: `x` and an `X-Forwarded-For`, `f` and a `Forwarded`, `p` and an
+/// `X-Forwarded-Proto`.
+pub fn client_ip(data: &[u8]) {
+    let Some((choice, rest)) = data.split_first() else { return };
+    const PEERS: [&str; 6] = ["10.1.2.3", "::1", "::ffff:10.0.0.7", "203.0.113.9", "2001:db8::5", "::ffff:192.0.2.4"];
+    let peer: IpAddr = PEERS[usize::from(*choice) % PEERS.len()].parse().expect("these are addresses");
+    let line = |line: &'_ [u8]| match line.split_first() {
+        Some((b'x', value)) => Some(("x-forwarded-for", value.to_vec())),
+        Some((b'f', value)) => Some(("forwarded", value.to_vec())),
+        Some((b'p', value)) => Some(("x-forwarded-proto", value.to_vec())),
+        _ => None,
+    };
+    let pairs: Vec<(&str, Vec<u8>)> = lines(rest).filter_map(line).collect();
+    let headers = hit::headers(pairs.iter().map(|(name, value)| (*name, value.as_slice())));
+
+    let client = TRUST.client(peer, &headers);
+    assert_eq!(client, TRUST.client(peer, &headers), "the same headers give the same client");
+    assert_eq!(client.ip, client.ip.to_canonical(), "IPv4 is written as IPv4");
+    assert_eq!(client.peer, peer.to_canonical());
+    if !client.from_trusted_proxy {
+        assert_eq!((client.ip, client.secure), (client.peer, false), "a stranger's headers count for nothing");
+    }
+    if client.from_trusted_proxy && !is_trusted(client.ip) {
+        let name = if headers.contains_key("x-forwarded-for") { "x-forwarded-for" } else { "forwarded" };
+        assert_eq!(TRUST.client(peer, &behind(&headers, name)).ip, client.ip, "what a client makes up changes nothing");
+    }
+    forwarded(&headers, &client);
+}
+
+fn is_trusted(address: IpAddr) -> bool {
+    TRUST.client(address, &HeaderMap::new()).from_trusted_proxy
+}
+
+/// The headers as they are when the client itself has sent the list that the proxies continue.
+fn behind(headers: &HeaderMap, name: &str) -> HeaderMap {
+    let mut all = headers.clone();
+    let mut made_up = "198.51.100.1, ::1";
+    if name == "forwarded" {
+        made_up = "for=198.51.100.1;proto=https, for=\"[::1]\"";
+    }
+    all.remove(name);
+    all.append(name.parse::<header::HeaderName>().expect("it is a name"), HeaderValue::from_static(made_up));
+    headers.get_all(name).iter().for_each(|line| {
+        all.append(name.parse::<header::HeaderName>().expect("it is a name"), line.clone());
+    });
+    all
+}
+
+/// The site, which trusts us, sees the client that we saw.
+fn forwarded(headers: &HeaderMap, client: &Client) {
+    let id = RequestId::fresh();
+    let changes = changes(headers, Some(&HeaderValue::from_static("www.example.com")), client, &id, None);
+    let mut sent = headers.clone();
+    changes.remove.iter().for_each(|name| drop(sent.remove(name)));
+    for (name, value) in changes.set {
+        sent.insert(name, value);
+    }
+    assert_eq!(sent["x-real-ip"], client.ip.to_string().as_str());
+    let list = sent["x-forwarded-for"].to_str().expect("addresses are text");
+    assert_eq!(list.rsplit(", ").next(), Some(client.peer.to_string().as_str()), "the peer is the last hop");
+    // What nobody can read is not passed on, and who is beyond the last hop walked is not known.
+    let readable = headers.get_all("x-forwarded-for").iter().all(|line| line.to_str().is_ok());
+    if readable && list.matches(',').count() < MAX_HOPS {
+        let seen = TRUST.client(IpAddr::V4(Ipv4Addr::LOCALHOST), &sent);
+        assert_eq!(seen.ip, client.ip, "forwarded as {list:?}");
+        assert!(client.from_trusted_proxy || seen.secure == client.secure);
+    }
+}
+
+/// The first line of the answer to a health check.
+pub fn status_line(data: &[u8]) {
+    let line = String::from_utf8_lossy(data);
+    if let Some(status) = status_in(&line) {
+        assert!(line.starts_with("HTTP/1.") && line.contains(&status.to_string()), "{line:?} says {status}");
+    }
+}
+
+static ROUTER: LazyLock<Router> = LazyLock::new(|| {
+    let route = |hosts: &[&str], path: &str| RouteConfig {
+        hosts: hosts.iter().map(|host| host.parse().expect("these are hosts")).collect(),
+        path: path.into(),
+        ..RouteConfig::default()
+    };
+    let routes = [route(&["shop.example"], "/"), route(&["*.example.com", "[::1]"], "/app/")];
+    Router::new("/api/v1/streaming", "/v6.js", &routes)
+});
+
+static CORS: LazyLock<Cors> = LazyLock::new(|| {
+    let origins = ["https://shop.example", "http://localhost:3000"];
+    let allowed_origins = origins.iter().map(|origin| origin.parse().expect("these are origins")).collect();
+    Cors::new(&CorsConfig { allowed_origins, allow_credentials: true })
+});
+
+static SCRIPT: LazyLock<Asset> = LazyLock::new(Asset::script);
+
+/// The request's target, then the headers of the list below, one a line.
+pub fn request(data: &[u8]) {
+    const NAMES: [&str; 7] = [
+        "host",
+        "origin",
+        "x-request-id",
+        "accept-encoding",
+        "if-none-match",
+        "access-control-request-method",
+        "access-control-request-headers",
+    ];
+    let mut lines = lines(data);
+    let Ok(uri) = Uri::try_from(lines.next().unwrap_or_default()) else { return };
+    let headers = hit::headers(NAMES.into_iter().zip(lines));
+
+    let host = host(&uri, &headers);
+    assert!(!host.bytes().any(|byte| byte.is_ascii_uppercase()), "{host:?} is lower case");
+    match ROUTER.action(&host, uri.path()) {
+        Action::Collect { stream } => assert!(uri.path().trim_end_matches('/').ends_with(stream.trim_end_matches('/'))),
+        Action::Proxy { route } => assert!(route == 0 && host == "shop.example" || uri.path().starts_with("/app")),
+        Action::Script | Action::Health | Action::NotFound => {}
+    }
+    cors(&headers, &host);
+    script(&headers);
+
+    let id = RequestId::given(&headers);
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
+    assert!((1..=128).contains(&id.len()) && id.bytes().all(fit), "{id} is fit for logs, JSON and HTML");
+}
+
+fn cors(headers: &HeaderMap, host: &str) {
+    let verdict = CORS.verdict(headers, host);
+    let mut answer = verdict.preflight(headers);
+    verdict.decorate(&mut answer);
+    let allowed = answer.iter().find(|(name, _)| *name == header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    match &verdict {
+        Verdict::Allowed { origin, .. } => {
+            assert_eq!(allowed.map(|(_, value)| value), Some(origin));
+            assert_eq!(headers.get(header::ORIGIN), Some(origin), "the answer names who asked");
+            let text = origin.to_str().expect("an origin that may is text").to_ascii_lowercase();
+            let name = text.split_once("://").map_or("", |(_, rest)| rest);
+            let known = name.starts_with("shop.example") || name.starts_with("localhost:3000");
+            assert!(known || !host.is_empty() && name.starts_with(host), "{text} may ask {host}");
+        }
+        Verdict::Denied | Verdict::NotAsked => assert_eq!(allowed, None, "nobody else is let in"),
+    }
+    let size: usize = answer.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    assert!(size <= 4096 + headers.get(header::ORIGIN).map_or(0, HeaderValue::len), "the answer is bounded");
+}
+
+fn script(headers: &HeaderMap) {
+    let reply = SCRIPT.reply(&Method::GET, headers);
+    let find = |name| reply.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    let coding = find(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    match reply.status {
+        StatusCode::OK => assert!(!reply.body.is_empty()),
+        status => assert_eq!((status, reply.body.len()), (StatusCode::NOT_MODIFIED, 0)),
+    }
+    if let Some(coding) = coding {
+        let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let accepted = accepted.to_ascii_lowercase();
+        assert!(accepted.contains(coding) || accepted.contains('*'), "{coding} was not asked for: {accepted}");
+    }
+}

@@ -1,0 +1,52 @@
+//! What each fuzz target does with its bytes. `cargo test` runs the same functions over the corpus (`tests/it/fuzz.rs`).
+//!
+//! An entry asserts what must hold for any input, not only that nothing panics: what comes out is bounded and can be
+//! read again, and the same bytes give the same answer. Several texts of one input stand one a line; where a mutation
+//! could never find what is needed (a checksum, a compressed stream), a byte of the input asks the entry to make it.
+
+mod collect;
+mod config;
+mod edge;
+mod enrich;
+mod hit;
+mod lake;
+mod spool;
+
+/// What a target does with an input.
+pub type Entry = fn(&[u8]);
+
+/// Every target, by name.
+pub const TARGETS: &[(&str, Entry)] = &[
+    ("body", collect::body),
+    ("headers", collect::headers),
+    ("codings", collect::codings),
+    ("cookies", collect::cookies),
+    ("page_url", enrich::page_url),
+    ("user_agent", enrich::user_agent),
+    ("accept_language", enrich::accept_language),
+    ("geo_headers", enrich::geo_headers),
+    ("client_ip", edge::client_ip),
+    ("request", edge::request),
+    ("status_line", edge::status_line),
+    ("config_yaml", config::yaml),
+    ("config_dotenv", config::dotenv),
+    ("config_variables", config::variables),
+    ("config_values", config::values),
+    ("spool_segment", spool::segment),
+    ("spool_folder", spool::folder),
+    ("row_bytes", lake::row_bytes),
+    ("lake_folder", lake::folder),
+    ("dead_letters", lake::dead_letters),
+];
+
+/// Runs the target of this name: each file in `fuzz_targets` has that of its target.
+pub fn run(name: &str, data: &[u8]) {
+    let found = TARGETS.iter().find(|(known, _)| *known == name);
+    let (_, entry) = found.unwrap_or_else(|| panic!("no target is called `{name}`"));
+    entry(data);
+}
+
+/// The lines of an input that is several texts.
+fn lines(data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    data.split(|byte| *byte == b'\n')
+}
