@@ -19,9 +19,9 @@ use super::{
 };
 
 /// Rows decoded at a time, from all parts together.
-const READ: usize = 4_096;
+const READ: usize = 2_048;
 /// Rows handed to the writer at a time.
-const CHUNK: usize = 2_048;
+const CHUNK: usize = 1_024;
 
 /// What a merge made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Which files of a day are merged next. Pure: names and sizes in, names out.
 //!
 //! While the day lives, files of a size class are merged as soon as there are enough of them; every row is rewritten
-//! about once per class. A day of trickling events ends with 5 files of the first class and 5 of the second at most. When
+//! about once per class. A day of trickling events ends with 3 files of each class at most. When
 //! the day is over and nobody writes to it, what is small is merged without waiting for company.
 
 use super::FileName;
@@ -17,10 +17,10 @@ const SEALED: u64 = TARGET / 2;
 
 /// Files below this size, and how many of them make a merge. A file of 250 columns has some 40 kB before its first
 /// row, so the first class must be well above that.
-const CLASSES: [(u64, usize); 3] = [(MIB, 6), (8 * MIB, 6), (SEALED, 6)];
+const CLASSES: [(u64, usize); 3] = [(MIB, 4), (8 * MIB, 4), (SEALED, 4)];
 
-/// Most parts of a merge: each keeps its columns open, at some 50 kB a column.
-const MOST_PARTS: usize = 6;
+/// Most parts of a merge: each keeps its columns open, at some 150 kB a column that holds something.
+const MOST_PARTS: usize = 4;
 
 /// The parts of the next merge, at least two and all of one spool; `None` when the day is fine as it is.
 pub fn choose(files: &[(FileName, u64)], over: bool) -> Option<Vec<FileName>> {
@@ -121,10 +121,10 @@ mod tests {
 
     #[test]
     fn files_of_different_spools_stay_apart() {
-        let files: Vec<_> = (0..10).map(|n| (FileName::fresh(n % 2, n, n), 1_000)).collect();
-        assert_eq!(choose(&files, false), None, "five of each");
+        let files: Vec<_> = (0..6).map(|n| (FileName::fresh(n % 2, n, n), 1_000)).collect();
+        assert_eq!(choose(&files, false), None, "three of each");
         let parts = choose(&files, true).unwrap();
-        assert!(parts.len() == 5 && parts.iter().all(|part| part.spool == 0));
+        assert!(parts.len() == 3 && parts.iter().all(|part| part.spool == 0));
     }
 
     #[test]
