@@ -211,7 +211,7 @@ fn rows_at_or_below_the_watermark_are_skipped() {
     lake.write(DAY, &rows([4, 5])).unwrap();
     lake.write(Date(20_001), &rows([2, 3])).unwrap();
     assert_eq!(seen(folder.path()), once(0..=5));
-    recovers(folder.path(), 4);
+    recovers(folder.path(), 6);
 }
 
 #[test]
