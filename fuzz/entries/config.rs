@@ -73,8 +73,9 @@ fn check(file: Option<Contents>, env_file: Option<Contents>, environment: &[(OsS
         }
         (Err(problems), Err(again)) => {
             assert_eq!(problems, again, "the same sources have the same problems");
+            // YAML ends a line with either.
             let ends = |contents: &Option<Contents>| {
-                contents.as_ref().map_or(0, |(_, bytes)| bytes.iter().filter(|byte| **byte == b'\n').count() + 2)
+                contents.as_ref().map_or(0, |(_, bytes)| bytes.iter().filter(|byte| b"\r\n".contains(byte)).count() + 2)
             };
             let end = ends(&file).max(ends(&env_file));
             assert!(problems.iter().count() > 0, "a refusal has a reason");

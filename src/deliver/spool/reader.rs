@@ -307,8 +307,7 @@ impl Walk {
                 let input = match files.open(&name) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         tracing::error!(segment = name, "spool segment has vanished");
-                        chunk.lost.push((self.next, segment.end));
-                        self.next = segment.end;
+                        self.pass_over(segment.end, &mut chunk);
                         return Ok(chunk);
                     }
                     input => input?,
@@ -324,25 +323,33 @@ impl Walk {
             match scan.next()? {
                 Some(Found::Row { position, payload, .. }) if position >= self.next && position < segment.end => {
                     let Some(row) = frame::decode(&payload, |stream| streams.share(stream)) else { continue };
-                    if self.next < position {
-                        chunk.lost.push((self.next, position));
-                    }
+                    self.pass_over(position, &mut chunk);
                     bytes += row.bytes().len();
                     chunk.rows.push_back(Spooled { position, row });
                     self.next = position + 1;
                 }
+                // As recovery has it: what stands behind either belongs to positions above it.
+                Some(Found::Seal { end }) if end <= segment.end => self.pass_over(end, &mut chunk),
+                Some(Found::Unknown { position }) if position < segment.end => {
+                    self.pass_over(position + 1, &mut chunk);
+                }
                 Some(_) => {}
                 None => {
-                    if self.next < segment.end {
-                        chunk.lost.push((self.next, segment.end));
-                        self.next = segment.end;
-                    }
+                    self.pass_over(segment.end, &mut chunk);
                     break;
                 }
             }
         }
         self.scan = Some((scan, streams));
         Ok(chunk)
+    }
+
+    /// Goes on at `position`, if that lies ahead; nothing was found for the positions below.
+    fn pass_over(&mut self, position: Position, chunk: &mut Chunk) {
+        if self.next < position {
+            chunk.lost.push((self.next, position));
+            self.next = position;
+        }
     }
 }
 
