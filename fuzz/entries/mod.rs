@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod edge;
 mod enrich;
+mod express;
 mod hit;
 mod lake;
 mod spool;
@@ -26,6 +27,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("accept_language", enrich::accept_language),
     ("geo_headers", enrich::geo_headers),
     ("client_ip", edge::client_ip),
+    ("connection", express::connection),
     ("request", edge::request),
     ("status_line", edge::status_line),
     ("config_yaml", config::yaml),

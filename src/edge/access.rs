@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use pingora::{Error, ErrorSource, proxy::Session};
+use http::{HeaderMap, Method, Uri};
 use prometheus_client::metrics::counter::Counter;
 
 use super::request::host;
@@ -44,39 +44,47 @@ impl AccessLog {
     }
 
     /// A request has ended.
-    pub fn record(
-        &self,
-        session: &Session,
-        handler: Handler,
-        client: Option<IpAddr>,
-        request_id: &str,
-        took: Duration,
-        error: Option<&Error>,
-    ) {
-        let written = session.response_written().map(|header| header.status.as_u16());
-        // A 100 alone is no answer.
-        let status = written.filter(|status| *status != 100).unwrap_or(0);
+    pub fn record(&self, ended: &Ended<'_>) {
+        let Ended { handler, status, .. } = *ended;
         let class = usize::from(status / 100).min(CLASSES.len() - 1);
         self.requests[handler as usize][class].inc();
-        self.metrics.http_request_seconds.observe(took.as_secs_f64());
-
-        let ours = error.filter(|error| *error.esource() != ErrorSource::Downstream);
-        if let Some(error) = ours {
-            tracing::warn!(%error, status, request_id, "a request failed");
-        }
-        let header = session.req_header();
+        self.metrics.http_request_seconds.observe(ended.took.as_secs_f64());
         tracing::debug!(
             target: "real_streaming::access",
             handler = HANDLERS[handler as usize].1,
-            method = %header.method,
-            host = %host(&header.uri, &header.headers),
-            path = header.uri.path(),
+            method = %ended.method,
+            host = %host(ended.uri, ended.headers),
+            path = ended.uri.path(),
             status,
-            bytes = session.body_bytes_sent(),
-            client = client.map(tracing::field::display),
-            request_id,
-            ?took,
-            aborted = error.is_some(),
+            bytes = ended.bytes,
+            client = ended.client.map(tracing::field::display),
+            request_id = ended.request_id,
+            took = ?ended.took,
+            aborted = ended.aborted,
         );
     }
+}
+
+/// A request that has ended.
+pub struct Ended<'a> {
+    /// Who answered.
+    pub handler: Handler,
+    /// As sent.
+    pub method: &'a Method,
+    /// As sent.
+    pub uri: &'a Uri,
+    /// As sent.
+    pub headers: &'a HeaderMap,
+    /// Of the answer; 0 when there was none.
+    pub status: u16,
+    /// Bytes of the answer's body.
+    pub bytes: usize,
+    /// Who asked.
+    pub client: Option<IpAddr>,
+    /// As told to the client.
+    pub request_id: &'a str,
+    /// From the complete request header to the end of the answer.
+    pub took: Duration,
+    /// Whether it ended before its time.
+    pub aborted: bool,
 }

@@ -65,7 +65,8 @@ impl Trust {
         Client { ip, peer, from_trusted_proxy: true, secure }
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether what this peer says about others counts.
+    pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 

@@ -4,12 +4,13 @@
 //! its request, whatever the status.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use pingora::{proxy::Session, time::timeout};
 
 use super::{
@@ -43,6 +44,36 @@ pub struct Endpoint {
     tuning: Tuning,
 }
 
+/// A request on a collection path, up to its body.
+pub struct Head<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    host: Cow<'a, str>,
+    /// The stream's id as sent.
+    stream: &'a str,
+    client: &'a Client,
+    id: &'a RequestId,
+}
+
+impl<'a> Head<'a> {
+    /// From the parts of any server's request.
+    pub fn new(
+        method: &'a Method,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        router: &Router,
+        client: &'a Client,
+        id: &'a RequestId,
+    ) -> Head<'a> {
+        let stream = match router.action("", uri.path()) {
+            Action::Collect { stream } => stream,
+            _ => "",
+        };
+        Head { method, uri, headers, host: request::host(uri, headers), stream, client, id }
+    }
+}
+
 /// Why a hit gets no regular answer.
 enum Failure {
     Refused(Refusal),
@@ -71,14 +102,11 @@ impl Endpoint {
 
     /// Answers one request that the router found to be an event.
     pub async fn serve(&self, session: &mut Session, router: &Router, client: &Client, id: &RequestId) {
-        let header = session.req_header();
-        let verdict = self.cors.verdict(&header.headers, &request::host(&header.uri, &header.headers));
+        let head = head(session, router, client, id);
+        let verdict = self.verdict(&head);
         let mut reply = match self.handle(session, router, client, id, &verdict).await {
             Ok(reply) => reply,
-            Err(Failure::Refused(refusal)) => {
-                self.metrics.refusals.get_or_create(&ByCode { code: refusal.code() }).inc();
-                refusal.reply(id)
-            }
+            Err(Failure::Refused(refusal)) => self.refused(&refusal, id),
             Err(Failure::Gone) => {
                 session.set_keepalive(None);
                 return;
@@ -86,6 +114,20 @@ impl Endpoint {
         };
         verdict.decorate(&mut reply.headers);
         send(session, reply, &self.tuning).await;
+    }
+
+    /// The answer to a request whose body is there as a whole.
+    pub async fn answer(&self, head: &Head<'_>, body: &[u8]) -> Reply {
+        let received_at = now();
+        let verdict = self.verdict(head);
+        let answer = match self.open(head, &verdict) {
+            Ok(None) => self.close(head, received_at, body).await,
+            Ok(Some(early)) => Ok(early),
+            Err(refusal) => Err(refusal),
+        };
+        let mut reply = answer.unwrap_or_else(|refusal| self.refused(&refusal, head.id));
+        verdict.decorate(&mut reply.headers);
+        reply
     }
 
     async fn handle(
@@ -97,56 +139,64 @@ impl Endpoint {
         verdict: &Verdict,
     ) -> Result<Reply, Failure> {
         let received_at = now();
-        if *verdict == Verdict::Denied {
-            return Err(Refusal::OriginNotAllowed.into());
+        if let Some(early) = self.open(&head(session, router, client, id), verdict)? {
+            return Ok(early);
         }
-        let header = session.req_header();
-        if header.method == Method::OPTIONS {
-            let headers = verdict.preflight(&header.headers);
-            return Ok(Reply { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
-        }
-        let stream = stream(session, router);
-        let admitted = self.pipeline.admit(&header.method, stream, &header.headers);
-        self.limits.count(client.ip, stream, &admitted)?;
-        admitted?;
-
         let body = read_body(session, self.pipeline.max_body(), self.tuning.body).await.map_err(|why| match why {
             NoBody::TooLarge => Failure::Refused(Refusal::BodyTooLarge),
             NoBody::Slow => Failure::Refused(Refusal::SlowBody),
             NoBody::Malformed => Failure::Refused(Refusal::BadFraming),
             NoBody::Gone => Failure::Gone,
         })?;
-
-        let collected = self.collect(session, router, client, id, received_at, &body)?;
-        Ok(self.keep(collected).await?)
+        Ok(self.close(&head(session, router, client, id), received_at, &body).await?)
     }
 
-    fn collect(
-        &self,
-        session: &Session,
-        router: &Router,
-        client: &Client,
-        id: &RequestId,
-        received_at: Micros,
-        body: &[u8],
-    ) -> Result<Collected, Refusal> {
-        let header = session.req_header();
+    fn verdict(&self, head: &Head<'_>) -> Verdict {
+        self.cors.verdict(head.headers, &head.host)
+    }
+
+    /// Most bytes of a body.
+    pub fn max_body(&self) -> usize {
+        self.pipeline.max_body()
+    }
+
+    fn refused(&self, refusal: &Refusal, id: &RequestId) -> Reply {
+        self.metrics.refusals.get_or_create(&ByCode { code: refusal.code() }).inc();
+        refusal.reply(id)
+    }
+
+    /// What can be said before the body is read: a refusal, or the answer to a preflight.
+    fn open(&self, head: &Head<'_>, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
+        if *verdict == Verdict::Denied {
+            return Err(Refusal::OriginNotAllowed);
+        }
+        if head.method == Method::OPTIONS {
+            let headers = verdict.preflight(head.headers);
+            return Ok(Some(Reply { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }));
+        }
+        let admitted = self.pipeline.admit(head.method, head.stream, head.headers);
+        self.limits.count(head.client.ip, head.stream, &admitted)?;
+        admitted.map(|_| None)
+    }
+
+    /// Turns the body into rows and keeps them.
+    async fn close(&self, head: &Head<'_>, received_at: Micros, body: &[u8]) -> Result<Reply, Refusal> {
         let hit = Hit {
-            method: &header.method,
-            path: header.uri.path(),
-            stream: stream(session, router),
-            query: header.uri.query().unwrap_or(""),
-            host: &request::host(&header.uri, &header.headers),
-            headers: &header.headers,
+            method: head.method,
+            path: head.uri.path(),
+            stream: head.stream,
+            query: head.uri.query().unwrap_or(""),
+            host: &head.host,
+            headers: head.headers,
             body,
-            client_ip: client.ip,
-            from_trusted_proxy: client.from_trusted_proxy,
-            secure: client.secure,
+            client_ip: head.client.ip,
+            from_trusted_proxy: head.client.from_trusted_proxy,
+            secure: head.client.secure,
             received_at,
             entropy: entropy(),
-            request_id: id,
+            request_id: head.id,
         };
-        self.pipeline.collect(&hit)
+        self.keep(self.pipeline.collect(&hit)?).await
     }
 
     /// Makes the rows durable; only then are the dropped events counted, so that a refused hit counts nothing.
@@ -167,12 +217,10 @@ impl Endpoint {
     }
 }
 
-/// The stream's id as sent. Found again instead of kept: a borrow cannot outlive the reading of the body.
-fn stream<'a>(session: &'a Session, router: &Router) -> &'a str {
-    match router.action("", session.req_header().uri.path()) {
-        Action::Collect { stream } => stream,
-        _ => "",
-    }
+/// Found again after the body instead of kept: a borrow cannot outlive the reading.
+fn head<'a>(session: &'a Session, router: &Router, client: &'a Client, id: &'a RequestId) -> Head<'a> {
+    let header = session.req_header();
+    Head::new(&header.method, &header.uri, &header.headers, router, client, id)
 }
 
 fn now() -> Micros {

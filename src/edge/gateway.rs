@@ -1,6 +1,11 @@
 //! Pingora's phases, in their order; each only delegates.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    any::Any,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,43 +19,28 @@ use pingora::{
 };
 
 use super::{
-    Tuning,
-    access::{AccessLog, Handler},
+    access::{Ended, Handler},
     answer::{close_if_ending, send},
     assets::Asset,
-    client_ip::{Client, Trust},
-    endpoint::Endpoint,
+    client_ip::Client,
     forward,
-    lifecycle::{InFlight, Lifecycle},
+    front::Served,
+    lifecycle::InFlight,
     page::{healthy, page},
+    parts::Parts,
     request::{self, RequestId},
-    router::{Action, Router},
+    router::Action,
     upstream::{LONG_QUIET, MAX_ATTEMPTS, Upstreams},
 };
 
-/// How long a visitor's connection may idle between requests. Each costs some 40 kB.
-const KEEPALIVE_SECONDS: u64 = 60;
-/// The same for a load balancer's: it must close first, or requests meet a closing connection. Google's keeps 600 s.
-const PROXY_KEEPALIVE_SECONDS: u64 = 620;
-
-/// All parts a request may meet.
+/// All a request may meet.
 pub struct Gateway {
-    /// Whose request is it?
-    pub router: Router,
-    /// Whose word counts?
-    pub trust: Trust,
-    /// Takes events.
-    pub endpoint: Endpoint,
+    /// What the express lane has, too.
+    pub parts: Arc<Parts>,
     /// The tracking script.
     pub script: Asset,
     /// The site.
     pub upstreams: Arc<Upstreams>,
-    /// Log line and metrics of every request.
-    pub access: AccessLog,
-    /// Counts requests in flight.
-    pub lifecycle: Arc<Lifecycle>,
-    /// Bounds.
-    pub tuning: Tuning,
 }
 
 /// What one request carries from phase to phase.
@@ -86,7 +76,7 @@ impl ProxyHttp for Gateway {
             route: usize::MAX,
             tried: Vec::new(),
             chosen: None,
-            _in_flight: self.lifecycle.enter(),
+            _in_flight: self.parts.lifecycle.enter(),
         }
     }
 
@@ -103,7 +93,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
         let header = session.req_header();
-        let action = self.router.action(&request::host(&header.uri, &header.headers), header.uri.path());
+        let action = self.parts.router.action(&request::host(&header.uri, &header.headers), header.uri.path());
         let reply = match action {
             Action::Proxy { route } => {
                 context.route = route;
@@ -111,7 +101,7 @@ impl ProxyHttp for Gateway {
             }
             Action::Collect { .. } => {
                 context.handler = Handler::Collect;
-                self.endpoint.serve(session, &self.router, client, id).await;
+                self.parts.endpoint.serve(session, &self.parts.router, client, id).await;
                 return Ok(true);
             }
             Action::Script => {
@@ -126,7 +116,7 @@ impl ProxyHttp for Gateway {
                 page(StatusCode::NOT_FOUND, "there is no route for this host and path", id, &header.headers)
             }
         };
-        send(session, reply, &self.tuning).await;
+        send(session, reply, &self.parts.tuning).await;
         Ok(true)
     }
 
@@ -202,13 +192,34 @@ impl ProxyHttp for Gateway {
         let Some(status) = status.filter(|_| !begun) else { return hopeless };
         session.set_keepalive(None);
         let reply = page(status, sentence, context.id(), &session.req_header().headers);
-        send(session, reply, &self.tuning).await;
+        send(session, reply, &self.parts.tuning).await;
         FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        let client = context.caller.as_ref().map(|(client, _)| client.ip);
-        self.access.record(session, context.handler, client, context.id(), context.started.elapsed(), error);
+        let written = session.response_written().map(|header| header.status.as_u16());
+        // A 100 alone is no answer.
+        let status = written.filter(|status| *status != 100).unwrap_or(0);
+        if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
+            tracing::warn!(%error, status, request_id = context.id(), "a request failed");
+        }
+        let header = session.req_header();
+        self.parts.access.record(&Ended {
+            handler: context.handler,
+            method: &header.method,
+            uri: &header.uri,
+            headers: &header.headers,
+            status,
+            bytes: session.body_bytes_sent(),
+            client: context.caller.as_ref().map(|(client, _)| client.ip),
+            request_id: context.id(),
+            took: context.started.elapsed(),
+            aborted: error.is_some(),
+        });
+    }
+
+    fn persist_connection_context(&self, session: &Session, _: &Context) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(Served::of(session)?))
     }
 
     /// Pingora's own line would carry the query; ours is written in `logging`.
@@ -224,26 +235,24 @@ impl ProxyHttp for Gateway {
 impl Gateway {
     /// The bounds of a connection, which Pingora wants to hear again for every request.
     fn greet(&self, session: &mut Session, client: &Client) {
+        let Parts { lifecycle, tuning, .. } = &*self.parts;
         // Only what would be kept alive anyway gets a limit: HTTP/1.0, `Connection: close` and requests whose framing
         // is doubtful have been sorted out by Pingora, and setting a time would bring them back.
         if session.get_keepalive().is_some() {
-            let seconds = if client.from_trusted_proxy { PROXY_KEEPALIVE_SECONDS } else { KEEPALIVE_SECONDS };
-            session.set_keepalive((!self.lifecycle.is_ending()).then_some(seconds));
+            let seconds = self.parts.keepalive(client.from_trusted_proxy).as_secs();
+            session.set_keepalive((!lifecycle.is_ending()).then_some(seconds));
         }
         session.set_pipelining_enabled(true);
-        session.set_write_timeout(Some(self.tuning.downstream_write));
-        session.set_total_drain_timeout(Some(self.tuning.linger));
+        session.set_write_timeout(Some(tuning.downstream_write));
+        session.set_total_drain_timeout(Some(tuning.linger));
         if session.is_upgrade_req() {
             session.set_read_timeout(Some(LONG_QUIET));
         }
     }
 
     fn caller(&self, session: &Session) -> (Client, RequestId) {
-        let headers = &session.req_header().headers;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
-        let client = self.trust.client(peer.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()), headers);
-        let id = if client.from_trusted_proxy { RequestId::given(headers) } else { RequestId::fresh() };
-        (client, id)
+        self.parts.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &session.req_header().headers)
     }
 }
 

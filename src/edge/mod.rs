@@ -1,7 +1,8 @@
 //! The listeners. The public one, on Pingora, ends collection itself and hands everything else to the site; the admin
 //! one answers the operator. No other part of the house names Pingora.
 //!
-//! A request's way: `gateway` (Pingora's phases) asks `router` whose it is; `endpoint` takes events; `assets` and
+//! A request's way: `front` sends plain events down the `express` lane and hands everything else to Pingora, whose
+//! phases are in `gateway`. `router` knows whose a request is; `endpoint` takes events of both lanes; `assets` and
 //! `page` answer for themselves; `upstream` and `forward` serve the site's.
 
 mod access;
@@ -11,11 +12,15 @@ mod assets;
 mod client_ip;
 mod config;
 mod cors;
+mod counted;
 mod endpoint;
+mod express;
 mod forward;
+mod front;
 mod gateway;
 mod lifecycle;
 mod page;
+mod parts;
 mod rate_limit;
 mod request;
 mod router;
@@ -34,8 +39,10 @@ use std::{
 };
 
 use pingora::{
-    proxy::http_proxy_service_with_name,
+    listeners::{L4BufferSettings, ListenerConfig},
+    proxy::http_proxy,
     server::{RunArgs, Server, configuration::ServerConf},
+    services::listening::Service,
 };
 use tokio::{
     runtime,
@@ -57,6 +64,7 @@ pub mod foreign {
         assets::Asset,
         client_ip::{Client, Trust},
         cors::{Cors, Verdict},
+        express::{Found, find},
         forward::changes,
         request::{RequestId, host},
         router::{Action, Router},
@@ -70,8 +78,10 @@ use self::{
     client_ip::Trust,
     cors::Cors,
     endpoint::Endpoint,
+    front::Front,
     gateway::Gateway,
     lifecycle::{Lifecycle, PreBound, StopSignal},
+    parts::Parts,
     rate_limit::RateLimits,
     router::Router,
     upstream::Upstreams,
@@ -216,16 +226,15 @@ impl Edge {
         let cors = Cors::new(&config.cors);
         let limits = RateLimits::new(&config.rate_limit);
         let endpoint = Endpoint::new(pipeline, delivery.clone(), cors, limits, metrics.clone(), config.tuning.clone());
-        let gateway = Gateway {
+        let parts = Parts {
             router: Router::new(&config.streams_path, &config.script_path, &config.routes),
             trust: Trust::new(&config.server.trusted_proxies),
             endpoint,
-            script: Asset::script(),
-            upstreams,
             access: AccessLog::new(metrics.clone()),
             lifecycle: lifecycle.clone(),
             tuning: config.tuning,
         };
+        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), upstreams };
         let admin = Admin { lifecycle, delivery, metrics };
         let public_addrs = public.iter().map(|(address, _)| *address).collect();
         Ok(Edge { server: config.server, gateway, admin, public, public_addrs, admin_listener, admin_addr })
@@ -247,7 +256,7 @@ impl Edge {
     /// Pingora's own threads outlive the call, asleep; the process ends without them.
     pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Stopped {
         let grace = *self.server.shutdown.grace;
-        let lifecycle = self.gateway.lifecycle.clone();
+        let lifecycle = self.gateway.parts.lifecycle.clone();
         let (stop, stopping) = watch::channel(false);
         let (closed, mut is_closed) = watch::channel(false);
 
@@ -319,9 +328,13 @@ fn server(
     conf.max_retries = upstream::MAX_ATTEMPTS;
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut service = http_proxy_service_with_name(&server.configuration, gateway, "edge");
+    let parts = gateway.parts.clone();
+    let front = Front { proxy: Arc::new(http_proxy(&server.configuration, gateway)), parts };
+    let mut service = Service::new("edge".to_owned(), front);
     for (address, _) in &listeners {
-        service.add_tcp(&address.to_string());
+        let listener = ListenerConfig::tcp(address.to_string());
+        // What is read goes straight into the buffer of whoever reads.
+        service.add_listener(listener.l4_buffer(L4BufferSettings::default().read(0)));
     }
     server.add_service(PreBound::new(service, listeners, closed));
     server

@@ -1,0 +1,50 @@
+//! What a connection begins with, in the eyes of the express lane.
+
+use std::sync::LazyLock;
+
+use bytes::BytesMut;
+use http::Method;
+use real_streaming::edge::foreign::{Found, Router, find};
+
+static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new("/api/v1/streaming", "/v6.js", &[]));
+
+const MAX_BODY: usize = 4096;
+
+/// The bytes of a connection; a lone line feed at the end of a line stands for the pair, unless the first byte is `n`.
+pub fn connection(data: &[u8]) {
+    let text = match data.split_first() {
+        Some((b'n', rest)) => rest.to_vec(),
+        _ => data.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]),
+    };
+    let mut buffer = BytesMut::from(&text[..]);
+    match find(&mut buffer, &ROUTER, MAX_BODY) {
+        Found::Other => assert_eq!(buffer, text, "what is not taken stays"),
+        Found::Part(whole) => {
+            assert_eq!(buffer, text, "what is not complete stays");
+            assert!(whole > text.len() && whole <= text.len() + MAX_BODY, "the rest is a part of a body");
+        }
+        Found::Event(request) => {
+            assert_eq!(request.method, Method::POST);
+            assert!(request.body <= buffer.len().min(MAX_BODY), "the body is there");
+            assert!(request.uri.path().starts_with("/api/v1/streaming"));
+            for framing in ["host", "content-length"] {
+                assert_eq!(request.headers.get_all(framing).iter().count(), 1, "one `{framing}`");
+            }
+            assert_eq!(request.headers["content-length"].as_bytes(), digits(&request.headers["content-length"]));
+            assert!(!request.headers.contains_key("transfer-encoding"), "its end is known");
+            a_shorter_one_is_never_taken(&text[..text.len() - buffer.len() + request.body]);
+        }
+    }
+}
+
+fn digits(value: &http::HeaderValue) -> Vec<u8> {
+    value.as_bytes().iter().copied().filter(u8::is_ascii_digit).collect()
+}
+
+/// Where a packet ends must not decide what a request means.
+fn a_shorter_one_is_never_taken(whole: &[u8]) {
+    for len in (0..whole.len()).rev().take(200) {
+        let found = find(&mut BytesMut::from(&whole[..len]), &ROUTER, MAX_BODY);
+        assert!(!matches!(found, Found::Event(_)), "{len} of {} bytes are no event", whole.len());
+    }
+}

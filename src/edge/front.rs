@@ -1,0 +1,187 @@
+//! What every connection meets first: plain events take the express lane, everything else is handed to Pingora together
+//! with the bytes that were read.
+//!
+//! After a request that Pingora served, the connection comes back here, unless Pingora may have read beyond it: such
+//! bytes are in Pingora's hands and cannot be had back, so it goes on with that connection.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::{
+    apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
+    protocols::{Stream, http::ServerSession},
+    proxy::{HttpProxy, Session},
+    server::ShutdownWatch,
+    time::timeout,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{
+    access::{Ended, Handler},
+    counted::Counted,
+    endpoint::Head,
+    express::{self, Found, Request},
+    gateway::Gateway,
+    parts::Parts,
+};
+
+/// How long the express lane waits for the rest of a body; who is slower is Pingora's, and its deadlines'.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Read at once: an event with its header.
+const READ: usize = 4096;
+
+/// See the module.
+pub struct Front {
+    /// Serves what is not plain.
+    pub proxy: Arc<HttpProxy<Gateway>>,
+    /// What both lanes share.
+    pub parts: Arc<Parts>,
+}
+
+/// Bytes of a request that Pingora knows to have served.
+#[derive(Clone, Copy, Debug)]
+pub struct Served(usize);
+
+impl Served {
+    /// Header and body as sent. Of a chunked body only the content is counted, which is less than what was sent.
+    pub fn of(session: &Session) -> Option<Served> {
+        let session = session.as_downstream().as_http1()?;
+        Some(Served(session.get_headers_raw_bytes().len() + session.body_bytes_read()))
+    }
+}
+
+#[async_trait]
+impl ServerApp for Front {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let mut buffer = BytesMut::new();
+        let peer = peer(&stream);
+        loop {
+            if buffer.is_empty() {
+                self.wait(&mut stream, &mut buffer, shutdown, peer).await?;
+            }
+            let mut found = express::find(&mut buffer, &self.parts.router, self.parts.endpoint.max_body());
+            if let Found::Part(whole) = found {
+                // Its header has arrived: a graceful end waits for the rest.
+                let _in_flight = self.parts.lifecycle.enter();
+                fill(&mut stream, &mut buffer, whole).await;
+                found = express::find(&mut buffer, &self.parts.router, self.parts.endpoint.max_body());
+            }
+            stream = match found {
+                Found::Event(request) => {
+                    let body = buffer.split_to(request.body);
+                    self.serve(stream, *request, &body, peer).await?
+                }
+                Found::Part(_) | Found::Other => self.hand_over(stream, &mut buffer, shutdown).await?,
+            };
+        }
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+impl Front {
+    /// Waits for a request. None when there will be none.
+    async fn wait(
+        &self,
+        stream: &mut Stream,
+        buffer: &mut BytesMut,
+        shutdown: &ShutdownWatch,
+        peer: IpAddr,
+    ) -> Option<()> {
+        buffer.reserve(READ);
+        let mut shutdown = shutdown.clone();
+        let idle = self.parts.keepalive(self.parts.trust.trusts(peer));
+        let read = tokio::select! {
+            biased;
+            read = timeout(idle, stream.read_buf(buffer)) => read,
+            // An error means that the server is gone.
+            _ = shutdown.wait_for(|ending| *ending) => return None,
+        };
+        matches!(read, Ok(Ok(1..))).then_some(())
+    }
+
+    /// Answers an event. None when the connection has ended with it.
+    async fn serve(&self, mut stream: Stream, request: Request, body: &[u8], peer: IpAddr) -> Option<Stream> {
+        let Parts { router, endpoint, access, lifecycle, tuning, .. } = &*self.parts;
+        let started = Instant::now();
+        let _in_flight = lifecycle.enter();
+        let Request { method, uri, headers, .. } = &request;
+        let (client, id) = self.parts.caller(peer, headers);
+
+        let head = Head::new(method, uri, headers, router, &client, &id);
+        let reply = endpoint.answer(&head, body).await;
+        let last = lifecycle.is_ending();
+        let wire = express::wire(&reply, last);
+        let write = async {
+            stream.write_all(&wire).await?;
+            stream.flush().await
+        };
+        let sent = matches!(timeout(tuning.answer, write).await, Ok(Ok(())));
+
+        access.record(&Ended {
+            handler: Handler::Collect,
+            method,
+            uri,
+            headers,
+            status: reply.status.as_u16(),
+            bytes: reply.body.len(),
+            client: Some(client.ip),
+            request_id: &id,
+            took: started.elapsed(),
+            aborted: !sent,
+        });
+        if sent && !last {
+            return Some(stream);
+        }
+        // A client that is gone needs no goodbye.
+        let _ = stream.shutdown().await;
+        None
+    }
+
+    /// Lets Pingora serve the request that `buffer` begins with, and those after it whose bytes it may have read.
+    async fn hand_over(&self, stream: Stream, buffer: &mut BytesMut, shutdown: &ShutdownWatch) -> Option<Stream> {
+        // Bytes that this request may consist of; none once they cannot be told any more.
+        let mut given = Some(buffer.len());
+        let mut session = ServerSession::new_http1(Box::new(Counted::new(stream)));
+        session.set_pipelined_prefix(std::mem::take(buffer));
+        session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
+        loop {
+            let (stream, settings) = self.proxy.process_new_http(session, shutdown).await?.consume();
+            let (stream, read) = stream.into_any().downcast::<Counted>().ok()?.into_parts();
+            let mut settings = settings?;
+            let served = served(&mut settings);
+            let left = given.zip(served).and_then(|(given, served)| (given + read).checked_sub(served));
+            if left == Some(0) {
+                return Some(stream);
+            }
+            given = left;
+            session = ServerSession::new_http1(Box::new(Counted::new(stream)));
+            settings.apply_to_session(&mut session);
+        }
+    }
+}
+
+fn served(settings: &mut HttpPersistentSettings) -> Option<usize> {
+    settings.take_user_context()?.downcast::<Served>().ok().map(|served| served.0)
+}
+
+/// Reads until `buffer` has `whole` bytes, the connection ends, or patience does.
+async fn fill(stream: &mut Stream, buffer: &mut BytesMut, whole: usize) {
+    buffer.reserve(whole - buffer.len());
+    let rest = async { while buffer.len() < whole && matches!(stream.read_buf(buffer).await, Ok(1..)) {} };
+    // Found out by looking at the buffer.
+    let _ = timeout(PATIENCE, rest).await;
+}
+
+fn peer(stream: &Stream) -> IpAddr {
+    let digest = stream.get_socket_digest();
+    let address = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet().map(SocketAddr::ip));
+    address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+}
