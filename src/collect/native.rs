@@ -24,8 +24,12 @@ pub struct Claims<'t> {
 
 /// Reads a body. `lines` says that its media type is newline-delimited JSON.
 pub fn read<'t>(text: &'t Text<'_>, lines: bool, caller: Caller, limits: &Limits) -> Result<Claims<'t>, Refusal> {
-    // What follows a document is read byte by byte.
-    let json = text.text.trim_ascii_end();
+    // What follows a document is read byte by byte, so that padding is taken off first, in larger steps.
+    let mut json = &*text.text;
+    while let Some(rest) = json.strip_suffix("        ") {
+        json = rest;
+    }
+    let json = json.trim_ascii_end();
     let parsed = if lines { parse_lines(json, caller, limits) } else { parse(json, caller, limits) };
     let Parsed { claims: mut list, single, enforce, beyond, swollen } = parsed?;
     if swollen {

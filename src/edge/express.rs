@@ -143,29 +143,36 @@ fn read(bytes: &[u8], outline: &Outline, spans: &[(Span, Span)]) -> Option<Reque
 
 /// The bytes of an answer, as Pingora writes them; `last` closes the connection.
 pub fn wire(reply: &Reply, last: bool) -> Vec<u8> {
-    let mut wire = Vec::with_capacity(512);
-    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| wire.extend_from_slice(part));
+    let mut wire = Vec::with_capacity(512 + reply.body.len());
     let reason = reply.status.canonical_reason().unwrap_or("");
-    put(&[b"HTTP/1.1 ", reply.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
+    put(&mut wire, &[b"HTTP/1.1 ", reply.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
     for (name, value) in &reply.headers {
-        put(&[title(name).as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        title(&mut wire, name);
+        put(&mut wire, &[b": ", value.as_bytes(), b"\r\n"]);
     }
     if reply.status != StatusCode::NO_CONTENT {
-        put(&[b"Content-Length: ", reply.body.len().to_string().as_bytes(), b"\r\n"]);
+        put(&mut wire, &[b"Content-Length: ", HeaderValue::from(reply.body.len()).as_bytes(), b"\r\n"]);
     }
-    put(&[b"Date: ", get_cached_date().as_bytes(), b"\r\n"]);
-    put(&[b"Connection: ", if last { b"close" } else { b"keep-alive" }, b"\r\n\r\n", &reply.body]);
+    put(&mut wire, &[b"Date: ", get_cached_date().as_bytes(), b"\r\n"]);
+    put(&mut wire, &[b"Connection: ", if last { b"close" } else { b"keep-alive" }, b"\r\n\r\n", &reply.body]);
     wire
 }
 
+fn put(wire: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| wire.extend_from_slice(part));
+}
+
 /// A header's name as people write it.
-fn title(name: &HeaderName) -> String {
-    let mut first = true;
-    let letter = |letter: char| {
-        let upper = std::mem::replace(&mut first, letter == '-');
-        if upper { letter.to_ascii_uppercase() } else { letter }
-    };
-    name.as_str().chars().map(letter).collect()
+fn title(wire: &mut Vec<u8>, name: &HeaderName) {
+    let start = wire.len();
+    wire.extend_from_slice(name.as_str().as_bytes());
+    let mut upper = true;
+    for letter in &mut wire[start..] {
+        if upper {
+            letter.make_ascii_uppercase();
+        }
+        upper = *letter == b'-';
+    }
 }
 
 #[cfg(test)]
@@ -243,7 +250,9 @@ mod tests {
 
     #[test]
     fn names_are_written_as_people_write_them() {
-        assert_eq!(title(&header::ACCESS_CONTROL_ALLOW_ORIGIN), "Access-Control-Allow-Origin");
-        assert_eq!(title(&header::VARY), "Vary");
+        let mut wire = Vec::new();
+        title(&mut wire, &header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        title(&mut wire, &header::VARY);
+        assert_eq!(String::from_utf8(wire).unwrap(), "Access-Control-Allow-OriginVary");
     }
 }
