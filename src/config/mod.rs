@@ -25,7 +25,7 @@ pub use tree::Place;
 use tree::{Node, Path};
 use variables::Variable;
 
-use crate::{collect, deliver, edge, problem::Problem};
+use crate::{collect, deliver, edge, enrich, problem::Problem};
 
 /// All settings of a process. Every part documents its own; `docs/configuration.md` shows them together.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct Config {
     pub cookie: collect::CookieConfig,
     /// Who may send events from other origins.
     pub cors: edge::CorsConfig,
+    /// What happens to events of robots: `flag` marks them in `rs_info.is_bot`, `drop` ends them and counts them as
+    /// dropped, `keep` does not look.
+    pub bots: enrich::BotAction,
     /// Sites behind the edge.
     pub routes: Vec<edge::RouteConfig>,
     /// Where rows go.
@@ -58,6 +61,7 @@ impl Default for Config {
             streams: Vec::new(),
             cookie: Default::default(),
             cors: Default::default(),
+            bots: Default::default(),
             routes: vec![route_to("http://127.0.0.1:3000")],
             writers: Default::default(),
         }

@@ -14,6 +14,7 @@ use quick_cache::{Equivalent, sync::Cache};
 
 use super::{
     client_hints::{Hints, KeptHints},
+    robots::Robot,
     url,
     user_agent::{self, Agent, MAX_LENGTH},
 };
@@ -27,8 +28,8 @@ use crate::{
 pub struct Known {
     /// Columns of `device` that depend on nothing but the client.
     pub device: Device<'static>,
-    /// Whether it is a robot.
-    pub is_bot: bool,
+    /// Who it is, when it is a robot.
+    pub robot: Option<Robot>,
 }
 
 /// The cache.
@@ -71,7 +72,7 @@ impl Question<'_> {
     fn answer(&self) -> Known {
         let mut agent = user_agent::parse(self.text);
         self.hints.refine(&mut agent);
-        Known { is_bot: agent.is_bot, device: device(agent) }
+        Known { robot: agent.robot.take(), device: device(agent) }
     }
 }
 

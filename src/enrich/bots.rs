@@ -1,14 +1,19 @@
-//! Robots: `rs_info.is_bot`, and whether their events are kept.
+//! Robots: `rs_info.is_bot` and the `rs_info.bot_*` beside it, and whether their events are kept.
 //!
-//! A robot is what says so: by a word in its `User-Agent`, by a name uap-core knows, or by the brand `HeadlessChrome`
-//! in its client hints. The default keeps the events and marks them; GA4 drops the robots it knows without a word.
+//! A robot is what says so ([`super::robots`]; the device step has read that off the `User-Agent` and the client hints),
+//! and what says it is a browser while two signs in its headers speak against it. The default keeps the events and
+//! marks them; GA4 drops the robots it knows without a word.
 
-use std::{ops::ControlFlow, sync::LazyLock};
+use std::ops::ControlFlow;
 
-use aho_corasick::AhoCorasick;
+use http::header;
 use serde::{Deserialize, Serialize};
 
-use super::Enricher;
+use super::{
+    Enricher,
+    agents::user_agent,
+    robots::{Category, Evidence},
+};
 use crate::{
     collect::{DropReason, Hit},
     schema::Event,
@@ -44,51 +49,75 @@ impl Enricher for Bots {
         "bots"
     }
 
-    fn enrich<'h>(&self, _: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         // Null without a `User-Agent`: a server that sends events may have none.
         let Some(info) = &mut event.rs_info else { return ControlFlow::Continue(()) };
-        match self.action {
-            BotAction::Drop if info.is_bot == Some(true) => return ControlFlow::Break(DropReason::Bot),
-            BotAction::Flag | BotAction::Drop => {}
-            BotAction::Keep => info.is_bot = None,
+        if self.action == BotAction::Keep {
+            (info.is_bot, info.bot_name, info.bot_category) = (None, None, None);
+            info.bot_evidence.clear();
+            return ControlFlow::Continue(());
         }
-        ControlFlow::Continue(())
+        if info.is_bot == Some(false)
+            && let Some(text) = user_agent(hit)
+        {
+            let signs = signs(text, hit);
+            if signs.len() >= ENOUGH {
+                info.is_bot = Some(true);
+                info.bot_category = Some(Category::Automation.name().into());
+                info.bot_evidence = signs.into_iter().map(|sign| sign.code().into()).collect();
+            }
+        }
+        match self.action {
+            BotAction::Drop if info.is_bot == Some(true) => ControlFlow::Break(DropReason::Bot),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }
 
-/// Words that only robots use, in lower case.
-#[rustfmt::skip]
-const WORDS: &[&str] = &[
-    // What robots call themselves.
-    "bot", "crawl", "spider", "scrap", "slurp", "scanner", "fetcher", "archiver", "validator", "checker", "http://", "https://",
-    "monitor", "uptime", "pingdom", "statuscake", "site24x7", "nagios", "zabbix", "datadog", "newrelic", "gtmetrix", "preview",
-    // Browsers without a person.
-    "headless", "phantomjs", "puppeteer", "playwright", "selenium", "webdriver", "slimerjs", "electron-fetch", "lighthouse", "pagespeed", "ptst/", "cypress",
-    // Programs.
-    "curl/", "wget", "libwww", "lwp::", "lwp-", "python-", "python/", "aiohttp", "httpx/", "scrapy", "urllib", "go-http-client", "go-resty",
-    "okhttp", "java/", "apache-httpclient", "jakarta commons", "axios/", "node-fetch", "undici", "superagent", "got (", "request/", "postmanruntime",
-    "insomnia/", "httpie/", "guzzle", "php/", "ruby", "faraday", "typhoeus", "rest-client", "perl", "powershell", "winhttp", "reqwest", "hyper/", "libcurl",
-    "restsharp", "dart/", "deno/", "bun/", "http_request", "httpclient", "httrack", "siteimprove", "screaming frog", "k6/", "jmeter", "vegeta", "wrk/", "hey/", "locust",
-    // Services with names that do not say it.
-    "facebookexternalhit", "facebookcatalog", "meta-externalagent", "meta-externalfetcher", "mediapartners-google", "google-inspectiontool", "google-read-aloud",
-    "googleother", "google-extended", "google favicon", "google-structured-data", "google-site-verification", "googleweblight", "chrome-lighthouse", "apis-google", "duplexweb-google", "feedburner", "bingsearch", "skypeuripreview",
-    "whatsapp/", "embedly", "quora link", "vkshare", "outbrain", "nuzzel", "bitrix link", "flipboardproxy", "tumblr/", "qwantify", "ia_archiver", "heritrix", "nutch", "yahoo! slurp",
-    "ahrefs", "semrush", "dataprovider", "netcraft", "censys", "masscan", "nmap", "zgrab", "nikto", "sqlmap", "nuclei", "wpscan", "expanse", "internet-measurement",
-    "chatgpt-user", "oai-search", "claude-user", "claude-web", "anthropic-ai", "perplexity-user", "cohere-ai", "diffbot", "bytespider", "mistralai-user", "google-cloudvertex", "cloudflare-", "vercel-", "prerender",
-];
+/// Fewest signs in the headers that make a robot of a client whose text says it is a browser: each alone has innocent
+/// causes, such as a proxy that drops a header.
+const ENOUGH: usize = 2;
 
-static MATCHER: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    AhoCorasick::builder().ascii_case_insensitive(true).build(WORDS).expect("a short list of words fits any automaton")
-});
+/// What the headers of a hit say against the browser that its text names.
+fn signs(text: &str, hit: &Hit<'_>) -> Vec<Evidence> {
+    let mut signs = Vec::new();
+    if !text.starts_with("Mozilla/5.0 (") {
+        return signs;
+    }
+    if !hit.headers.contains_key(header::ACCEPT_LANGUAGE) {
+        signs.push(Evidence::NoAcceptLanguage);
+    }
+    let sends_metadata = version_after(text, "Chrome/").is_some_and(|major| major >= 80)
+        || version_after(text, "Firefox/").is_some_and(|major| major >= 90);
+    let has_metadata = || hit.headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+    if hit.secure && sends_metadata && !has_metadata() {
+        signs.push(Evidence::NoFetchMetadata);
+    }
+    if hints_contradict(text, hit) {
+        signs.push(Evidence::HintMismatch);
+    }
+    signs
+}
 
-/// Whether a text says that it is a robot's.
-pub fn is_bot(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    MATCHER.find_overlapping_iter(text).any(|found| {
-        // Cubot makes phones.
-        let is_phone = found.end() >= 5 && bytes[found.end() - 5..found.end()].eq_ignore_ascii_case(b"cubot");
-        !is_phone
-    })
+/// Hints from a browser that has none, or of another major version than the text's.
+fn hints_contradict(text: &str, hit: &Hit<'_>) -> bool {
+    let Some(brands) = hit.header("sec-ch-ua").filter(|brands| !brands.is_empty()) else { return false };
+    match version_after(text, "Chrome/") {
+        Some(major) => match brands.split_once("\"Chromium\";v=\"") {
+            Some((_, version)) => leading_number(version).is_some_and(|hinted| hinted != major),
+            None => false,
+        },
+        None => true,
+    }
+}
+
+fn version_after(text: &str, product: &str) -> Option<u32> {
+    leading_number(text.split_once(product)?.1)
+}
+
+fn leading_number(text: &str) -> Option<u32> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].parse().ok()
 }
 
 #[cfg(test)]
@@ -96,24 +125,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn robots_are_told_from_people() {
-        for robot in [
-            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-            "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; +https://openai.com/gptbot)",
-            "curl/8.5.0",
-            "Python-urllib/3.11",
-            "WhatsApp/2.23.20.0",
-            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 HeadlessChrome/126.0.0.0 Safari/537.36",
-            "Mozilla/5.0 (Linux; Android 9; CUBOT) Chrome/99 (compatible; SomeBot/1.0)",
-        ] {
-            assert!(is_bot(robot), "{robot}");
-        }
-        for person in [
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
-            "Mozilla/5.0 (Linux; Android 12; CUBOT_P50) AppleWebKit/537.36 Chrome/112.0.0.0 Mobile Safari/537.36",
-            "Mozilla/5.0 (Linux; Android 12; 22031116BG) Chrome/101.0 Mobile Safari/537.36 (Ecosia android@101.0.4951.41)",
-        ] {
-            assert!(!is_bot(person), "{person}");
-        }
+    fn versions_are_read_after_a_product() {
+        assert_eq!(version_after("x Chrome/126.0", "Chrome/"), Some(126));
+        assert_eq!(version_after("x Chrome/", "Chrome/"), None);
+        assert_eq!(version_after("x Chrome/99999999999", "Chrome/"), None);
     }
 }

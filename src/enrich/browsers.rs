@@ -3,7 +3,7 @@
 //! GA4 knows few names. All of Chrome is `Chrome`, on iPhones too; pages inside apps are `Android Webview` or `Safari
 //! (in-app)`, whatever the app; small browsers that do not say who they are count as what they are built on.
 
-use super::bots;
+use super::robots::Robot;
 
 const WEBVIEW: &str = "Android Webview";
 const IN_APP: &str = "Safari (in-app)";
@@ -61,13 +61,18 @@ pub fn name(
     family: &str,
     version: Option<String>,
     system: Option<&str>,
+    robot: Option<&Robot>,
 ) -> (Option<String>, Option<String>) {
     let found = |name: &str, version: Option<String>| (Some(name.to_owned()), version);
+    // A robot is its own browser, unless it steers one of people's.
+    if let Some(name) = robot.and_then(Robot::service) {
+        return found(name, after(text, &format!("{name}/")).or(version.filter(|_| family == name)));
+    }
     if let Some((token, name)) = TOKENS.iter().find(|(token, _)| text.contains(token)) {
         let own = after(text, token);
         return found(name, if *name == "Internet Explorer" { version.or(own) } else { own.or(version) });
     }
-    if bots::is_bot(text) && !matches!(family, "" | "Other") && !text.contains("HeadlessChrome") {
+    if robot.is_some() && !matches!(family, "" | "Other") && !text.contains("HeadlessChrome") {
         return found(family, version);
     }
     let is_app = APPS.iter().any(|token| text.contains(token));

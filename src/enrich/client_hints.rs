@@ -9,6 +9,7 @@ use http::HeaderMap;
 use super::{
     brands,
     browsers::{self, Weight},
+    robots::{Category, Evidence, Robot},
     url,
     user_agent::{Agent, major_minor},
 };
@@ -124,7 +125,12 @@ impl<'a> Hints<'a> {
         let mut best: Option<(&str, Weight, &str)> = None;
         for (brand, version) in members(list) {
             if brand == "HeadlessChrome" {
-                agent.is_bot = true;
+                let robot = agent.robot.get_or_insert_with(|| Robot {
+                    name: Some(brand.to_owned()),
+                    category: Category::Automation,
+                    evidence: Vec::new(),
+                });
+                robot.evidence.push(Evidence::HintHeadless);
             }
             // Decoys such as `Not/A)Brand` are in no table.
             let Some((name, weight)) = browsers::of_hint(brand) else { continue };

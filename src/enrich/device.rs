@@ -1,9 +1,9 @@
 //! The machine of the visitor: `device`, the text it was read from in `rs_info.user_agent`, and whether it is a robot's
-//! in `rs_info.is_bot`.
+//! in `rs_info.is_bot` and `rs_info.bot_*`.
 //!
 //! Columns another step or the client filled stay as they are. A hit without a `User-Agent` has no device.
 
-use std::ops::ControlFlow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 use super::{
     Enricher,
@@ -40,7 +40,12 @@ impl Enricher for Device {
             fill(event.device_mut(), &known.device);
             let info = event.info_mut();
             info.user_agent = Some(text.into());
-            info.is_bot = Some(known.is_bot);
+            info.is_bot = Some(known.robot.is_some());
+            if let Some(robot) = &known.robot {
+                info.bot_name = robot.name.clone().map(Cow::Owned);
+                info.bot_category = Some(robot.category.name().into());
+                info.bot_evidence = robot.evidence.iter().map(|sign| sign.code().into()).collect();
+            }
         }
         ControlFlow::Continue(())
     }

@@ -18,6 +18,7 @@ mod language;
 mod page;
 mod referrers;
 mod regions;
+mod robots;
 mod traffic;
 mod url;
 mod user_agent;

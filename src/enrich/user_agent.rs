@@ -7,7 +7,10 @@ use std::sync::LazyLock;
 
 use ua_parser::{Extractor, Regexes};
 
-use super::{bots, brands, browsers};
+use super::{
+    brands, browsers,
+    robots::{self, Category, Evidence, Robot},
+};
 
 /// Longest text looked at and kept, in bytes. Real ones end below 512.
 pub const MAX_LENGTH: usize = 1024;
@@ -29,8 +32,8 @@ pub struct Agent {
     pub browser: Option<String>,
     /// `126.0.0.0`.
     pub browser_version: Option<String>,
-    /// Whether it is a known robot, or calls itself one.
-    pub is_bot: bool,
+    /// Who it is, when it is a robot.
+    pub robot: Option<Robot>,
 }
 
 /// The patterns, compiled on first use: that takes a tenth of a second.
@@ -62,21 +65,20 @@ pub fn parse(text: &str) -> Agent {
         .as_ref()
         .and_then(|s| dotted([s.major.as_deref(), s.minor.as_deref(), s.patch.as_deref(), s.patch_minor.as_deref()]));
     let (system, system_version) = system_name(text, system.as_ref().map_or("", |s| &s.os), system_numbers);
-    let (browser, browser_version) = browsers::name(text, family, version.flatten(), system);
+    let robot = robots::read(text);
+    let (browser, browser_version) = browsers::name(text, family, version.flatten(), system, robot.as_ref());
     let category = category(text, system);
     let model = model(text, system);
     let brand = brands::name(system, model.as_deref(), device.as_ref().and_then(|d| d.brand.as_deref()));
     let is_spider = device.as_ref().is_some_and(|d| d.device == "Spider");
-    Agent {
-        category: Some(category),
-        system,
-        system_version,
-        brand,
-        model,
-        browser,
-        browser_version,
-        is_bot: is_spider || bots::is_bot(text),
-    }
+    let robot = robot.or_else(|| is_spider.then(|| spider(family)));
+    Agent { category: Some(category), system, system_version, brand, model, browser, browser_version, robot }
+}
+
+/// A robot that only uap-core knows.
+fn spider(family: &str) -> Robot {
+    let name = Some(family.to_owned()).filter(|family| !matches!(family.as_str(), "" | "Other"));
+    Robot { name, category: Category::Other, evidence: vec![Evidence::UaPattern] }
 }
 
 fn dotted(parts: [Option<&str>; 4]) -> Option<String> {

@@ -24,6 +24,7 @@ pub struct Visit {
     host: String,
     client_ip: IpAddr,
     trusted: bool,
+    secure: bool,
     event: Event<'static>,
 }
 
@@ -35,6 +36,7 @@ impl Visit {
             host: "www.example.com".to_owned(),
             client_ip: "203.0.113.77".parse().unwrap(),
             trusted: true,
+            secure: false,
             event: Event { event_name: Some("page_view".into()), ..Event::default() },
         }
     }
@@ -69,6 +71,7 @@ impl Visit {
             host: &self.host,
             client_ip: self.client_ip,
             from_trusted_proxy: self.trusted,
+            secure: self.secure,
             ..hit(&self.headers, b"")
         };
         let mut event: Event<'_> = self.event;
@@ -143,6 +146,34 @@ fn a_visit_fills_the_columns_of_ga4() {
 }
 
 #[test]
+fn two_signs_in_the_headers_make_a_robot_of_a_browser_and_one_does_not() {
+    let visit = |headers: &[(&'static str, &'static str)], secure| {
+        let mut visit = Visit::new().agent(PHONE);
+        visit.secure = secure;
+        let visit = headers.iter().fold(visit, |visit, (name, value)| visit.header(name, value));
+        let event = visit.enriched();
+        let info = info(&event);
+        (info.is_bot == Some(true), info.bot_evidence.iter().map(|code| code.to_string()).collect::<Vec<_>>())
+    };
+    let language = ("accept-language", "de");
+    let metadata = ("sec-fetch-site", "same-origin");
+    let person = (false, vec![]);
+    assert_eq!(visit(&[language, metadata], true), person);
+    assert_eq!(visit(&[language], true), person);
+    assert_eq!(visit(&[metadata], true), person);
+    assert_eq!(visit(&[], false), person, "browsers send no fetch metadata to sites without TLS");
+    assert_eq!(visit(&[], true), (true, vec!["no_accept_language".into(), "no_fetch_metadata".into()]));
+    let other_version = ("sec-ch-ua", r#""Chromium";v="99", "Google Chrome";v="99""#);
+    assert_eq!(visit(&[language, metadata, other_version], true), person);
+    assert_eq!(
+        visit(&[other_version, metadata], true),
+        (true, vec!["no_accept_language".into(), "hint_mismatch".into()])
+    );
+    let same_version = ("sec-ch-ua", r#""Chromium";v="126", "Google Chrome";v="126""#);
+    assert_eq!(visit(&[same_version, metadata], true), person);
+}
+
+#[test]
 fn a_silent_visit_leaves_the_columns_null() {
     let event = Visit::new().enriched();
     assert_eq!(event.device, None);
@@ -176,7 +207,8 @@ fn the_configuration_chooses_what_is_kept() {
 
     let blind = enrich::standard(&Config { bots: BotAction::Keep, ..Config::default() });
     let event = Visit::new().agent("curl/8.5.0").through(&blind).unwrap();
-    assert_eq!(info(&event).is_bot, None);
+    assert_eq!((info(&event).is_bot, &info(&event).bot_name, &info(&event).bot_category), (None, &None, &None));
+    assert_eq!(info(&event).bot_evidence, [] as [&str; 0]);
 }
 
 #[test]
@@ -344,6 +376,8 @@ fn hints_correct_a_frozen_user_agent() {
         .header("sec-ch-ua", r#""HeadlessChrome";v="126", "Chromium";v="126""#)
         .enriched();
     assert_eq!(info(&headless).is_bot, Some(true));
+    assert_eq!(text(&info(&headless).bot_name), "HeadlessChrome");
+    assert_eq!(info(&headless).bot_evidence, ["hint_headless"]);
 }
 
 #[test]
