@@ -6,6 +6,7 @@
 mod check;
 mod dead_letters;
 mod demo;
+mod explain;
 mod health;
 mod schema;
 mod serve;
@@ -45,6 +46,8 @@ enum Command {
     Check(check::Check),
     /// Print the schema of the rows in one of its forms
     Schema(schema::Schema),
+    /// Explain what is made of user agents, line by line
+    Explain(explain::Explain),
     /// Look at events that a destination refused, and send them again
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
@@ -70,6 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         Command::Demo(demo) => demo.run(environment),
         Command::Check(check) => check.run(environment),
         Command::Schema(schema) => schema.run(),
+        Command::Explain(explain) => explain.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(environment),
         Command::Health(health) => health.run(),
     }

@@ -33,7 +33,7 @@ fn help_and_version_go_to_standard_output() {
     let folder = TempDir::new().unwrap();
     let (code, out, err) = run(&folder, &["--help"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    for command in ["serve", "demo", "check", "schema", "dead-letters", "health"] {
+    for command in ["serve", "demo", "check", "schema", "explain", "dead-letters", "health"] {
         assert!(out.contains(&format!("\n  {command} ")), "{command}: {out}");
         let (code, out, _) = run(&folder, &[command, "--help"]);
         assert_eq!(code, 0, "{command}");
@@ -176,4 +176,51 @@ fn without_dead_letters_there_is_nothing_to_list_show_or_replay() {
     assert_eq!((code, out.as_str(), err.as_str()), (1, "", "error: there is no dead letter `x`\n"));
     let (code, out, err) = run(&folder, &["dead-letters", "replay", "--all"]);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "", "0 replayed, 0 had been before\n"));
+}
+
+#[test]
+fn user_agents_are_explained_line_by_line() {
+    let folder = TempDir::new().unwrap();
+    let phone = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36";
+    let hints = r#"{"sec-ch-ua-model": "\"Pixel 8\"", "sec-ch-ua-platform": "\"Android\"", "sec-ch-ua-platform-version": "\"14.0.0\""}"#;
+    let lines = [
+        format!(r#"{{"ua": "{phone}", "headers": {hints}, "weight": 7}}"#),
+        r#"{"ua": "curl/8.5.0"}"#.to_owned(),
+        "no JSON".to_owned(),
+        String::new(),
+        r#"{"ua": ""}"#.to_owned(),
+    ];
+    fs::write(folder.path().join("agents.jsonl"), lines.join("\n")).unwrap();
+    let (code, out, err) = run(&folder, &["explain", "--user-agents", "agents.jsonl"]);
+    assert_eq!((code, err.as_str()), (1, ""), "one line cannot be read");
+    let answers: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 4);
+    assert_eq!(
+        answers[0],
+        serde_json::json!({
+            "browser": "Chrome", "browser_version": "126.0.0.0", "os": "Android", "os_version": "14", "category": "mobile",
+            "brand": "Google", "model": "Pixel 8", "marketing_name": null, "bot": false, "bot_name": null,
+            "bot_category": null,
+        })
+    );
+    assert_eq!((&answers[1]["bot_name"], &answers[1]["bot_category"]), (&"curl".into(), &"library".into()));
+    assert!(answers[2]["error"].as_str().unwrap().contains("line 1"), "{}", answers[2]);
+    assert_eq!((&answers[3]["browser"], &answers[3]["bot"]), (&serde_json::Value::Null, &false.into()));
+
+    let mut child = binary(&folder)
+        .args(["explain", "--user-agents", "-"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let many = "{\"ua\": \"curl/8.5.0\"}\n".repeat(10_000);
+    let feeding = thread::spawn(move || stdin.write_all(many.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    feeding.join().unwrap().unwrap();
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 10_000);
+
+    let (code, _, err) = run(&folder, &["explain", "--user-agents", "nowhere.jsonl"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("nowhere.jsonl"), "{err}");
 }

@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["collect", "deliver", "edge", "enrich", "units", "problem"]),
     ("demo", &["config"]),
     ("app", &["config", "edge", "pipeline", "enrich", "deliver", "telemetry"]),
-    ("cli", &["app", "config", "demo", "schema", "deliver", "telemetry"]),
+    ("cli", &["app", "config", "demo", "schema", "collect", "enrich", "deliver", "telemetry"]),
 ];
 
 /// Crates that only some rooms may name.
