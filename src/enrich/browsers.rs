@@ -68,6 +68,10 @@ pub fn name(
     if let Some(name) = robot.and_then(Robot::service) {
         return found(name, after(text, &format!("{name}/")).or(version.filter(|_| family == name)));
     }
+    // Apps of these makers name their browser in every view.
+    if text.contains("; wv)") && (text.contains("Whale/") || text.contains("HuaweiBrowser/")) {
+        return found(WEBVIEW, after(text, "Chrome/"));
+    }
     if let Some((token, name)) = TOKENS.iter().find(|(token, _)| text.contains(token)) {
         let own = after(text, token);
         return found(name, if *name == "Internet Explorer" { version.or(own) } else { own.or(version) });

@@ -70,6 +70,8 @@ pub fn parse(text: &str) -> Agent {
     let category = category(text, system);
     let model = model(text, system);
     let brand = brands::name(system, model.as_deref(), device.as_ref().and_then(|d| d.brand.as_deref()));
+    // The system of LG's televisions before webOS.
+    let brand = brand.or_else(|| text.contains("NetCast").then(|| "LG".to_owned()));
     let is_spider = device.as_ref().is_some_and(|d| d.device == "Spider");
     let robot = robot.or_else(|| is_spider.then(|| spider(family)));
     Agent { category: Some(category), system, system_version, brand, model, browser, browser_version, robot }
@@ -123,6 +125,9 @@ fn system_name(text: &str, family: &str, version: Option<String>) -> (Option<&'s
         _ if text.contains("Linux") || text.contains("X11") => return (Some("Linux"), None),
         _ => return (None, None),
     };
+    // No browser writes `NT 11.0`; those who wish they were on Windows 11 do.
+    let version = version
+        .map(|version| if version == "NT" && text.contains("Windows NT 11") { "11".to_owned() } else { version });
     (Some(name), version)
 }
 
