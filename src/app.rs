@@ -45,7 +45,8 @@ impl App {
         let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
 
         let steps = enrich::standard(&enrich::Config { bots: config.bots, ..enrich::Config::default() });
-        let pipeline = Pipeline::new(&config.collect, &config.streams, &config.cookie, steps);
+        let pipeline =
+            Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy);
 
         let drain = *config.server.shutdown.drain;
         let edge = edge::Config::new(&config.server, &config.cors, &config.routes, &config.collect);

@@ -15,7 +15,7 @@ use self::streams::{Stream, Streams};
 use crate::{
     collect::{
         self, Accepted, Caller, Claim, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity,
-        Limits, Message, Refusal, Reply, StreamConfig, Visitor,
+        Limits, Message, PrivacyConfig, Refusal, Reply, StreamConfig, Visitor,
     },
     enrich::Enricher,
     schema::{Event, Row, StreamId},
@@ -28,6 +28,7 @@ pub struct Pipeline {
     consent_denied: ConsentDenied,
     streams: Streams,
     identity: Identity,
+    privacy: PrivacyConfig,
     steps: Vec<Box<dyn Enricher>>,
 }
 
@@ -61,8 +62,14 @@ impl Pipeline {
             consent_denied: collect.consent_denied,
             streams: Streams::new(streams),
             identity: Identity::new(cookie.clone()),
+            privacy: PrivacyConfig::default(),
             steps,
         }
+    }
+
+    /// The same with other rules of privacy than the default ones.
+    pub fn with_privacy(self, privacy: &PrivacyConfig) -> Pipeline {
+        Pipeline { privacy: privacy.clone(), ..self }
     }
 
     /// Bytes of a body as sent; the server reads no more than that.
@@ -98,6 +105,10 @@ impl Pipeline {
         }
         refuse_invalid(&claims, flag(hit, "atomic"))?;
 
+        // A server's headers say nothing about the visitor it speaks for.
+        if caller == Caller::Ordinary && self.privacy.objects(hit.headers) {
+            claims.list.iter_mut().for_each(|claim| claim.consent.object());
+        }
         let visitor = self.identity.visitor(hit, caller);
         let cookie = self.cookie(hit, &stream, &visitor, &claims);
         let mut accepted = answer(&claims, flag(hit, "debug"));

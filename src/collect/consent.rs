@@ -60,6 +60,14 @@ impl Consent {
         self.analytics_storage == Some(Grant::No)
     }
 
+    /// The browser objects to being followed: what was granted or left open counts as denied.
+    pub fn object(&mut self) {
+        self.analytics_storage = Some(Grant::No);
+        self.ads_storage = Some(Grant::No);
+        self.ad_user_data = Some(Grant::No);
+        self.ad_personalization = Some(Grant::No);
+    }
+
     /// Takes over one member of the claimed object. An answer nobody can read ends the event: guessing it would be
     /// worse than losing it.
     pub(super) fn take(&mut self, member: Cow<'_, str>, value: &Scalar<'_>, log: &mut Log) {

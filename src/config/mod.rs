@@ -41,6 +41,8 @@ pub struct Config {
     pub streams: Vec<collect::StreamConfig>,
     /// The visitor's cookie.
     pub cookie: collect::CookieConfig,
+    /// What browsers themselves say about being followed.
+    pub privacy: collect::PrivacyConfig,
     /// Who may send events from other origins.
     pub cors: edge::CorsConfig,
     /// What happens to events of robots: `flag` marks them in `rs_info.is_bot`, `drop` ends them and counts them as
@@ -60,6 +62,7 @@ impl Default for Config {
             collect: Default::default(),
             streams: Vec::new(),
             cookie: Default::default(),
+            privacy: Default::default(),
             cors: Default::default(),
             bots: Default::default(),
             routes: vec![route_to("http://127.0.0.1:3000")],

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use proptest::prelude::*;
 use prost::Message;
 use real_streaming::{
-    collect::{Config, CookieConfig, Hit, Refusal, StreamConfig},
+    collect::{Config, CookieConfig, Hit, PrivacyConfig, Refusal, StreamConfig},
     pipeline::{Collected, Pipeline},
     schema::reference::Event,
 };
@@ -200,4 +200,29 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_browser_that_objects_is_not_followed() {
+    let body = br#"{"event_name":"a","user_pseudo_id":"1.2","privacy_info":{"analytics_storage":"Yes"},"event_params":{"ga_session_id":7}}"#;
+    let follow = |pairs: &[(&'static str, &'static str)], honor_gpc| {
+        let headers: HeaderMap =
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
+        let pipeline = pipeline().with_privacy(&PrivacyConfig { honor_gpc });
+        let collected = pipeline.collect(&hit(&headers, body)).unwrap();
+        let event = Event::decode(&**collected.rows[0].bytes()).unwrap();
+        let session = event.event_params.iter().any(|param| param.key.as_deref() == Some("ga_session_id"));
+        let cookie = collected.reply.headers.iter().any(|(name, _)| name == header::SET_COOKIE);
+        let storage = event.privacy_info.unwrap().analytics_storage.unwrap();
+        (event.user_pseudo_id, session, cookie, storage)
+    };
+    let followed = (Some("1.2".to_owned()), true, true, "Yes".to_owned());
+    let let_be = (None, false, false, "No".to_owned());
+    assert_eq!(follow(&[], true), followed);
+    assert_eq!(follow(&[("sec-gpc", "1")], true), let_be);
+    assert_eq!(follow(&[("dnt", "1"), ("cookie", "__uid__=3.4; _ga=GA1.1.5.6")], true), let_be);
+    assert_eq!(follow(&[("dnt", "0")], true), followed);
+    assert_eq!(follow(&[("sec-gpc", "1")], false), followed);
+    let trusted = follow(&[("sec-gpc", "1"), ("x-api-key", "correct-horse-battery")], true);
+    assert_eq!(trusted.0.as_deref(), Some("1.2"), "a server speaks for its visitors in the body");
 }

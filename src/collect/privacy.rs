@@ -1,0 +1,45 @@
+//! What a browser itself says about being followed.
+
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+/// `privacy:`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrivacyConfig {
+    /// Whether `Sec-GPC: 1` (Global Privacy Control) and `DNT: 1` count like denied consent, whatever the page reports:
+    /// no cookie is set and rows have no visitor and no session.
+    pub honor_gpc: bool,
+}
+
+impl Default for PrivacyConfig {
+    fn default() -> PrivacyConfig {
+        PrivacyConfig { honor_gpc: true }
+    }
+}
+
+impl PrivacyConfig {
+    /// Whether the browser that sent these headers objects, and that counts.
+    pub fn objects(&self, headers: &HeaderMap) -> bool {
+        self.honor_gpc && ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_a_one_is_an_objection() {
+        for (name, value, objects) in
+            [("sec-gpc", "1", true), ("dnt", "1", true), ("dnt", "0", false), ("sec-gpc", "", false), ("x", "1", false)]
+        {
+            let headers =
+                HeaderMap::from_iter([(name.parse().expect("these are names"), HeaderValue::from_static(value))]);
+            assert_eq!(PrivacyConfig::default().objects(&headers), objects, "{name}: {value}");
+            assert!(!PrivacyConfig { honor_gpc: false }.objects(&headers));
+        }
+    }
+}
