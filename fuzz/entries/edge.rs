@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use real_streaming::{
     cli::status_in,
     edge::{
-        Cidr, CorsConfig, RouteConfig,
+        CorsConfig, RouteConfig, TrustedProxy,
         foreign::{Action, Asset, Client, Cors, RequestId, Router, Trust, Verdict, changes, host},
     },
 };
@@ -18,7 +18,7 @@ use super::{hit, lines};
 
 static TRUST: LazyLock<Trust> = LazyLock::new(|| {
     let networks = ["10.0.0.0/8", "127.0.0.0/8", "::1", "fd00::/8"];
-    Trust::new(&networks.map(|network| network.parse::<Cidr>().expect("these are networks")))
+    Trust::new(&networks.map(|network| network.parse::<TrustedProxy>().expect("these are networks")), 0)
 });
 
 /// As many as are walked, the forwarded one aside.

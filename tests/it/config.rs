@@ -84,6 +84,7 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/server/admin", "127.0.0.1:9090"),
         ("/server/threads", "auto"),
         ("/server/trusted_proxies", "[]"),
+        ("/server/trusted_hops", "0"),
         ("/server/shutdown/grace", "2s"),
         ("/server/shutdown/drain", "5s"),
         ("/collect/path", "/api/v1/streaming"),
