@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use real_streaming::{
-    enrich::{self, GeoHeaders},
+    enrich::{self, CustomHeaders, GeoConfig, GeoHeaders},
     pipeline::Pipeline,
 };
 use serde_json::Value;
@@ -100,9 +100,20 @@ static PROVIDERS: LazyLock<Vec<(Pipeline, [&'static str; 4])>> = LazyLock::new(|
             GeoHeaders::Vercel,
             ["x-vercel-ip-country", "x-vercel-ip-country-region", "x-vercel-ip-city", "x-vercel-ip-city"],
         ),
+        (
+            GeoHeaders::Custom(CustomHeaders {
+                country: Some(HeaderName::from_static("x-country")),
+                region: Some(HeaderName::from_static("x-region")),
+                city: None,
+            }),
+            ["x-country", "x-region", "x-client-geo-city", "x-client-geo-country"],
+        ),
         (GeoHeaders::None, ["x-client-geo-country", "cf-ipcountry", "x-vercel-ip-country", "x-appengine-city"]),
     ];
-    let pipeline = |geo_headers| hit::pipeline(&enrich::Config { geo_headers, ..enrich::Config::default() });
+    let pipeline = |headers| {
+        let geo = GeoConfig { headers, ..GeoConfig::default() };
+        hit::pipeline(&enrich::Config { geo, ..enrich::Config::default() })
+    };
     providers.into_iter().map(|(headers, names)| (pipeline(headers), names)).collect()
 });
 
