@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_endless_element_ends_the_list() {
-        let long = format!("9.9.9.9, {}, 2.2.2.2, 1.1.1.1", "x".repeat(1_000_000));
+        let long = format!("9.9.9.9{}, 2.2.2.2, 1.1.1.1", " ".repeat(1_000_000));
         let list = read(&X_FORWARDED_FOR, &[b"8.8.8.8", long.as_bytes()]);
         let known = |text: &str| Some(text.to_owned());
         assert_eq!(list, [known("1.1.1.1"), known("2.2.2.2"), None, known("8.8.8.8")]);
