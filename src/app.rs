@@ -3,6 +3,8 @@
 //! Two worlds of threads. Pingora owns its own runtimes and, once told to stop, drops whatever still runs on them; so
 //! delivery lives on a runtime of ours that outlives the server, and only rows cross between the two.
 
+mod geo_database;
+
 use std::{
     future::Future,
     net::SocketAddr,
@@ -44,7 +46,9 @@ impl App {
             .context("cannot start the delivery runtime")?;
         let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
 
-        let steps = enrich::standard(&enrich::Config { bots: config.bots, ..enrich::Config::default() });
+        let atlas = geo_database::start(&config.geo.database, runtime.handle())?;
+        let enrich = enrich::Config { bots: config.bots, geo: config.geo, ..enrich::Config::default() };
+        let steps = enrich::standard_with(&enrich, &atlas);
         let pipeline =
             Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy);
 

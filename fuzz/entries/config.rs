@@ -9,7 +9,7 @@ use std::{
 
 use real_streaming::{
     config::{Config, Contents, Problems, parse_dotenv, read_contents},
-    edge::{AllowedOrigin, Cidr, HostPattern, UpstreamUrl},
+    edge::{AllowedOrigin, HostPattern, TrustedProxy, UpstreamUrl},
     units::Span,
 };
 
@@ -98,7 +98,7 @@ pub fn values(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     round_trip::<HostPattern>(text);
     round_trip::<AllowedOrigin>(text);
-    round_trip::<Cidr>(text);
+    round_trip::<TrustedProxy>(text);
     round_trip::<UpstreamUrl>(text);
     round_trip::<Span>(text);
 }

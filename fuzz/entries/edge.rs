@@ -9,52 +9,76 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use real_streaming::{
     cli::status_in,
     edge::{
-        Cidr, CorsConfig, RouteConfig,
+        CorsConfig, RouteConfig, TrustedProxy,
         foreign::{Action, Asset, Client, Cors, RequestId, Router, Trust, Verdict, changes, host},
     },
 };
 
 use super::{hit, lines};
 
-static TRUST: LazyLock<Trust> = LazyLock::new(|| {
+/// By networks, by providers, and by counting.
+static TRUSTS: LazyLock<[Trust; 3]> = LazyLock::new(|| {
+    let trust = |proxies: &[&str], hops| {
+        let proxies: Vec<TrustedProxy> = proxies.iter().map(|it| it.parse().expect("these are proxies")).collect();
+        Trust::new(&proxies, hops)
+    };
     let networks = ["10.0.0.0/8", "127.0.0.0/8", "::1", "fd00::/8"];
-    Trust::new(&networks.map(|network| network.parse::<Cidr>().expect("these are networks")))
+    let providers = ["gcp", "cloudflare", "fastly", "cloudfront"];
+    [trust(&networks, 0), trust(&[&networks[..], &providers].concat(), 0), trust(&[], HOPS)]
 });
+
+/// As many as are counted.
+const HOPS: usize = 2;
 
 /// As many as are walked, the forwarded one aside.
 const MAX_HOPS: usize = 31;
 
-/// A byte for the TCP peer, then headers, one a line: `x` and an `X-Forwarded-For`, `f` and a `Forwarded`, `p` and an
-/// `X-Forwarded-Proto`.
+/// A byte for the TCP peer and whom we trust, then headers, one a line: `x` and an `X-Forwarded-For`, `f` and a
+/// `Forwarded`, `p` and an `X-Forwarded-Proto`; `c`, `t`, `y` and `v` and what a provider says of the client.
 pub fn client_ip(data: &[u8]) {
     let Some((choice, rest)) = data.split_first() else { return };
     const PEERS: [&str; 6] = ["10.1.2.3", "::1", "::ffff:10.0.0.7", "203.0.113.9", "2001:db8::5", "::ffff:192.0.2.4"];
-    let peer: IpAddr = PEERS[usize::from(*choice) % PEERS.len()].parse().expect("these are addresses");
-    let line = |line: &'_ [u8]| match line.split_first() {
-        Some((b'x', value)) => Some(("x-forwarded-for", value.to_vec())),
-        Some((b'f', value)) => Some(("forwarded", value.to_vec())),
-        Some((b'p', value)) => Some(("x-forwarded-proto", value.to_vec())),
-        _ => None,
+    const PROVIDERS: [&str; 6] = ["172.64.0.9", "2606:4700::9", "151.101.0.9", "15.158.0.9", "35.191.0.9", "10.1.2.3"];
+    let (peer, who) = (usize::from(*choice) % PEERS.len(), usize::from(*choice) / PEERS.len() % TRUSTS.len());
+    let peer = if who == 1 { PROVIDERS[peer] } else { PEERS[peer] };
+    let (peer, trust): (IpAddr, _) = (peer.parse().expect("these are addresses"), &TRUSTS[who]);
+    let line = |line: &'_ [u8]| {
+        let (kind, value) = line.split_first()?;
+        let name = match kind {
+            b'x' => "x-forwarded-for",
+            b'f' => "forwarded",
+            b'p' => "x-forwarded-proto",
+            b'c' => "cf-connecting-ip",
+            b't' => "true-client-ip",
+            b'y' => "fastly-client-ip",
+            b'v' => "cloudfront-viewer-address",
+            _ => return None,
+        };
+        Some((name, value.to_vec()))
     };
     let pairs: Vec<(&str, Vec<u8>)> = lines(rest).filter_map(line).collect();
     let headers = hit::headers(pairs.iter().map(|(name, value)| (*name, value.as_slice())));
 
-    let client = TRUST.client(peer, &headers);
-    assert_eq!(client, TRUST.client(peer, &headers), "the same headers give the same client");
+    let client = trust.client(peer, &headers);
+    assert_eq!(client, trust.client(peer, &headers), "the same headers give the same client");
     assert_eq!(client.ip, client.ip.to_canonical(), "IPv4 is written as IPv4");
     assert_eq!(client.peer, peer.to_canonical());
     if !client.from_trusted_proxy {
         assert_eq!((client.ip, client.secure), (client.peer, false), "a stranger's headers count for nothing");
     }
-    if client.from_trusted_proxy && !is_trusted(client.ip) {
+    let entries: usize = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .map(|line| 1 + line.as_bytes().iter().filter(|byte| **byte == b',').count())
+        .sum();
+    let complete = if who == 2 { entries >= HOPS } else { !trust.trusts(client.ip) };
+    if client.from_trusted_proxy && complete {
         let name = if headers.contains_key("x-forwarded-for") { "x-forwarded-for" } else { "forwarded" };
-        assert_eq!(TRUST.client(peer, &behind(&headers, name)).ip, client.ip, "what a client makes up changes nothing");
+        assert_eq!(trust.client(peer, &behind(&headers, name)).ip, client.ip, "what a client makes up changes nothing");
     }
-    forwarded(&headers, &client);
-}
-
-fn is_trusted(address: IpAddr) -> bool {
-    TRUST.client(address, &HeaderMap::new()).from_trusted_proxy
+    if who == 0 {
+        forwarded(&headers, &client);
+    }
 }
 
 /// The headers as they are when the client itself has sent the list that the proxies continue.
@@ -87,7 +111,7 @@ fn forwarded(headers: &HeaderMap, client: &Client) {
     // What nobody can read is not passed on, and who is beyond the last hop walked is not known.
     let readable = headers.get_all("x-forwarded-for").iter().all(|line| line.to_str().is_ok());
     if readable && list.matches(',').count() < MAX_HOPS {
-        let seen = TRUST.client(IpAddr::V4(Ipv4Addr::LOCALHOST), &sent);
+        let seen = TRUSTS[0].client(IpAddr::V4(Ipv4Addr::LOCALHOST), &sent);
         assert_eq!(seen.ip, client.ip, "forwarded as {list:?}");
         assert!(client.from_trusted_proxy || seen.secure == client.secure);
     }

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use real_streaming::{
-    enrich::{self, GeoHeaders},
+    enrich::{self, Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders},
     pipeline::Pipeline,
 };
 use serde_json::Value;
@@ -100,9 +100,20 @@ static PROVIDERS: LazyLock<Vec<(Pipeline, [&'static str; 4])>> = LazyLock::new(|
             GeoHeaders::Vercel,
             ["x-vercel-ip-country", "x-vercel-ip-country-region", "x-vercel-ip-city", "x-vercel-ip-city"],
         ),
+        (
+            GeoHeaders::Custom(CustomHeaders {
+                country: Some(HeaderName::from_static("x-country")),
+                region: Some(HeaderName::from_static("x-region")),
+                city: None,
+            }),
+            ["x-country", "x-region", "x-client-geo-city", "x-client-geo-country"],
+        ),
         (GeoHeaders::None, ["x-client-geo-country", "cf-ipcountry", "x-vercel-ip-country", "x-appengine-city"]),
     ];
-    let pipeline = |geo_headers| hit::pipeline(&enrich::Config { geo_headers, ..enrich::Config::default() });
+    let pipeline = |headers| {
+        let geo = GeoConfig { headers, ..GeoConfig::default() };
+        hit::pipeline(&enrich::Config { geo, ..enrich::Config::default() })
+    };
     providers.into_iter().map(|(headers, names)| (pipeline(headers), names)).collect()
 });
 
@@ -116,22 +127,49 @@ pub fn geo_headers(data: &[u8]) {
     let rows = hit::rows_of(pipeline, &hit);
     let last = PROVIDERS.len() - 1;
     for row in &rows {
-        let (place, info) = (&row["geo"], &row["rs_info"]);
-        assert!(place.is_null() || provider != last, "no provider, no place");
-        for text in texts(place) {
-            assert!((1..=128).contains(&text.len()), "a name is there and bounded: {text:?}");
-            assert!(!text.contains(char::is_control), "{text:?}");
-        }
-        let country = info["country_code"].as_str();
-        assert!(country.is_none_or(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase())));
-        if let Some(region) = info["region_code"].as_str() {
-            let prefix = format!("{}-", country.expect("a region lies in a country"));
-            let code = region.strip_prefix(&prefix).expect("a region's code begins with its country's");
-            assert!((1..=3).contains(&code.len()), "{region:?}");
-        }
+        assert!(row["geo"].is_null() || provider != last, "no provider, no place");
+        place_is_sound(row);
     }
     hit.from_trusted_proxy = false;
     for row in hit::rows_of(pipeline, &hit) {
         assert_eq!(row["geo"], Value::Null, "anybody can send a header");
+    }
+}
+
+/// Names and codes of a place have their bounds and belong together.
+fn place_is_sound(row: &Value) {
+    let info = &row["rs_info"];
+    for text in texts(&row["geo"]) {
+        assert!((1..=128).contains(&text.len()), "a name is there and bounded: {text:?}");
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+    let country = info["country_code"].as_str();
+    assert!(country.is_none_or(|code| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase())));
+    if let Some(region) = info["region_code"].as_str() {
+        let prefix = format!("{}-", country.expect("a region lies in a country"));
+        let code = region.strip_prefix(&prefix).expect("a region's code begins with its country's");
+        assert!((1..=3).contains(&code.len()), "{region:?}");
+    }
+}
+
+/// One pipeline for all databases: each takes the place of the one before.
+static ATLAS: LazyLock<(Atlas, Pipeline)> = LazyLock::new(|| {
+    let atlas = Atlas::default();
+    let pipeline = hit::pipeline_with(&enrich::Config::default(), &atlas);
+    (atlas, pipeline)
+});
+
+/// The file of a database of addresses.
+pub fn geo_database(data: &[u8]) {
+    const ADDRESSES: [&str; 7] =
+        ["203.0.113.77", "0.0.0.0", "255.255.255.255", "2001:db8::1", "::", "ffff::ffff", "::ffff:203.0.113.1"];
+    let Ok(database) = Database::load(data.to_vec()) else { return };
+    let (atlas, pipeline) = &*ATLAS;
+    atlas.replace(database);
+    let headers = HeaderMap::new();
+    for address in ADDRESSES {
+        let mut hit = hit::hit("", &headers, hit::PAGE_VIEW);
+        hit.client_ip = address.parse().expect("these are addresses");
+        hit::rows_of(pipeline, &hit).iter().for_each(place_is_sound);
     }
 }

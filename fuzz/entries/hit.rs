@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use real_streaming::{
     collect::{Config, CookieConfig, Hit, StreamConfig},
-    enrich,
+    enrich::{self, Atlas},
     pipeline::Pipeline,
     schema::{arrow, json},
 };
@@ -24,9 +24,14 @@ static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| pipeline(&enrich::Config:
 
 /// A pipeline with these steps.
 pub fn pipeline(config: &enrich::Config) -> Pipeline {
+    pipeline_with(config, &Atlas::default())
+}
+
+/// The same, with a database of addresses.
+pub fn pipeline_with(config: &enrich::Config, atlas: &Atlas) -> Pipeline {
     let streams: Vec<StreamConfig> = serde_json::from_value(serde_json::json!([{ "id": "1", "api_keys": [KEY] }]))
         .expect("a stream with a key is a configuration");
-    Pipeline::new(&Config::default(), &streams, &CookieConfig::default(), enrich::standard(config))
+    Pipeline::new(&Config::default(), &streams, &CookieConfig::default(), enrich::standard_with(config, atlas))
 }
 
 /// Headers of these names and values; what is no header value is left out.

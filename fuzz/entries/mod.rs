@@ -26,6 +26,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("user_agent", enrich::user_agent),
     ("accept_language", enrich::accept_language),
     ("geo_headers", enrich::geo_headers),
+    ("geo_database", enrich::geo_database),
     ("client_ip", edge::client_ip),
     ("connection", express::connection),
     ("request", edge::request),

@@ -20,6 +20,7 @@ pub fn parts(config: &Config, problems: &mut Vec<Problem>) {
         stream.check(&format!("streams[{index}]"), problems);
     }
     config.cookie.check("cookie", problems);
+    config.geo.check("geo", problems);
     config.cors.check("cors", problems);
     edge::check_routes(&config.routes, "routes", problems);
     config.writers.check("writers", problems);

@@ -8,6 +8,7 @@ mod check;
 mod deserialize;
 mod dotenv;
 mod fault;
+mod files;
 mod problems;
 mod read;
 mod tree;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 #[doc(hidden)]
 pub use dotenv::{Assignment, parse as parse_dotenv};
+pub use files::geo_database;
 pub use problems::{Found, Problems};
 pub use tree::Place;
 use tree::{Node, Path};
@@ -43,6 +45,8 @@ pub struct Config {
     pub cookie: collect::CookieConfig,
     /// What browsers themselves say about being followed.
     pub privacy: collect::PrivacyConfig,
+    /// The visitor's place and address.
+    pub geo: enrich::GeoConfig,
     /// Who may send events from other origins.
     pub cors: edge::CorsConfig,
     /// What happens to events of robots: `flag` marks them in `rs_info.is_bot`, `drop` ends them and counts them as
@@ -63,6 +67,7 @@ impl Default for Config {
             streams: Vec::new(),
             cookie: Default::default(),
             privacy: Default::default(),
+            geo: Default::default(),
             cors: Default::default(),
             bots: Default::default(),
             routes: vec![route_to("http://127.0.0.1:3000")],
@@ -100,12 +105,15 @@ pub struct Loaded {
     pub log_filter: Option<String>,
 }
 
-/// Reads the sources' files and resolves them.
+/// What is known about a configuration that is sound in itself.
+type Judge = fn(&Config) -> Vec<Problem>;
+
+/// Reads the sources' files and resolves them; the files that the configuration names must be readable, too.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut found = Vec::new();
     let file = sources.file.as_ref().map(|path| contents(path, &mut found));
     let env_file = sources.env_file.as_ref().map(|path| contents(path, &mut found));
-    read_contents(file, env_file, &sources.environment, sources.upstream.as_deref(), found)
+    judge_contents(file, env_file, &sources.environment, sources.upstream.as_deref(), found, files::check)
 }
 
 /// Name and bytes of a file.
@@ -119,7 +127,18 @@ pub fn read_contents(
     env_file: Option<Contents>,
     environment: &[(OsString, OsString)],
     upstream: Option<&str>,
+    found: Vec<Found>,
+) -> Result<Loaded, Problems> {
+    judge_contents(file, env_file, environment, upstream, found, |_| Vec::new())
+}
+
+fn judge_contents(
+    file: Option<Contents>,
+    env_file: Option<Contents>,
+    environment: &[(OsString, OsString)],
+    upstream: Option<&str>,
     mut found: Vec<Found>,
+    outside: Judge,
 ) -> Result<Loaded, Problems> {
     let mut variables = match &env_file {
         Some((name, bytes)) => variables::of_file(name, bytes, &mut found),
@@ -132,7 +151,7 @@ pub fn read_contents(
         Some((name, bytes)) => yaml::parse(name, bytes, &mut found),
         None => Node::empty(Place::Default),
     };
-    let config = resolve(tree, &variables, upstream, &mut found);
+    let config = resolve(tree, &variables, upstream, &mut found, outside);
     let files: Vec<&str> = [&file, &env_file].into_iter().flatten().map(|(name, _)| name.as_ref()).collect();
     match Problems::of(found, &files) {
         None => Ok(Loaded { config, log_filter }),
@@ -156,7 +175,13 @@ fn contents(path: &PathBuf, found: &mut Vec<Found>) -> Contents {
 }
 
 /// Lays the other sources over the file's tree, reads it and checks it.
-fn resolve(mut tree: Node, variables: &[Variable], upstream: Option<&str>, found: &mut Vec<Found>) -> Config {
+fn resolve(
+    mut tree: Node,
+    variables: &[Variable],
+    upstream: Option<&str>,
+    found: &mut Vec<Found>,
+    outside: Judge,
+) -> Config {
     let mut faulty = variables::overlay(&mut tree, variables, found);
     if let Some(upstream) = upstream {
         let routes = serde_json::json!({ "routes": [{ "upstreams": [upstream] }] });
@@ -179,6 +204,7 @@ fn resolve(mut tree: Node, variables: &[Variable], upstream: Option<&str>, found
     faulty.extend(misread);
     let mut problems = Vec::new();
     check::parts(&config, &mut problems);
+    problems.extend(outside(&config));
     // One sentence about a key is enough, and the part that owns it knows it best.
     let judged: HashSet<String> = problems.iter().map(|problem: &Problem| problem.path.clone()).collect();
     problems.extend(check::whole(&config).into_iter().filter(|problem| !judged.contains(&problem.path)));

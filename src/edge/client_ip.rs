@@ -1,29 +1,32 @@
 //! Who is calling: the TCP peer, or, on a trusted proxy's word, the client behind it. Pure.
 //!
-//! `X-Forwarded-For` is read from right to left. Each entry was written by the hop after it, so it is believed only as
-//! long as that hop is trusted; the first address that is not a trusted proxy is the client. Anything unreadable ends
-//! the walk at the last address believed. `Forwarded` (RFC 7239) counts when `X-Forwarded-For` is absent.
+//! The hops of a request are walked from right to left. Each entry was written by the hop after it, so it is believed
+//! only as long as that hop is trusted; the first address that is not a trusted proxy is the client. Anything unreadable
+//! ends the walk at the last address believed. Two things cut the walk short: a header that only the provider at the
+//! other end of the connection writes, and `server.trusted_hops`, which counts hops instead of judging them.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    str::FromStr,
-};
+use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, header};
+use http::HeaderMap;
 use ipnet::IpNet;
 
-/// `X-Forwarded-For`.
-pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// `X-Forwarded-Proto`.
-pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+use super::{
+    hops::{claims_tls, hops},
+    proxies::{Provider, TrustedProxy},
+};
 
 /// Most hops walked. Real chains have fewer than ten; a longer list is somebody's game.
-const MAX_HOPS: usize = 32;
+pub const MAX_HOPS: usize = 32;
 
-/// The networks whose word counts.
+/// Whose word counts.
 #[derive(Debug, Default)]
-pub struct Trust(Vec<IpNet>);
+pub struct Trust {
+    networks: Vec<IpNet>,
+    /// Those named whole, with their networks.
+    providers: Vec<(Provider, Vec<IpNet>)>,
+    /// The client is the hop of this number, counted from the right; 0: the networks decide.
+    hops: usize,
+}
 
 /// The other end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,114 +42,95 @@ pub struct Client {
 }
 
 impl Trust {
-    /// Trusts these networks.
-    pub fn new(networks: &[Cidr]) -> Trust {
-        Trust(networks.iter().map(|Cidr(network)| *network).collect())
+    /// Trusts these proxies, or as many hops as are said. With both, only these proxies may be the TCP peer, and the
+    /// hops are counted; with hops alone, any peer may, so the port must be out of everybody else's reach.
+    pub fn new(proxies: &[TrustedProxy], hops: usize) -> Trust {
+        let networks = proxies.iter().flat_map(|proxy| proxy.networks()).collect();
+        let providers = proxies.iter().filter_map(|proxy| match proxy {
+            TrustedProxy::Provider(provider) => Some((*provider, provider.networks())),
+            TrustedProxy::Network(_) => None,
+        });
+        Trust { networks, providers: providers.collect(), hops: hops.min(MAX_HOPS) }
     }
 
     /// Who sent these headers over a connection from `peer`.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         // A listener on `[::]` shows IPv4 clients as `::ffff:a.b.c.d`.
         let peer = peer.to_canonical();
+        let stranger = Client { ip: peer, peer, from_trusted_proxy: false, secure: false };
         if !self.trusts(peer) {
-            return Client { ip: peer, peer, from_trusted_proxy: false, secure: false };
+            return stranger;
         }
-        let ip = if headers.contains_key(X_FORWARDED_FOR) {
-            self.walk(peer, values(headers, &X_FORWARDED_FOR).map(hop))
-        } else {
-            self.walk(peer, values(headers, &header::FORWARDED).map(|element| parameter(element, "for").and_then(hop)))
-        };
-        let proto = match headers.get(X_FORWARDED_PROTO) {
-            // The left-most entry is the client's own hop.
-            Some(value) => value.to_str().ok().and_then(|list| list.split(',').next()).map(str::trim),
-            None => values(headers, &header::FORWARDED).last().and_then(|element| parameter(element, "proto")),
-        };
-        let secure = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        Client { ip, peer, from_trusted_proxy: true, secure }
+        let told = self.told(peer, headers);
+        let ip = told.unwrap_or_else(|| self.walk(peer, hops(headers)).0);
+        // No proxy passed it on: somebody asks us directly, such as a health check.
+        if self.networks.is_empty() && hops(headers).next().flatten().is_none() {
+            return stranger;
+        }
+        Client { ip, peer, from_trusted_proxy: true, secure: claims_tls(headers) }
     }
 
     /// Whether what this peer says about others counts.
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address))
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.is_proxy(peer) || self.hops > 0 && self.networks.is_empty()
     }
 
-    /// `hops` comes from the right; `None` is an entry nobody can read.
-    fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
-        let mut believed = peer;
-        for hop in hops.take(MAX_HOPS) {
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        contain(&self.networks, address)
+    }
+
+    /// What the provider at the other end says about the client in a header of its own. Counted hops outrank it: they
+    /// may reach further than the provider's own client.
+    fn told(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        let (provider, _) = self.providers.iter().find(|(_, networks)| contain(networks, peer))?;
+        if self.hops > 0 { None } else { provider.client(headers) }
+    }
+
+    /// The last address believed and the number of hops looked at. `hops` comes from the right; `None` is an entry
+    /// nobody can read. A list with fewer hops than are counted is believed to its end: our proxies wrote all of it.
+    fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> (IpAddr, usize) {
+        let most = if self.hops > 0 { self.hops } else { MAX_HOPS };
+        let (mut believed, mut looked_at) = (peer, 0);
+        for hop in hops.take(most) {
+            looked_at += 1;
             let Some(address) = hop else { break };
             believed = address;
-            if !self.trusts(address) {
+            if self.hops == 0 && !self.is_proxy(address) {
                 break;
             }
         }
-        believed
+        (believed, looked_at)
     }
 }
 
-/// A network such as `10.0.0.0/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr(pub IpNet);
-
-impl FromStr for Cidr {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Cidr, String> {
-        let network = match text.parse::<IpAddr>() {
-            Ok(address) => Ok(IpNet::from(address)),
-            Err(_) => text.parse::<IpNet>(),
-        };
-        network.map(Cidr).map_err(|_| format!("`{text}` is not a network such as `10.0.0.0/8` or `2001:db8::/32`"))
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The comma-separated elements of all lines of a header, from the right; a line that is no ASCII is one empty element.
-fn values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(name).iter().rev();
-    lines.flat_map(|line| line.to_str().unwrap_or("").rsplit(',')).map(str::trim)
-}
-
-/// An address in any of the forms proxies write: with or without port, brackets, quotes.
-fn hop(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"');
-    let address = if let Ok(address) = text.parse::<IpAddr>() {
-        address
-    } else if let Ok(address) = text.parse::<SocketAddr>() {
-        address.ip()
-    } else {
-        let bracketed = text.strip_prefix('[')?.strip_suffix(']')?;
-        IpAddr::V6(bracketed.parse::<Ipv6Addr>().ok()?)
-    };
-    Some(address.to_canonical())
-}
-
-/// One parameter of an element of `Forwarded`.
-fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    element.split(';').find_map(|pair| {
-        let (key, value) = pair.split_once('=')?;
-        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
-    })
+fn contain(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue, header};
 
-    use super::*;
+    use super::{
+        super::hops::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
+        *,
+    };
 
-    fn client(trusted: &[&str], peer: &str, lines: &[(&HeaderName, &[u8])]) -> Client {
-        let trust = Trust::new(&trusted.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
+    fn trust(trusted: &[&str], hops: usize) -> Trust {
+        Trust::new(&trusted.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>(), hops)
+    }
+
+    fn headers(lines: &[(&HeaderName, &[u8])]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_bytes(value).unwrap());
         }
-        trust.client(peer.parse().unwrap(), &headers)
+        headers
+    }
+
+    fn client(trusted: &[&str], peer: &str, lines: &[(&HeaderName, &[u8])]) -> Client {
+        trust(trusted, 0).client(peer.parse().unwrap(), &headers(lines))
     }
 
     #[test]
@@ -211,5 +195,86 @@ mod tests {
         assert!(!client(&[], "10.0.0.1", https).secure);
         assert!(!client(&["10.0.0.0/8"], "10.0.0.1", &[(&X_FORWARDED_PROTO, b"http")]).secure);
         assert!(!client(&["10.0.0.0/8"], "10.0.0.1", &[]).secure);
+    }
+
+    #[test]
+    fn hops_are_counted_when_the_operator_says_how_many() {
+        for (trusted, hops, peer, list, ip, believed) in [
+            (&[][..], 1, "9.9.9.9", "6.6.6.6, 1.1.1.1", "1.1.1.1", true),
+            (&[], 2, "9.9.9.9", "6.6.6.6, 1.1.1.1, 34.1.2.3", "1.1.1.1", true),
+            (&[], 2, "9.9.9.9", "1.1.1.1", "1.1.1.1", true),
+            (&[], 2, "9.9.9.9", "1.1.1.1, unknown", "9.9.9.9", false),
+            (&[], 2, "9.9.9.9", "unknown, 34.1.2.3", "34.1.2.3", true),
+            (&[], 1, "9.9.9.9", "", "9.9.9.9", false),
+            (&["10.0.0.0/8"], 2, "10.0.0.1", "6.6.6.6, 1.1.1.1, 34.1.2.3", "1.1.1.1", true),
+            (&["10.0.0.0/8"], 2, "9.9.9.9", "6.6.6.6, 1.1.1.1, 34.1.2.3", "9.9.9.9", false),
+            // Counting does not look whether a hop is one of the networks.
+            (&["10.0.0.0/8"], 1, "10.0.0.1", "1.1.1.1, 10.0.0.2", "10.0.0.2", true),
+        ] {
+            let list = headers(&[(&X_FORWARDED_FOR, list.as_bytes())]);
+            let found = trust(trusted, hops).client(peer.parse().unwrap(), &list);
+            assert_eq!((found.ip.to_string(), found.from_trusted_proxy), (ip.to_owned(), believed), "{hops} {list:?}");
+        }
+        let direct = trust(&[], 1).client([9, 9, 9, 9].into(), &HeaderMap::new());
+        assert!(!direct.from_trusted_proxy, "no proxy passed it on");
+    }
+
+    #[test]
+    fn a_header_of_a_provider_counts_on_its_own_connections_only() {
+        let name = HeaderName::from_static;
+        for (provider, peer, header, value, ip) in [
+            ("cloudflare", "172.64.0.9", "cf-connecting-ip", "1.1.1.1", "1.1.1.1"),
+            ("cloudflare", "2606:4700::9", "true-client-ip", "2001:db8::1", "2001:db8::1"),
+            ("fastly", "151.101.0.9", "fastly-client-ip", "1.1.1.1", "1.1.1.1"),
+            ("cloudfront", "15.158.0.9", "cloudfront-viewer-address", "1.1.1.1:46532", "1.1.1.1"),
+            ("cloudfront", "15.158.0.9", "cloudfront-viewer-address", "2001:db8::1:443", "2001:db8::1"),
+            // Unreadable: the walk decides.
+            ("cloudflare", "172.64.0.9", "cf-connecting-ip", "unknown", "8.8.8.8"),
+            ("cloudfront", "15.158.0.9", "cloudfront-viewer-address", "1.1.1.1", "8.8.8.8"),
+            // Another provider's header, a provider that has none, and a trusted peer outside of the provider.
+            ("fastly", "151.101.0.9", "cf-connecting-ip", "1.1.1.1", "8.8.8.8"),
+            ("gcp", "35.191.0.9", "cf-connecting-ip", "1.1.1.1", "8.8.8.8"),
+            ("cloudflare", "10.0.0.1", "cf-connecting-ip", "1.1.1.1", "8.8.8.8"),
+        ] {
+            let lines: &[(&HeaderName, &[u8])] =
+                &[(&name(header), value.as_bytes()), (&X_FORWARDED_FOR, b"6.6.6.6, 8.8.8.8")];
+            let found = client(&[provider, "10.0.0.0/8"], peer, lines);
+            assert_eq!((found.ip.to_string(), found.from_trusted_proxy), (ip.to_owned(), true), "{header}: {value}");
+            let stranger = client(&[provider], "203.0.113.9", lines);
+            assert_eq!((stranger.ip.to_string(), stranger.from_trusted_proxy), ("203.0.113.9".to_owned(), false));
+        }
+        let both: &[(&HeaderName, &[u8])] =
+            &[(&name("cf-connecting-ip"), b"8.8.8.8"), (&X_FORWARDED_FOR, b"1.1.1.1, 8.8.8.8")];
+        let counted = trust(&["cloudflare"], 2).client([172, 64, 0, 9].into(), &headers(both));
+        assert_eq!(counted.ip, IpAddr::from([1, 1, 1, 1]), "counted hops reach behind the provider's client");
+    }
+
+    #[test]
+    fn the_work_is_bounded_by_the_hops_and_not_by_what_was_sent() {
+        let peer = IpAddr::from([10, 0, 0, 1]);
+        let entries = "10.0.0.2,".repeat(10_000) + "10.0.0.2";
+        let forwarded = "for=\"10.0.0.2:80\", ".repeat(60_000) + "for=10.0.0.2";
+        assert!(forwarded.len() > 1_000_000);
+        let no_comma = "1".repeat(1_000_000);
+        let quotes = "for=\"".repeat(200_000);
+        for (name, value, hops, looked_at) in [
+            (&X_FORWARDED_FOR, &entries, 0, MAX_HOPS),
+            (&X_FORWARDED_FOR, &entries, 3, 3),
+            (&X_FORWARDED_FOR, &no_comma, 0, 1),
+            (&header::FORWARDED, &forwarded, 0, MAX_HOPS),
+            (&header::FORWARDED, &quotes, 0, 1),
+            (&header::FORWARDED, &no_comma, 0, 1),
+        ] {
+            let lines = headers(&[(name, value.as_bytes())]);
+            let trust = trust(&["10.0.0.0/8"], hops);
+            assert_eq!(trust.walk(peer, self::hops(&lines)).1, looked_at, "{name} of {} bytes", value.len());
+            let found = trust.client(peer, &lines);
+            assert_eq!(found.ip, if looked_at == 1 { peer } else { [10, 0, 0, 2].into() }, "{name}");
+        }
+        let mut lines = HeaderMap::new();
+        for _ in 0..10_000 {
+            lines.append(X_FORWARDED_FOR, HeaderValue::from_static("10.0.0.2"));
+        }
+        assert_eq!(trust(&["10.0.0.0/8"], 0).walk(peer, self::hops(&lines)).1, MAX_HOPS);
     }
 }

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{client_ip::Cidr, cors::AllowedOrigin, router::HostPattern, threads::Threads, upstream_url::UpstreamUrl};
+use super::{
+    client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, router::HostPattern, threads::Threads,
+    upstream_url::UpstreamUrl,
+};
 use crate::{problem::Problem, units::Span};
 
 /// `server:` - listeners, threads, trust, shutdown.
@@ -20,9 +23,12 @@ pub struct ServerConfig {
     pub admin: SocketAddr,
     /// Worker threads: `auto` is one per available core.
     pub threads: Threads,
-    /// Networks of the proxies in front of us, such as `10.0.0.0/8`. Only their `X-Forwarded-*`, `Forwarded`,
-    /// `X-Request-ID` and geo headers are believed.
-    pub trusted_proxies: Vec<Cidr>,
+    /// The proxies in front of us: networks such as `10.0.0.0/8`, or `gcp`, `cloudflare`, `fastly` and `cloudfront` for
+    /// the networks of these. Only their `X-Forwarded-*`, `Forwarded`, `X-Request-ID` and geo headers are believed.
+    pub trusted_proxies: Vec<TrustedProxy>,
+    /// The client is the entry of this number in the forwarding header, counted from the right; 0: the last one that is
+    /// no trusted proxy. Without trusted proxies it counts on every connection.
+    pub trusted_hops: usize,
     /// How the process ends.
     pub shutdown: ShutdownConfig,
 }
@@ -34,6 +40,7 @@ impl Default for ServerConfig {
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
             threads: Threads::Auto,
             trusted_proxies: Vec::new(),
+            trusted_hops: 0,
             shutdown: ShutdownConfig::default(),
         }
     }
@@ -56,8 +63,15 @@ impl ServerConfig {
                 ));
             }
         }
-        for (index, Cidr(network)) in self.trusted_proxies.iter().enumerate() {
-            if network.prefix_len() == 0 {
+        if self.trusted_hops > MAX_HOPS {
+            let message = format!("{} proxies stand in front of nobody", self.trusted_hops);
+            let problem = Problem::new(format!("{path}.trusted_hops"), message);
+            problems.push(problem.hint(format!("count the proxies between the client and us; {MAX_HOPS} at most")));
+        }
+        for (index, proxy) in self.trusted_proxies.iter().enumerate() {
+            if let TrustedProxy::Network(network) = proxy
+                && network.prefix_len() == 0
+            {
                 let problem = Problem::new(
                     format!("{path}.trusted_proxies[{index}]"),
                     format!("`{network}` trusts everyone: any client could claim any address"),
@@ -186,7 +200,7 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(Cidr, UpstreamUrl, HostPattern, AllowedOrigin);
+as_text!(TrustedProxy, UpstreamUrl, HostPattern, AllowedOrigin);
 
 /// A socket address with an error that shows one.
 mod address {
@@ -245,6 +259,8 @@ mod tests {
         let four: ServerConfig = serde_json::from_str(r#"{"threads":4,"trusted_proxies":["10.1.2.3"]}"#).unwrap();
         assert_eq!(four.threads.count(), 4);
         assert_eq!(four.trusted_proxies[0].to_string(), "10.1.2.3/32");
+        let cloud: ServerConfig = serde_json::from_str(r#"{"trusted_proxies":["gcp"],"trusted_hops":2}"#).unwrap();
+        assert_eq!(serde_json::to_value(cloud).unwrap()["trusted_proxies"][0], "gcp");
     }
 
     #[test]
@@ -270,5 +286,9 @@ mod tests {
         ServerConfig { listen: twice, trusted_proxies: everyone, ..ServerConfig::default() }
             .check("server", &mut problems);
         assert_eq!(problems.len(), 2);
+
+        problems.clear();
+        ServerConfig { trusted_hops: MAX_HOPS + 1, ..ServerConfig::default() }.check("server", &mut problems);
+        assert_eq!(problems.len(), 1);
     }
 }

@@ -7,7 +7,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
-    client_ip::{Client, X_FORWARDED_FOR, X_FORWARDED_PROTO},
+    client_ip::Client,
+    hops::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
     request::{RequestId, X_REQUEST_ID},
 };
 

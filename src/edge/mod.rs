@@ -18,9 +18,11 @@ mod express;
 mod forward;
 mod front;
 mod gateway;
+mod hops;
 mod lifecycle;
 mod page;
 mod parts;
+mod proxies;
 mod rate_limit;
 mod request;
 mod router;
@@ -50,9 +52,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use client_ip::Cidr;
 pub use config::{CorsConfig, RouteConfig, ServerConfig, ShutdownConfig, check_routes};
 pub use cors::AllowedOrigin;
+pub use proxies::TrustedProxy;
 pub use router::{HEALTH_PATH, HostPattern};
 pub use threads::Threads;
 pub use upstream_url::UpstreamUrl;
@@ -228,7 +230,7 @@ impl Edge {
         let endpoint = Endpoint::new(pipeline, delivery.clone(), cors, limits, metrics.clone(), config.tuning.clone());
         let parts = Parts {
             router: Router::new(&config.streams_path, &config.script_path, &config.routes),
-            trust: Trust::new(&config.server.trusted_proxies),
+            trust: Trust::new(&config.server.trusted_proxies, config.server.trusted_hops),
             endpoint,
             access: AccessLog::new(metrics.clone()),
             lifecycle: lifecycle.clone(),

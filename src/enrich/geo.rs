@@ -1,16 +1,21 @@
-//! Place of the visitor: `geo`, `rs_info.country_code` and `rs_info.region_code`, from the headers a load balancer or
-//! CDN adds.
+//! Place of the visitor: `geo`, `rs_info.country_code` and `rs_info.region_code`.
 //!
-//! Headers count only on hits that came through a trusted proxy: anybody can send a header. Without any, `geo` stays
-//! null; with some, what they leave out is `(not set)`, as in GA4. Names are English ones; see [`countries`] and
-//! [`regions`].
+//! Each field is taken from the first that knows it: a trusted caller, the headers of a load balancer or content
+//! delivery network, a database of addresses. Headers count only on hits that came through a trusted proxy, because
+//! anybody can send a header. What nobody knows is `(not set)`, as in GA4, and when nobody knows anything `geo` stays
+//! null. Names are English ones; see [`super::countries`] and [`super::regions`].
 
-use std::{borrow::Cow, ops::ControlFlow};
+mod config;
+mod database;
+mod headers;
 
-use http::{HeaderMap, HeaderName};
-use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, ops::ControlFlow, sync::Arc};
 
-use super::{Enricher, countries, countries::Country, regions};
+pub use config::{CustomHeaders, GeoConfig, GeoHeaders};
+pub use database::{Atlas, Database, Unreadable};
+use headers::Headers;
+
+use super::{Enricher, countries::Country};
 use crate::{
     collect::{DropReason, Hit},
     schema::{Event, proto::event::Geo as GeoRecord},
@@ -19,68 +24,19 @@ use crate::{
 /// What GA4 writes where it knows nothing.
 const NOT_SET: &str = "(not set)";
 
-/// Longest place name taken from a header, in bytes.
+/// Longest place name taken from outside, in bytes.
 const MAX_NAME: usize = 128;
-
-/// Whose headers tell the place of a visitor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GeoHeaders {
-    /// `X-Client-Geo-Country`, `-Region` (or `-State`) and `-City`: custom request headers of a Google Cloud load
-    /// balancer with the variables `client_region`, `client_region_subdivision` and `client_city`.
-    #[default]
-    Gcp,
-    /// `X-Appengine-Country`, `-Region` and `-City`.
-    AppEngine,
-    /// `CF-IPCountry`, and what the managed transform "add visitor location headers" adds.
-    Cloudflare,
-    /// `CloudFront-Viewer-*`.
-    CloudFront,
-    /// `X-Vercel-IP-*`.
-    Vercel,
-    /// No header: places stay null.
-    None,
-}
-
-/// Header names of one provider. Of several names for one thing the first that is present counts.
-struct Preset {
-    country: Vec<HeaderName>,
-    /// Code of the subdivision, with or without the country before it; or its name.
-    region: Vec<HeaderName>,
-    /// Name of the subdivision, for the codes we have no name for.
-    region_name: Vec<HeaderName>,
-    city: Vec<HeaderName>,
-    /// Whether names come percent-encoded.
-    percent: bool,
-}
-
-/// Country, region, name of the region, city, and whether values are percent-encoded. A new provider is one row here and
-/// one member of [`GeoHeaders`].
-type PresetRow = ([&'static str; 1], &'static [&'static str], &'static [&'static str], [&'static str; 1], bool);
-
-#[rustfmt::skip]
-fn preset(headers: GeoHeaders) -> Option<Preset> {
-    let (country, region, region_name, city, percent): PresetRow = match headers {
-        GeoHeaders::Gcp => (["x-client-geo-country"], &["x-client-geo-region", "x-client-geo-state"], &[], ["x-client-geo-city"], true),
-        GeoHeaders::AppEngine => (["x-appengine-country"], &["x-appengine-region"], &[], ["x-appengine-city"], false),
-        GeoHeaders::Cloudflare => (["cf-ipcountry"], &["cf-region-code"], &["cf-region"], ["cf-ipcity"], false),
-        GeoHeaders::CloudFront => (["cloudfront-viewer-country"], &["cloudfront-viewer-country-region"], &["cloudfront-viewer-country-region-name"], ["cloudfront-viewer-city"], true),
-        GeoHeaders::Vercel => (["x-vercel-ip-country"], &["x-vercel-ip-country-region"], &[], ["x-vercel-ip-city"], true),
-        GeoHeaders::None => return None,
-    };
-    let names = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect();
-    Some(Preset { country: names(&country), region: names(region), region_name: names(region_name), city: names(&city), percent })
-}
 
 /// The step.
 pub struct Geo {
-    preset: Option<Preset>,
+    headers: Option<Headers>,
+    atlas: Atlas,
 }
 
 impl Geo {
-    /// A step that reads the headers of one provider.
-    pub fn new(headers: GeoHeaders) -> Geo {
-        Geo { preset: preset(headers) }
+    /// A step that reads these headers, and the database that the atlas holds when a hit comes.
+    pub fn new(headers: &GeoHeaders, atlas: Atlas) -> Geo {
+        Geo { headers: Headers::of(headers), atlas }
     }
 }
 
@@ -90,16 +46,18 @@ impl Enricher for Geo {
     }
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
-        if hit.from_trusted_proxy
-            && let Some(preset) = &self.preset
-            && let Some(mut place) = Place::read(preset, hit.headers)
-        {
-            let (record, region_code) = place.record();
-            let info = event.info_mut();
-            info.country_code = place.country.map(|country| country.code.into());
-            info.region_code = region_code.map(Cow::Owned);
-            complete(event.geo.get_or_insert_default(), record);
-        }
+        let headers = self.headers.as_ref().filter(|_| hit.from_trusted_proxy);
+        let told = headers.and_then(|headers| headers.read(hit.headers));
+        // The whole address: the masked one is what is kept of it.
+        let found = match &told {
+            Some(told) if told.is_whole() => None,
+            _ => self.atlas.find(hit.client_ip),
+        };
+        let Some(place) = Place::of(told, found) else { return ControlFlow::Continue(()) };
+        let info = event.info_mut();
+        info.country_code = place.country.map(|country| country.code.into());
+        info.region_code.clone_from(&place.region_code);
+        complete(event.geo.get_or_insert_default(), place.record());
         ControlFlow::Continue(())
     }
 }
@@ -121,98 +79,66 @@ fn complete<'h>(geo: &mut GeoRecord<'h>, known: GeoRecord<'h>) {
     }
 }
 
-/// What the headers of one hit say.
+/// A place, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Place<'a> {
     country: Option<Country>,
     /// `US-CA`.
-    region_code: Option<String>,
+    region_code: Option<Cow<'a, str>>,
     region: Option<Cow<'a, str>>,
     city: Option<Cow<'a, str>>,
 }
 
 impl<'a> Place<'a> {
-    /// `None` when no header is present.
-    fn read(preset: &Preset, headers: &'a HeaderMap) -> Option<Place<'a>> {
-        let country = text(headers, &preset.country, preset.percent);
-        let region = text(headers, &preset.region, preset.percent);
-        let city = text(headers, &preset.city, preset.percent);
-        if country.is_none() && region.is_none() && city.is_none() {
-            return None;
+    /// What the headers tell, completed by what the database knows.
+    fn of(told: Option<Place<'a>>, found: Option<Arc<Place<'static>>>) -> Option<Place<'a>> {
+        match (told, found) {
+            (told, None) => told,
+            (None, Some(found)) => Some(Place::clone(&found)),
+            (Some(mut told), Some(found)) => {
+                told.complete(&found);
+                Some(told)
+            }
         }
-        let country = country.and_then(|c| countries::by_code(&c).or_else(|| countries::by_name(&c)));
-        let (code, mut region) = region.map_or((None, None), |sent| subdivision(country, sent));
-        if region.is_none() {
-            region = text(headers, &preset.region_name, preset.percent);
-        }
-        let region_code = country.zip(code).map(|(country, code)| [country.code, "-", &code].concat());
-        Some(Place { country, region_code, region, city: city.filter(|city| is_name(city)).map(title) })
     }
 
-    fn record(&mut self) -> (GeoRecord<'a>, Option<String>) {
-        let place = self.country.map(|country| country.sub_continent);
+    fn is_whole(&self) -> bool {
+        self.country.is_some() && self.region.is_some() && self.region_code.is_some() && self.city.is_some()
+    }
+
+    /// Takes over what is missing. A region of another country, or a city of another region, is not what is missing.
+    fn complete(&mut self, found: &Place<'static>) {
+        self.country = self.country.or(found.country);
+        if self.country != found.country {
+            return;
+        }
+        let code_known = self.region_code.is_some();
+        let name_known = self.region.is_some();
+        let same = match (&self.region_code, &found.region_code) {
+            (Some(told), Some(found)) => told == found,
+            _ => self.region.is_none() || self.region == found.region,
+        };
+        if !same || code_known && !name_known && found.region_code.is_none() {
+            return;
+        }
+        self.region_code = self.region_code.take().or_else(|| found.region_code.clone());
+        self.region = self.region.take().or_else(|| found.region.clone());
+        self.city = self.city.take().or_else(|| found.city.clone());
+    }
+
+    fn record(self) -> GeoRecord<'a> {
+        let group = self.country.map(|country| country.sub_continent);
         let or_not_set = |name: Option<&'static str>| Some(Cow::Borrowed(name.unwrap_or(NOT_SET)));
-        let record = GeoRecord {
-            city: self.city.take().or(or_not_set(None)),
+        GeoRecord {
+            city: self.city.or(or_not_set(None)),
             country: or_not_set(self.country.map(|country| country.name)),
-            continent: or_not_set(place.and_then(|place| place.continent())),
-            region: self.region.take().or(or_not_set(None)),
-            sub_continent: or_not_set(place.and_then(|place| place.name())),
+            continent: or_not_set(group.and_then(|group| group.continent())),
+            region: self.region.or(or_not_set(None)),
+            sub_continent: or_not_set(group.and_then(|group| group.name())),
+            // Only the United States have them, and their names belong to others.
             metro: or_not_set(None),
-        };
-        (record, self.region_code.take())
-    }
-}
-
-/// The first of the headers that says something.
-fn text<'a>(headers: &'a HeaderMap, names: &[HeaderName], percent: bool) -> Option<Cow<'a, str>> {
-    names.iter().find_map(|name| {
-        let raw = headers.get(name)?.as_bytes();
-        // Nearly all of them are plain.
-        if raw.iter().all(|b| b.is_ascii_alphanumeric()) && (1..=MAX_NAME).contains(&raw.len()) {
-            return str::from_utf8(raw).ok().map(Cow::Borrowed);
-        }
-        let raw = String::from_utf8_lossy(raw);
-        let text = match percent && raw.contains('%') {
-            true => Cow::Owned(percent_encoding::percent_decode_str(&raw).decode_utf8_lossy().into_owned()),
-            false => raw,
-        };
-        let text = match text {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-        };
-        let sound = !text.is_empty() && text.len() <= MAX_NAME && !text.contains(char::is_control);
-        sound.then_some(text)
-    })
-}
-
-/// Code and name of a subdivision sent as `USCA`, `US-CA`, `CA` or `California`.
-fn subdivision(country: Option<Country>, sent: Cow<'_, str>) -> (Option<String>, Option<Cow<'_, str>>) {
-    let Some(country) = country else { return (None, is_name(&sent).then_some(sent)) };
-    let upper = match sent.bytes().any(|b| b.is_ascii_lowercase()) {
-        true => Cow::Owned(sent.to_ascii_uppercase()),
-        false => Cow::Borrowed(&*sent),
-    };
-    let after_country = upper.strip_prefix(country.code).map(|rest| rest.trim_start_matches('-'));
-    // `COR` can be Córdoba of Colombia or the region `R` of `CO`: the table decides, and the combined form, which load
-    // balancers send, is the guess for what the table does not know.
-    for code in [after_country, Some(&*upper)].into_iter().flatten() {
-        if let Some(name) = regions::name(country.code, code) {
-            return (Some(code.to_owned()), Some(name.into()));
         }
     }
-    // Nobody writes a code in mixed case, so `Ain` is a name.
-    let one_case = *sent == *upper || !sent.bytes().any(|b| b.is_ascii_uppercase());
-    let code = after_country.unwrap_or(&upper);
-    if one_case && is_code(code) {
-        return (Some(code.to_owned()), None);
-    }
-    let code = regions::code(country.code, &sent).map(str::to_owned);
-    (code, is_name(&sent).then_some(sent))
-}
-
-/// ISO 3166-2: one to three letters or digits.
-fn is_code(text: &str) -> bool {
-    (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// Providers write `?`, `ZZ` or nothing for a place they do not know.
@@ -220,126 +146,36 @@ fn is_name(text: &str) -> bool {
     text.chars().any(char::is_alphabetic) && !text.eq_ignore_ascii_case("zz") && !text.contains('\u{fffd}')
 }
 
-/// App Engine writes `new york`; a name with any capital stands as it was sent.
-fn title(name: Cow<'_, str>) -> Cow<'_, str> {
-    if !name.is_ascii() || name.bytes().any(|b| b.is_ascii_uppercase()) {
-        return name;
-    }
-    let mut at_start = true;
-    let titled = name.chars().map(|c| {
-        let shown = if at_start { c.to_ascii_uppercase() } else { c };
-        at_start = c == ' ' || c == '-';
-        shown
-    });
-    Cow::Owned(titled.collect())
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    use super::{super::countries, *};
 
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn place(headers: GeoHeaders, sent: &[(&'static str, &str)]) -> Option<(GeoRecord<'static>, Option<String>)> {
-        let mut map = HeaderMap::new();
-        for (name, value) in sent {
-            map.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        let (record, code) = Place::read(&preset(headers)?, &map)?.record();
-        Some((record.into_owned(), code))
+    fn place(country: &str, region_code: &str, region: &str, city: &str) -> Place<'static> {
+        let text = |text: &str| (!text.is_empty()).then(|| Cow::Owned(text.to_owned()));
+        let (region_code, region, city) = (text(region_code), text(region), text(city));
+        Place { country: countries::by_code(country), region_code, region, city }
     }
 
     #[test]
-    fn codes_of_a_google_load_balancer_become_names() {
-        let sent = [("x-client-geo-country", "US"), ("x-client-geo-region", "USCA"), ("x-client-geo-city", "San Jose")];
-        let (geo, code) = place(GeoHeaders::Gcp, &sent).unwrap();
-        assert_eq!(code.as_deref(), Some("US-CA"));
-        assert_eq!(geo.country.as_deref(), Some("United States"));
-        assert_eq!(geo.region.as_deref(), Some("California"));
-        assert_eq!(geo.city.as_deref(), Some("San Jose"));
-        assert_eq!(geo.continent.as_deref(), Some("Americas"));
-        assert_eq!(geo.sub_continent.as_deref(), Some("Northern America"));
-        assert_eq!(geo.metro.as_deref(), Some(NOT_SET));
-    }
-
-    #[test]
-    fn what_the_headers_leave_out_is_not_set() {
-        let (geo, code) = place(GeoHeaders::Gcp, &[("x-client-geo-country", "CH")]).unwrap();
-        assert_eq!(code, None);
-        assert_eq!(geo.country.as_deref(), Some("Switzerland"));
-        assert_eq!(geo.region.as_deref(), Some(NOT_SET));
-        assert_eq!(geo.city.as_deref(), Some(NOT_SET));
-        assert_eq!(place(GeoHeaders::Gcp, &[]), None);
-        assert_eq!(place(GeoHeaders::Gcp, &[("x-client-geo-country", " ")]), None);
-        assert_eq!(place(GeoHeaders::None, &[("x-client-geo-country", "CH")]), None);
-        assert_eq!(place(GeoHeaders::Gcp, &[("cf-ipcountry", "CH")]), None);
-    }
-
-    #[test]
-    fn an_unknown_country_is_not_set() {
-        for unknown in ["ZZ", "XX", "T1", "Atlantis"] {
-            let (geo, _) = place(GeoHeaders::Gcp, &[("x-client-geo-country", unknown)]).unwrap();
-            assert_eq!(geo.country.as_deref(), Some(NOT_SET), "{unknown}");
-            assert_eq!(geo.continent.as_deref(), Some(NOT_SET), "{unknown}");
-        }
-    }
-
-    #[test]
-    fn regions_are_read_in_every_form_they_come_in() {
-        for (country, sent, code, name) in [
-            ("US", "USCA", Some("US-CA"), "California"),
-            ("US", "US-CA", Some("US-CA"), "California"),
-            ("US", "ca", Some("US-CA"), "California"),
-            ("US", "California", Some("US-CA"), "California"),
-            ("us", "usny", Some("US-NY"), "New York"),
-            ("CA", "CAQC", Some("CA-QC"), "Quebec"),
-            ("CA", "Canada West", None, "Canada West"),
-            ("JP", "JP13", Some("JP-13"), "Tokyo"),
-            ("AT", "AT9", Some("AT-9"), "Vienna"),
-            ("IE", "IEL", Some("IE-L"), "Leinster"),
-            ("GR", "GRI", Some("GR-I"), NOT_SET),
-            ("LI", "LI11", Some("LI-11"), NOT_SET),
-            ("LI", "Vaduz", None, "Vaduz"),
-            ("ZZ", "Somewhere", None, "Somewhere"),
-            ("US", "?", None, NOT_SET),
+    fn the_database_completes_what_the_headers_leave_out_about_the_same_place() {
+        let zurich = place("CH", "CH-ZH", "Zurich", "Winterthur");
+        for (told, expected) in [
+            (place("CH", "", "", ""), zurich.clone()),
+            (place("", "", "", ""), zurich.clone()),
+            (place("CH", "CH-ZH", "Zurich", ""), zurich.clone()),
+            (place("CH", "CH-ZH", "", ""), zurich.clone()),
+            (place("CH", "", "Zurich", ""), zurich.clone()),
+            (place("CH", "", "", "Uster"), place("CH", "CH-ZH", "Zurich", "Uster")),
+            (place("CH", "CH-BE", "Bern", ""), place("CH", "CH-BE", "Bern", "")),
+            (place("CH", "", "Bern", ""), place("CH", "", "Bern", "")),
+            (place("DE", "", "", ""), place("DE", "", "", "")),
         ] {
-            let sent_headers = [("x-client-geo-country", country), ("x-client-geo-state", sent)];
-            let (geo, region_code) = place(GeoHeaders::Gcp, &sent_headers).unwrap();
-            assert_eq!(region_code.as_deref(), code, "{country} {sent}");
-            assert_eq!(geo.region.as_deref(), Some(name), "{country} {sent}");
+            let completed = Place::of(Some(told.clone()), Some(Arc::new(zurich.clone())));
+            assert_eq!(completed, Some(expected), "{told:?}");
         }
-    }
-
-    #[test]
-    fn every_preset_reads_its_own_headers() {
-        let zurich = |geo: &GeoRecord<'_>| {
-            assert_eq!(geo.country.as_deref(), Some("Switzerland"));
-            assert_eq!(geo.region.as_deref(), Some("Zurich"));
-            assert_eq!(geo.city.as_deref(), Some("Zürich"));
-        };
-        let cloudflare = [("cf-ipcountry", "CH"), ("cf-region-code", "ZH"), ("cf-ipcity", "Zürich")];
-        zurich(&place(GeoHeaders::Cloudflare, &cloudflare).unwrap().0);
-        let cloudfront = [
-            ("cloudfront-viewer-country", "CH"),
-            ("cloudfront-viewer-country-region", "ZH"),
-            ("cloudfront-viewer-city", "Z%C3%BCrich"),
-        ];
-        zurich(&place(GeoHeaders::CloudFront, &cloudfront).unwrap().0);
-        let vercel =
-            [("x-vercel-ip-country", "CH"), ("x-vercel-ip-country-region", "ZH"), ("x-vercel-ip-city", "Z%C3%BCrich")];
-        zurich(&place(GeoHeaders::Vercel, &vercel).unwrap().0);
-        let app_engine =
-            [("x-appengine-country", "US"), ("x-appengine-region", "ny"), ("x-appengine-city", "new york")];
-        let (geo, _) = place(GeoHeaders::AppEngine, &app_engine).unwrap();
-        assert_eq!((geo.region.as_deref(), geo.city.as_deref()), (Some("New York"), Some("New York")));
-    }
-
-    #[test]
-    fn a_name_header_helps_where_the_table_has_no_name() {
-        let sent = [("cf-ipcountry", "GR"), ("cf-region-code", "I"), ("cf-region", "Attica")];
-        let (geo, code) = place(GeoHeaders::Cloudflare, &sent).unwrap();
-        assert_eq!((geo.region.as_deref(), code.as_deref()), (Some("Attica"), Some("GR-I")));
+        let nameless = place("CH", "", "Zurich", "Winterthur");
+        let told = place("CH", "CH-99", "", "");
+        assert_eq!(Place::of(Some(told.clone()), Some(Arc::new(nameless))), Some(told), "perhaps another region");
     }
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::IpMask;
 pub use bots::BotAction;
-pub use geo::GeoHeaders;
+pub use geo::{Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders, Unreadable};
 
 use crate::{
     collect::{DropReason, Hit},
@@ -53,11 +53,8 @@ pub trait Enricher: Send + Sync {
 pub struct Config {
     /// What happens to events of robots: `flag` marks them in `rs_info.is_bot`, `drop` ends them, `keep` does not look.
     pub bots: BotAction,
-    /// What `rs_info.ip` keeps of the client's address: `masked` (/24 or /48), `none` or `full`.
-    pub ip: IpMask,
-    /// Whose headers tell the visitor's place: `gcp`, `appengine`, `cloudflare`, `cloudfront`, `vercel` or `none`. They
-    /// count only on requests from `server.trusted_proxies`.
-    pub geo_headers: GeoHeaders,
+    /// Where the visitor's place comes from, and what is kept of the address.
+    pub geo: GeoConfig,
     /// How many user agents are remembered. One takes about a kilobyte; a site of mixed visitors shows some ten
     /// thousand a day.
     pub user_agents: usize,
@@ -65,12 +62,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config {
-            bots: BotAction::default(),
-            ip: IpMask::default(),
-            geo_headers: GeoHeaders::default(),
-            user_agents: 16_384,
-        }
+        Config { bots: BotAction::default(), geo: GeoConfig::default(), user_agents: 16_384 }
     }
 }
 
@@ -85,15 +77,21 @@ impl Config {
     }
 }
 
-/// The steps in the order they run. The device comes first because it tells the robots, whose events may end here.
+/// [`standard_with`], without a database of addresses.
 pub fn standard(config: &Config) -> Vec<Box<dyn Enricher>> {
+    standard_with(config, &Atlas::default())
+}
+
+/// The steps in the order they run. The device comes first because it tells the robots, whose events may end here.
+/// Places are looked up in `atlas`.
+pub fn standard_with(config: &Config, atlas: &Atlas) -> Vec<Box<dyn Enricher>> {
     vec![
         Box::new(device::Device::new(config.user_agents)),
         Box::new(bots::Bots::new(config.bots)),
         Box::new(page::Page),
         Box::new(language::Language),
-        Box::new(address::Address::new(config.ip)),
-        Box::new(geo::Geo::new(config.geo_headers)),
+        Box::new(address::Address::new(config.geo.ip)),
+        Box::new(geo::Geo::new(&config.geo.headers, atlas.clone())),
         Box::new(traffic::Traffic),
     ]
 }

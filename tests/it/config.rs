@@ -84,6 +84,7 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/server/admin", "127.0.0.1:9090"),
         ("/server/threads", "auto"),
         ("/server/trusted_proxies", "[]"),
+        ("/server/trusted_hops", "0"),
         ("/server/shutdown/grace", "2s"),
         ("/server/shutdown/drain", "5s"),
         ("/collect/path", "/api/v1/streaming"),
@@ -99,6 +100,9 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/cookie/http_only", "true"),
         ("/cookie/same_site", "Lax"),
         ("/cookie/adopt_ga", "true"),
+        ("/geo/headers", "gcp"),
+        ("/geo/database", ""),
+        ("/geo/ip", "masked"),
         ("/cors/allowed_origins", "[]"),
         ("/cors/allow_credentials", "true"),
         ("/routes", r#"[{"hosts":["*"],"path":"/","upstreams":["http://127.0.0.1:3000"]}]"#),
@@ -436,6 +440,57 @@ writers:
         ],
         "{problems:#?}"
     );
+}
+
+#[test]
+fn geo_headers_are_a_name_or_a_map() {
+    let yaml = "geo: {headers: {country: X-My-Country, city: X-My-City}, ip: none}";
+    let case = Case::new().yaml(yaml).var("APP_CONFIG__GEO__HEADERS__REGION", "X-My-Region");
+    let own = r#"{"city":"x-my-city","country":"x-my-country","region":"x-my-region"}"#;
+    assert_eq!(text(&case.ok(), "/geo/headers"), own);
+    let case = Case::new().yaml(yaml).var("APP_CONFIG__GEO__HEADERS", "cloudflare");
+    assert_eq!(text(&case.ok(), "/geo/headers"), "cloudflare");
+    let case = Case::new().var("APP_CONFIG__GEO__HEADERS", r#"{"country":"X-C"}"#).var("APP_CONFIG__GEO__IP", "full");
+    assert_eq!(text(&case.ok(), "/geo/headers/country"), "x-c");
+    assert_eq!(text(&case.ok(), "/geo/ip"), "full");
+
+    let problems = Case::new().yaml("geo:\n  headers:\n    country: no header\n  ip: half\n").problems();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].starts_with("c.yaml:3: geo.headers.country: `no header` is not a header"), "{problems:#?}");
+    assert!(problems[1].starts_with("c.yaml:4: geo.ip: "), "{problems:#?}");
+    let problems = Case::new().yaml("geo: {headers: {}}").problems();
+    assert!(problems[0].contains("geo.headers: names no header"), "{problems:#?}");
+    let problems = Case::new().yaml("geo: {headers: fastly}").problems();
+    assert!(problems[0].contains("geo.headers"), "{problems:#?}");
+}
+
+#[test]
+fn proxies_are_networks_or_names() {
+    let config = Case::new().yaml("server: {trusted_proxies: [gcp, 10.0.0.0/8], trusted_hops: 2}").ok();
+    assert_eq!(text(&config, "/server/trusted_proxies"), r#"["gcp","10.0.0.0/8"]"#);
+    assert_eq!(text(&config, "/server/trusted_hops"), "2");
+    let problems = Case::new().yaml("server: {trusted_proxies: [akamai], trusted_hops: 100}").problems();
+    assert!(problems[0].contains("nor one of `gcp`"), "{problems:#?}");
+    assert!(problems[1].contains("server.trusted_hops"), "{problems:#?}");
+}
+
+#[test]
+fn a_database_that_cannot_be_read_is_a_problem() {
+    let case = Case::new().env_file("");
+    for (name, content, why) in [
+        ("gone.mmdb", None, "there is no file"),
+        ("broken.mmdb", Some("not one"), "is not a database in MaxMind's format"),
+        (".", None, "is not a file"),
+    ] {
+        let path = case.folder.path().join(name);
+        if let Some(content) = content {
+            fs::write(&path, content).unwrap();
+        }
+        let yaml = format!("\ngeo: {{database: \"{}\"}}", path.display());
+        let problems = Case::new().yaml(yaml).problems();
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        assert!(problems[0].starts_with("c.yaml:2: geo.database: ") && problems[0].contains(why), "{problems:#?}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod geo_database;
 mod real_traffic;
 mod tables;
 
@@ -10,7 +11,7 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use real_streaming::{
     collect::{DropReason, Hit},
-    enrich::{self, BotAction, Config, Enricher, GeoHeaders, IpMask},
+    enrich::{self, BotAction, Config, Enricher, GeoConfig, GeoHeaders, IpMask},
     schema::{Event, proto::event},
 };
 
@@ -196,8 +197,8 @@ fn geo_headers_of_strangers_do_not_count() {
 
 #[test]
 fn the_configuration_chooses_what_is_kept() {
-    let config =
-        Config { bots: BotAction::Drop, ip: IpMask::None, geo_headers: GeoHeaders::Cloudflare, ..Config::default() };
+    let geo = GeoConfig { ip: IpMask::None, headers: GeoHeaders::Cloudflare, ..GeoConfig::default() };
+    let config = Config { bots: BotAction::Drop, geo, ..Config::default() };
     let steps = enrich::standard(&config);
     let robot = Visit::new().agent("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)");
     assert_eq!(robot.through(&steps).err(), Some(DropReason::Bot));
@@ -214,8 +215,9 @@ fn the_configuration_chooses_what_is_kept() {
 #[test]
 fn a_configuration_is_read_and_judged() {
     let config: Config =
-        serde_json::from_str(r#"{"bots":"drop","ip":"full","geo_headers":"cloudfront","user_agents":0}"#).unwrap();
-    assert_eq!((config.bots, config.ip, config.geo_headers), (BotAction::Drop, IpMask::Full, GeoHeaders::CloudFront));
+        serde_json::from_str(r#"{"bots":"drop","geo":{"ip":"full","headers":"cloudfront"},"user_agents":0}"#).unwrap();
+    assert_eq!((config.bots, config.geo.ip), (BotAction::Drop, IpMask::Full));
+    assert_eq!(config.geo.headers, GeoHeaders::CloudFront);
     let mut problems = Vec::new();
     config.check("enrich", &mut problems);
     assert_eq!(problems.len(), 1);

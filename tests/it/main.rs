@@ -19,6 +19,8 @@ mod hit;
 mod lake;
 mod layers;
 mod main_job;
+mod mmdb;
+mod place;
 mod schema;
 mod site;
 mod world;
