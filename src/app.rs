@@ -44,7 +44,7 @@ impl App {
             .context("cannot start the delivery runtime")?;
         let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
 
-        let steps = enrich::standard(&enrich::Config::default());
+        let steps = enrich::standard(&enrich::Config { traffic: config.traffic.clone(), ..Default::default() });
         let pipeline = Pipeline::new(&config.collect, &config.streams, &config.cookie, steps);
 
         let drain = *config.server.shutdown.drain;

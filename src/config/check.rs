@@ -22,6 +22,7 @@ pub fn parts(config: &Config, problems: &mut Vec<Problem>) {
     config.cookie.check("cookie", problems);
     config.cors.check("cors", problems);
     edge::check_routes(&config.routes, "routes", problems);
+    config.traffic.check("traffic", problems);
     config.writers.check("writers", problems);
 }
 

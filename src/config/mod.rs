@@ -25,7 +25,7 @@ pub use tree::Place;
 use tree::{Node, Path};
 use variables::Variable;
 
-use crate::{collect, deliver, edge, problem::Problem};
+use crate::{collect, deliver, edge, enrich, problem::Problem};
 
 /// All settings of a process. Every part documents its own; `docs/configuration.md` shows them together.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Config {
     pub cors: edge::CorsConfig,
     /// Sites behind the edge.
     pub routes: Vec<edge::RouteConfig>,
+    /// Which sites sent a visit.
+    pub traffic: enrich::TrafficConfig,
     /// Where rows go.
     pub writers: deliver::WritersConfig,
 }
@@ -59,6 +61,7 @@ impl Default for Config {
             cookie: Default::default(),
             cors: Default::default(),
             routes: vec![route_to("http://127.0.0.1:3000")],
+            traffic: Default::default(),
             writers: Default::default(),
         }
     }

@@ -18,7 +18,9 @@ mod language;
 mod page;
 mod referrers;
 mod regions;
+mod row;
 mod traffic;
+mod traffic_config;
 mod url;
 mod user_agent;
 
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use address::IpMask;
 pub use bots::BotAction;
 pub use geo::GeoHeaders;
+pub use traffic_config::{Referrers, TrafficConfig};
 
 use crate::{
     collect::{DropReason, Hit},
@@ -60,6 +63,8 @@ pub struct Config {
     /// How many user agents are remembered. One takes about a kilobyte; a site of mixed visitors shows some ten
     /// thousand a day.
     pub user_agents: usize,
+    /// Which sites sent a visit.
+    pub traffic: TrafficConfig,
 }
 
 impl Default for Config {
@@ -69,6 +74,7 @@ impl Default for Config {
             ip: IpMask::default(),
             geo_headers: GeoHeaders::default(),
             user_agents: 16_384,
+            traffic: TrafficConfig::default(),
         }
     }
 }
@@ -93,6 +99,6 @@ pub fn standard(config: &Config) -> Vec<Box<dyn Enricher>> {
         Box::new(language::Language),
         Box::new(address::Address::new(config.ip)),
         Box::new(geo::Geo::new(config.geo_headers)),
-        Box::new(traffic::Traffic),
+        Box::new(traffic::Traffic::new(&config.traffic)),
     ]
 }

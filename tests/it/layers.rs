@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pipeline", &["collect", "enrich", "schema"]),
     ("deliver", &["schema", "telemetry", "problem"]),
     ("edge", &["pipeline", "collect", "deliver", "telemetry", "units", "problem"]),
-    ("config", &["collect", "deliver", "edge", "units", "problem"]),
+    ("config", &["collect", "enrich", "deliver", "edge", "units", "problem"]),
     ("demo", &["config"]),
     ("app", &["config", "edge", "pipeline", "enrich", "deliver", "telemetry"]),
     ("cli", &["app", "config", "demo", "schema", "deliver", "telemetry"]),
