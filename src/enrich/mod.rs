@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 pub use address::IpMask;
 pub use bots::BotAction;
 pub use geo::GeoHeaders;
+pub use traffic::Traffic;
 pub use traffic_config::{Referrers, TrafficConfig};
 
 use crate::{

@@ -173,7 +173,8 @@ impl Traffic {
             Cow::Borrowed(referrer) => searched(referrer, known),
             Cow::Owned(referrer) => searched(referrer, known).map(|term| Cow::Owned(term.into_owned())),
         });
-        let site = |host| url::part(host, |host| host.strip_prefix("www.").unwrap_or(host));
+        let site =
+            |host| url::part(host, |host| host.strip_prefix("www.").filter(|rest| !rest.is_empty()).unwrap_or(host));
         let named = known.and_then(|known| known.name.clone());
         let source = named.unwrap_or_else(|| site(host));
         Some(Referral { source, medium, term })

@@ -76,6 +76,18 @@ impl Referrers {
         Referrers { path: path.to_owned(), sites, faults }
     }
 
+    /// [`Referrers::open`] without the disk.
+    #[doc(hidden)]
+    pub fn read(path: &str, table: &str) -> Referrers {
+        let (sites, faults) = Sites::with(table);
+        let place = |(line, fault): (usize, Fault)| {
+            let message = format!("`{path}`, line {line}: {}", fault.message);
+            Fault { message, ..fault }
+        };
+        let faults = faults.into_iter().take(MAX_FAULTS).map(place).collect();
+        Referrers { path: path.to_owned(), sites: sites.into(), faults }
+    }
+
     /// All sites.
     pub(super) fn sites(&self) -> Arc<Sites> {
         self.sites.clone()

@@ -282,6 +282,7 @@ fn the_own_site_is_no_source() {
     for (page, referrer, expected) in [
         ("https://a.github.io/", "https://b.github.io/", "b.github.io"),
         ("http://10.0.0.1/", "http://10.1.0.1/", "10.1.0.1"),
+        ("https://example.com/", "https://www../", "www."),
         ("https://shop.co.uk/", "https://other.co.uk/", "other.co.uk"),
     ] {
         let event = Visit::new().page(page).from(referrer).enriched();

@@ -19,6 +19,7 @@ mod hit;
 mod lake;
 mod layers;
 mod main_job;
+mod redact;
 mod schema;
 mod site;
 mod world;
