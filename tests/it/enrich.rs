@@ -210,7 +210,7 @@ fn campaign_parameters_are_taken_as_ga4_takes_them() {
         .page(concat!(
             "https://example.com/?utm_source=&utm_source=News+Letter&utm_medium=E%2Dmail&utm_campaign=%C3%BCber&utm_id=7",
             "&utm_term=a&utm_content=&utm_content=b&utm_source_platform=p&utm_creative_format=f&utm_marketing_tactic=t",
-            "&utm_term=second&srsltid=s&dclid=d&msclkid=m&ScCid=sc&fbclid=%20#utm_source=fragment"
+            "&utm_term=second&srsltid=s&dclid=d&msclkid=m&ScCid=sc&rdt_cid=r&gclsrc=aw.ds&fbclid=%20#utm_source=fragment"
         ))
         .enriched();
     let s = source(&event);
@@ -226,6 +226,7 @@ fn campaign_parameters_are_taken_as_ga4_takes_them() {
     assert_eq!((text(&s.srsltid), text(&s.dclid), text(&s.gclid)), ("s", "d", "null"));
     let ids = info(&event).click_ids.as_ref().unwrap();
     assert_eq!((text(&ids.msclkid), text(&ids.sccid), text(&ids.fbclid)), ("m", "sc", "null"));
+    assert_eq!((text(&ids.rdt_cid), text(&ids.gclsrc)), ("r", "aw.ds"));
     for (key, value) in [("campaign", "über"), ("term", "a"), ("content", "b"), ("campaign_id", "7"), ("srsltid", "s")]
     {
         assert_eq!(event.param(key), Some(value), "{key}");
