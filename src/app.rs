@@ -47,7 +47,8 @@ impl App {
         let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
 
         let atlas = geo_database::start(&config.geo.database, runtime.handle())?;
-        let enrich = enrich::Config { bots: config.bots, geo: config.geo, ..enrich::Config::default() };
+        let enrich =
+            enrich::Config { bots: config.bots, geo: config.geo, traffic: config.traffic, ..enrich::Config::default() };
         let steps = enrich::standard_with(&enrich, &atlas);
         let pipeline =
             Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy);

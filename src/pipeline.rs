@@ -1,4 +1,4 @@
-//! The journey of an event, on one page: a hit is admitted, decoded into claims, validated and identified; each claim
+//! The journey of an event, on one page: a hit is admitted, decoded into claims, rid of secrets, validated and identified; each claim
 //! becomes an event, passes the enrichment steps, and is frozen into a row.
 //!
 //! Pure and synchronous: time and randomness are part of the hit, so the same hit always gives the same rows.
@@ -15,7 +15,7 @@ use self::streams::{Stream, Streams};
 use crate::{
     collect::{
         self, Accepted, Caller, Claim, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity,
-        Limits, Message, PrivacyConfig, Refusal, Reply, StreamConfig, Visitor,
+        Limits, Message, PrivacyConfig, Redaction, Refusal, Reply, StreamConfig, Visitor,
     },
     enrich::Enricher,
     schema::{Event, Row, StreamId},
@@ -23,6 +23,7 @@ use crate::{
 
 /// From hits to rows.
 pub struct Pipeline {
+    redaction: Redaction,
     limits: Limits,
     strict: bool,
     consent_denied: ConsentDenied,
@@ -57,6 +58,7 @@ impl Pipeline {
         steps: Vec<Box<dyn Enricher>>,
     ) -> Pipeline {
         Pipeline {
+            redaction: Redaction::new(&collect.redact),
             limits: collect.limits.resolve(),
             strict: collect.strict,
             consent_denied: collect.consent_denied,
@@ -101,6 +103,7 @@ impl Pipeline {
         let mut claims = collect::read(&text, media_type(hit.headers)? == MediaType::Lines, caller, &self.limits)?;
         let strict = self.strict || claims.enforce;
         for claim in &mut claims.list {
+            self.redaction.apply(claim);
             collect::validate(claim, &self.limits, hit.received_at, strict);
         }
         refuse_invalid(&claims, flag(hit, "atomic"))?;

@@ -1,12 +1,18 @@
-//! What `collect` reads of a hit: the body and its codings, cookies, all headers together.
+//! What `collect` reads of a hit: the body and its codings, cookies, all headers together, and what it takes out.
 
 use std::{borrow::Cow, io::Write};
 
 use flate2::{Compression, write};
 use http::{HeaderMap, HeaderValue};
-use real_streaming::collect::{Caller, Claim, Codings, CookieConfig, Identity, first_touch};
+use real_streaming::{
+    collect::{Caller, Claim, Codings, CookieConfig, Identity, RedactConfig, Redaction, first_touch},
+    schema::proto::event::{Param, Value},
+};
 
-use super::{hit, lines};
+use super::{
+    hit::{self, texts},
+    lines,
+};
 
 /// A request body, plain or in one of the content encodings, as one of the media types, from a trusted caller or not.
 pub fn body(data: &[u8]) {
@@ -122,4 +128,35 @@ pub fn cookies(data: &[u8]) {
     let mut next = hit.clone();
     next.headers = &returned;
     assert_eq!(identity.visitor(&next, Caller::Ordinary).id(&claim), Some(id));
+}
+
+/// What stands before a secret in an address. A page, a link and a plain parameter hold it; no row may.
+pub fn redact(data: &[u8]) {
+    const SECRET: &str = "hunter2hunter2";
+    const EMAIL: &str = "carol@example.com";
+    const ESCAPED: &str = "carol%40example.com";
+    let before = String::from_utf8_lossy(data);
+    let address = format!("{before}&token={SECRET}&a={ESCAPED}&b={EMAIL}");
+    let text = format!("{before} {EMAIL} {ESCAPED}");
+    let body = serde_json::json!({
+        "event_name": "page_view",
+        "params": { "page_location": address, "page_referrer": address, "link_url": address, "any": text },
+        "user_properties": { "any": { "value": text } },
+        "items": [{ "item_id": text, "any": text }],
+    });
+    let redaction = Redaction::new(&RedactConfig::default());
+    for row in hit::rows(&hit::hit("", &HeaderMap::new(), body.to_string().as_bytes())) {
+        for text in texts(&row) {
+            for secret in [SECRET, EMAIL, ESCAPED] {
+                // What the input spells itself, it may hide where nothing would look for it.
+                assert!(before.contains("hunter2") || before.contains("carol") || !text.contains(secret), "{text:?}");
+            }
+            let param = Param::new("page_location", Value::text(text));
+            let mut claim = Claim::default();
+            claim.params = vec![param];
+            redaction.apply(&mut claim);
+            let again = claim.params[0].value.as_ref().and_then(|value| value.string_value.as_deref());
+            assert!(again.is_some_and(|again| again.len() <= 16 + 8 * text.len()), "it never swells: {text:?}");
+        }
+    }
 }

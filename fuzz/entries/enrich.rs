@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderName};
 use real_streaming::{
-    enrich::{self, Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders},
+    enrich::{self, Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders, Referrers, Traffic, TrafficConfig},
     pipeline::Pipeline,
 };
 use serde_json::Value;
@@ -32,6 +32,38 @@ pub fn page_url(data: &[u8]) {
             assert!(!host.is_empty() && host.len() <= 253, "a host name has its bounds: {host:?}");
             assert!(!host.contains(['/', '?', '#', ' ', '@']), "a host is no address: {host:?}");
         }
+    }
+}
+
+/// A referrer, then a file of sites of one's own.
+pub fn referrer(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (referrer, table) = text.split_once('\n').unwrap_or((&text, ""));
+    let traffic = TrafficConfig { referrers: Referrers::read("own", table), ..TrafficConfig::default() };
+    let mut problems = Vec::new();
+    traffic.check("traffic", &mut problems);
+    let lines = table.lines().count();
+    assert!(problems.len() <= lines, "a line has one fault at most: {problems:?}");
+    for problem in &problems {
+        assert!(problem.hint.is_some() && problem.message.len() < 400, "a fault is short and has a hint: {problem:?}");
+    }
+
+    let pipeline = hit::pipeline_of(vec![Box::new(Traffic::new(&traffic))]);
+    let body = serde_json::json!({ "event_name": "page_view", "params": { "page_referrer": referrer } }).to_string();
+    for row in hit::rows_of(&pipeline, &hit::hit("", &HeaderMap::new(), body.as_bytes())) {
+        let source = &row["collected_traffic_source"];
+        if source.is_null() {
+            assert_eq!(row["rs_info"]["channel_group"], Value::Null, "no source, no channel");
+            continue;
+        }
+        let medium = source["manual_medium"].as_str().expect("a referrer has a medium");
+        assert!(["organic", "ai-assistant", "referral"].contains(&medium), "{medium}");
+        assert_eq!(source["manual_campaign_name"], format!("({medium})"));
+        let name = source["manual_source"].as_str().expect("a referrer has a source");
+        assert!(!name.is_empty() && !name.contains(char::is_whitespace), "{name:?}");
+        let term = source["manual_term"].as_str();
+        assert!(term.is_none_or(|term| !term.is_empty() && term.len() <= 1024), "{term:?}");
+        assert!(row["rs_info"]["channel_group"].is_string(), "a source has a channel");
     }
 }
 

@@ -22,16 +22,21 @@ pub const NOW: i64 = 1_700_000_000_000_000;
 /// One for all inputs: it starts a thread and compiles the patterns of user agents.
 static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| pipeline(&enrich::Config::default()));
 
-/// A pipeline with these steps.
+/// A pipeline with all steps.
 pub fn pipeline(config: &enrich::Config) -> Pipeline {
-    pipeline_with(config, &Atlas::default())
+    pipeline_of(enrich::standard(config))
 }
 
 /// The same, with a database of addresses.
 pub fn pipeline_with(config: &enrich::Config, atlas: &Atlas) -> Pipeline {
+    pipeline_of(enrich::standard_with(config, atlas))
+}
+
+/// A pipeline with these steps.
+pub fn pipeline_of(steps: Vec<Box<dyn enrich::Enricher>>) -> Pipeline {
     let streams: Vec<StreamConfig> = serde_json::from_value(serde_json::json!([{ "id": "1", "api_keys": [KEY] }]))
         .expect("a stream with a key is a configuration");
-    Pipeline::new(&Config::default(), &streams, &CookieConfig::default(), enrich::standard_with(config, atlas))
+    Pipeline::new(&Config::default(), &streams, &CookieConfig::default(), steps)
 }
 
 /// Headers of these names and values; what is no header value is left out.

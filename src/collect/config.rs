@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{ApiKey, limits::LimitsConfig};
+use super::{ApiKey, RedactConfig, limits::LimitsConfig};
 use crate::{problem::Problem, units::Span};
 
 /// YAML `collect`.
@@ -20,6 +20,8 @@ pub struct Config {
     pub strict: bool,
     /// What happens to events of users who denied analytics storage.
     pub consent_denied: ConsentDenied,
+    /// What is taken out of an event before anything else happens to it.
+    pub redact: RedactConfig,
     /// How much an event may hold.
     pub limits: LimitsConfig,
     /// How many requests are taken.
@@ -44,6 +46,7 @@ impl Default for Config {
             script: "/static/v6.js".into(),
             strict: false,
             consent_denied: ConsentDenied::Keep,
+            redact: RedactConfig::default(),
             limits: LimitsConfig::default(),
             rate_limit: RateLimitConfig::default(),
         }
@@ -73,6 +76,7 @@ impl Config {
         if self.script == self.path || self.script.strip_prefix(&self.path).is_some_and(|rest| rest.starts_with('/')) {
             problems.push(Problem::new(format!("{path}.script"), "must not lie below `collect.path`"));
         }
+        self.redact.check(&format!("{path}.redact"), problems);
         self.limits.check(&format!("{path}.limits"), problems);
         self.rate_limit.check(&format!("{path}.rate_limit"), problems);
     }

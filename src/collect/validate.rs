@@ -131,7 +131,8 @@ fn is_long(limits: &Limits) -> impl Fn(&event::Value<'_>) -> bool {
     move |value| value.string_value.as_ref().is_some_and(|text| text.len() > shortest)
 }
 
-fn item_texts<'i, 't>(item: &'i mut event::Item<'t>) -> [Option<&'i mut Cow<'t, str>>; 19] {
+/// Every text column of an item.
+pub(super) fn item_texts<'i, 't>(item: &'i mut event::Item<'t>) -> [Option<&'i mut Cow<'t, str>>; 19] {
     [
         item.item_id.as_mut(),
         item.item_name.as_mut(),

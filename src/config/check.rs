@@ -23,6 +23,7 @@ pub fn parts(config: &Config, problems: &mut Vec<Problem>) {
     config.geo.check("geo", problems);
     config.cors.check("cors", problems);
     edge::check_routes(&config.routes, "routes", problems);
+    config.traffic.check("traffic", problems);
     config.writers.check("writers", problems);
 }
 

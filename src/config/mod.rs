@@ -54,6 +54,8 @@ pub struct Config {
     pub bots: enrich::BotAction,
     /// Sites behind the edge.
     pub routes: Vec<edge::RouteConfig>,
+    /// Which sites sent a visit.
+    pub traffic: enrich::TrafficConfig,
     /// Where rows go.
     pub writers: deliver::WritersConfig,
 }
@@ -71,6 +73,7 @@ impl Default for Config {
             cors: Default::default(),
             bots: Default::default(),
             routes: vec![route_to("http://127.0.0.1:3000")],
+            traffic: Default::default(),
             writers: Default::default(),
         }
     }

@@ -4,7 +4,7 @@
 //! data of a linked ad account (Cross-network by network type, Display by format) are only reached by campaign names.
 
 use super::{
-    referrers::{self, Kind},
+    referrers::{Kind, Sites},
     url,
 };
 
@@ -62,11 +62,11 @@ impl Channel {
     }
 
     /// The group of a source, medium and campaign; the empty text stands for absent.
-    pub fn of(source: &str, medium: &str, campaign: &str) -> Channel {
+    pub fn of(sites: &Sites, source: &str, medium: &str, campaign: &str) -> Channel {
         let (source, medium, campaign) = (url::lower(source), url::lower(medium), url::lower(campaign));
         let (source, medium) = (source.as_ref(), medium.as_ref());
         let paid = is_paid(medium);
-        let kind = referrers::find_source(source);
+        let kind = sites.find_source(source);
         let shopping = kind == Some(Kind::Shopping) || names_shopping(&campaign);
 
         match (source, medium) {
@@ -78,14 +78,13 @@ impl Channel {
             _ if paid && kind == Some(Kind::Video) => Channel::PaidVideo,
             (_, "display" | "banner" | "expandable" | "interstitial" | "cpm") => Channel::Display,
             _ if paid => Channel::PaidOther,
-            // Nobody else has this medium, so it may stand before the lists: Grok answers on a social network's host.
-            (_, "ai-assistant") => Channel::AiAssistant,
             _ if shopping => Channel::OrganicShopping,
             _ if kind == Some(Kind::Social) || is_social(medium) => Channel::OrganicSocial,
             _ if kind == Some(Kind::Video) || medium.contains("video") => Channel::OrganicVideo,
             _ if kind == Some(Kind::Search) || medium == "organic" => Channel::OrganicSearch,
+            (_, "ai-assistant") => Channel::AiAssistant,
             // Assistants that decorate their links say `utm_source=chatgpt.com` and no medium.
-            (_, "" | "(not set)" | "referral") if kind == Some(Kind::Assistant) => Channel::AiAssistant,
+            (_, "" | "(not set)") if kind == Some(Kind::Assistant) => Channel::AiAssistant,
             (_, "referral" | "app" | "link") => Channel::Referral,
             _ if is_email(source) || is_email(medium) => Channel::Email,
             (_, "affiliate") => Channel::Affiliates,
@@ -130,6 +129,7 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_case() {
+        let sites = Sites::shipped();
         for (source, medium, campaign, expected) in [
             ("(direct)", "(none)", "", Channel::Direct),
             ("(direct)", "(not set)", "", Channel::Direct),
@@ -172,7 +172,7 @@ mod tests {
             ("app", "web-push", "", Channel::MobilePush),
             ("news", "newsletter", "", Channel::Unassigned),
         ] {
-            assert_eq!(Channel::of(source, medium, campaign), expected, "{source} / {medium} / {campaign}");
+            assert_eq!(Channel::of(&sites, source, medium, campaign), expected, "{source} / {medium} / {campaign}");
         }
     }
 }

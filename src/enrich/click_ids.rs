@@ -25,6 +25,8 @@ pub fn take<'t>(ids: &mut ClickIds<'t>, key: &str, value: impl FnOnce() -> Cow<'
         "yclid" => &mut ids.yclid,
         "epik" => &mut ids.epik,
         "irclickid" => &mut ids.irclickid,
+        "rdt_cid" => &mut ids.rdt_cid,
+        "gclsrc" => &mut ids.gclsrc,
         _ => return false,
     };
     if slot.is_some() {
@@ -40,8 +42,8 @@ pub fn take<'t>(ids: &mut ClickIds<'t>, key: &str, value: impl FnOnce() -> Cow<'
 
 /// Source and medium of the ad that an identifier stands for.
 ///
-/// Not here: `fbclid` and `epik`, which are appended to unpaid links too, and `gad_source`/`gad_campaignid`, which
-/// never come without a click identifier of Google.
+/// Not here: `fbclid` and `epik`, which are appended to unpaid links too, and `gad_source`, `gad_campaignid` and
+/// `gclsrc`, which never come without a click identifier of Google.
 pub fn paid(ids: &ClickIds<'_>) -> Option<(&'static str, &'static str)> {
     let rows = [
         (&ids.gbraid, ("google", "cpc")),
@@ -52,6 +54,7 @@ pub fn paid(ids: &ClickIds<'_>) -> Option<(&'static str, &'static str)> {
         (&ids.twclid, ("twitter", "cpc")),
         (&ids.li_fat_id, ("linkedin", "cpc")),
         (&ids.sccid, ("snapchat", "cpc")),
+        (&ids.rdt_cid, ("reddit", "cpc")),
         (&ids.irclickid, ("impact", "affiliate")),
     ];
     rows.into_iter().find_map(|(id, ad)| id.is_some().then_some(ad))

@@ -19,7 +19,9 @@ mod page;
 mod referrers;
 mod regions;
 mod robots;
+mod row;
 mod traffic;
+mod traffic_config;
 mod url;
 mod user_agent;
 
@@ -30,6 +32,8 @@ use serde::{Deserialize, Serialize};
 pub use address::IpMask;
 pub use bots::BotAction;
 pub use geo::{Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders, Unreadable};
+pub use traffic::Traffic;
+pub use traffic_config::{Referrers, TrafficConfig};
 
 use crate::{
     collect::{DropReason, Hit},
@@ -58,11 +62,18 @@ pub struct Config {
     /// How many user agents are remembered. One takes about a kilobyte; a site of mixed visitors shows some ten
     /// thousand a day.
     pub user_agents: usize,
+    /// Which sites sent a visit.
+    pub traffic: TrafficConfig,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { bots: BotAction::default(), geo: GeoConfig::default(), user_agents: 16_384 }
+        Config {
+            bots: BotAction::default(),
+            geo: GeoConfig::default(),
+            user_agents: 16_384,
+            traffic: TrafficConfig::default(),
+        }
     }
 }
 
@@ -92,6 +103,6 @@ pub fn standard_with(config: &Config, atlas: &Atlas) -> Vec<Box<dyn Enricher>> {
         Box::new(language::Language),
         Box::new(address::Address::new(config.geo.ip)),
         Box::new(geo::Geo::new(&config.geo.headers, atlas.clone())),
-        Box::new(traffic::Traffic),
+        Box::new(traffic::Traffic::new(&config.traffic)),
     ]
 }

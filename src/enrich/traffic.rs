@@ -4,22 +4,24 @@
 //! Read from the query of `page_location` first, from `page_referrer` second, as GA4 collects them:
 //!
 //! 1. Any of utm_source, utm_medium, utm_campaign and utm_id: the visit is a campaign, and the `utm_*` values are the
-//!    source. The referrer is not looked at.
+//!    source. The referrer is not looked at. Assistants that decorate their links say `utm_source=chatgpt.com` and
+//!    nothing else; they get the medium and campaign of an assistant.
 //! 2. Only a click identifier of Google: GA4 leaves `manual_*` null and takes the names from the ad account. We do
 //!    too, and say `google / cpc` in the channel group only.
-//! 3. A referrer that is not this site, unless the parameter `ignore_referrer` says otherwise: the engine's name and
-//!    `organic`, an assistant's host and `ai-assistant`, any other host and `referral`.
+//! 3. A referrer that is neither this site nor one of `traffic.ignore_referrers`, unless the parameter `ignore_referrer`
+//!    says otherwise: the engine's name and `organic`, with the words searched for as far as the engine still sends
+//!    them, an assistant's host and `ai-assistant`, any other host and `referral`.
 //! 4. Nothing: a direct visit; every column stays null.
 //!
 //! Values keep their letter case. What the client or the wire protocol set already stands.
 
-use std::{borrow::Cow, net::IpAddr, ops::ControlFlow};
+use std::{borrow::Cow, collections::HashSet, net::IpAddr, ops::ControlFlow, sync::Arc};
 
 use super::{
-    Enricher,
+    Enricher, TrafficConfig,
     channel::Channel,
     click_ids,
-    referrers::{self, Kind},
+    referrers::{Kind, Known, Sites, parents},
     url,
 };
 use crate::{
@@ -33,8 +35,25 @@ use crate::{
 /// Longest value kept, in bytes: GA4's own limit for a parameter is 100 characters, click identifiers reach 500.
 const MAX_VALUE: usize = 1024;
 
+/// Medium of a visit that an assistant sent.
+const ASSISTANT: &str = "ai-assistant";
+
 /// The step.
-pub struct Traffic;
+pub struct Traffic {
+    sites: Arc<Sites>,
+    /// Hosts that send nobody, such as those of payment providers.
+    ignored: HashSet<String>,
+}
+
+impl Traffic {
+    /// The step of this configuration.
+    pub fn new(config: &TrafficConfig) -> Traffic {
+        Traffic {
+            sites: config.referrers.sites(),
+            ignored: config.ignore_referrers.iter().map(|host| url::lower(host).into_owned()).collect(),
+        }
+    }
+}
 
 impl Enricher for Traffic {
     fn name(&self) -> &'static str {
@@ -63,14 +82,20 @@ impl Enricher for Traffic {
             collected.gclid.is_some() || collected.dclid.is_some() || ids.gbraid.is_some() || ids.wbraid.is_some();
         if !is_campaign
             && !is_ad
-            && let Some(referral) = referral(hit, event, &location)
+            && let Some(referral) = self.referral(hit, event, &location)
         {
             collected.manual_source = Some(referral.source);
             collected.manual_medium = Some(referral.medium.into());
-            collected.manual_campaign_name = Some(["(", referral.medium, ")"].concat().into());
+            collected.manual_campaign_name = Some(in_brackets(referral.medium).into());
+            if collected.manual_term.is_none() {
+                collected.manual_term = referral.term;
+            }
+        } else if self.is_decorated_by_assistant(&collected) {
+            collected.manual_medium = Some(ASSISTANT.into());
+            collected.manual_campaign_name = Some(in_brackets(ASSISTANT).into());
         }
 
-        if let Some(channel) = channel(&collected, &ids, is_campaign) {
+        if let Some(channel) = self.channel(&collected, &ids, is_campaign) {
             event.info_mut().channel_group = Some(channel.name().into());
         }
         if ids != ClickIds::default() {
@@ -120,29 +145,97 @@ fn value(raw: &str) -> Cow<'_, str> {
 struct Referral<'h> {
     source: Cow<'h, str>,
     medium: &'static str,
+    term: Option<Cow<'h, str>>,
 }
 
-fn referral<'h>(hit: &Hit<'_>, event: &Event<'h>, location: &str) -> Option<Referral<'h>> {
-    let referrer = event.text("page_referrer").filter(|referrer| !referrer.is_empty())?;
-    if is_set(event, "ignore_referrer") {
-        return None;
+impl Traffic {
+    fn referral<'h>(&self, hit: &Hit<'_>, event: &Event<'h>, location: &str) -> Option<Referral<'h>> {
+        let referrer = event.text("page_referrer").filter(|referrer| !referrer.is_empty())?;
+        if is_set(event, "ignore_referrer") {
+            return None;
+        }
+        let host = url::host_of(&referrer)?;
+        let page = url::host(location).unwrap_or(Cow::Borrowed(hit.host));
+        let is_app = referrer.starts_with("android-app:");
+        if !is_app && (same_site(&host, &page) || *page != *hit.host && same_site(&host, hit.host)) {
+            return None;
+        }
+        if !self.ignored.is_empty() && parents(&host).any(|site| self.ignored.contains(site)) {
+            return None;
+        }
+        let known = self.sites.find(&host, url::path(&referrer));
+        let medium = match known.map(|known| known.kind) {
+            Some(Kind::Search) => "organic",
+            Some(Kind::Assistant) => ASSISTANT,
+            _ => "referral",
+        };
+        let term = known.and_then(|known| match &referrer {
+            Cow::Borrowed(referrer) => searched(referrer, known),
+            Cow::Owned(referrer) => searched(referrer, known).map(|term| Cow::Owned(term.into_owned())),
+        });
+        let site =
+            |host| url::part(host, |host| host.strip_prefix("www.").filter(|rest| !rest.is_empty()).unwrap_or(host));
+        let named = known.and_then(|known| known.name.clone());
+        let source = named.unwrap_or_else(|| site(host));
+        Some(Referral { source, medium, term })
     }
-    let host = url::host_of(&referrer)?;
-    let page = url::host(location).unwrap_or(Cow::Borrowed(hit.host));
-    let is_app = referrer.starts_with("android-app:");
-    if !is_app && (same_site(&host, &page) || *page != *hit.host && same_site(&host, hit.host)) {
-        return None;
+
+    /// Whether the source is an assistant and nothing else is said.
+    fn is_decorated_by_assistant(&self, collected: &CollectedTrafficSource<'_>) -> bool {
+        collected.manual_medium.is_none()
+            && collected.manual_campaign_name.is_none()
+            && collected
+                .manual_source
+                .as_deref()
+                .is_some_and(|source| self.sites.find_source(&url::lower(source)) == Some(Kind::Assistant))
     }
-    let known = referrers::find(&host, url::path(&referrer));
-    let medium = match known.map(|known| known.kind) {
-        Some(Kind::Search) => "organic",
-        Some(Kind::Assistant) => "ai-assistant",
-        _ => "referral",
-    };
-    let named = known.and_then(|known| known.name);
-    let site = |host| url::part(host, |host| host.strip_prefix("www.").unwrap_or(host));
-    let source = named.map_or_else(|| site(host), Cow::Borrowed);
-    Some(Referral { source, medium })
+
+    /// The group of this event's own source; `None` when it has none.
+    fn channel(
+        &self,
+        collected: &CollectedTrafficSource<'_>,
+        ids: &ClickIds<'_>,
+        is_campaign: bool,
+    ) -> Option<Channel> {
+        let source = collected.manual_source.as_deref();
+        let medium = collected.manual_medium.as_deref();
+        let campaign = collected.manual_campaign_name.as_deref().unwrap_or_default();
+        let of = |(source, medium): (&str, &str)| Some(Channel::of(&self.sites, source, medium, campaign));
+
+        let manual = (source.unwrap_or_default(), medium.unwrap_or_default());
+        let has_manual = source.is_some() || medium.is_some();
+        if is_campaign && has_manual {
+            return of(manual);
+        }
+        if collected.gclid.is_some() {
+            return of(("google", "cpc"));
+        }
+        if collected.dclid.is_some() {
+            return Some(Channel::Display);
+        }
+        if let Some(ad) = click_ids::paid(ids) {
+            return of(ad);
+        }
+        // Free listings of Google's shopping pages, which send no referrer of their own.
+        if collected.srsltid.is_some() && (!has_manual || source == Some("google")) {
+            return Some(Channel::OrganicShopping);
+        }
+        if has_manual {
+            return of(manual);
+        }
+        of(click_ids::unpaid(ids)?)
+    }
+}
+
+/// The words searched for, as far as the engine's address still tells them.
+fn searched<'t>(referrer: &'t str, engine: &Known) -> Option<Cow<'t, str>> {
+    let query = url::query(referrer);
+    let raw = |term| url::pairs(query).find_map(|(key, raw)| (key == term).then_some(raw));
+    engine.terms().filter_map(raw).map(value).find(|value| !value.is_empty())
+}
+
+fn in_brackets(medium: &str) -> String {
+    ["(", medium, ")"].concat()
 }
 
 /// gtag sends the text `true`, others a number.
@@ -162,33 +255,6 @@ fn same_site(a: &str, b: &str) -> bool {
         (Some(a_domain), Some(b_domain)) => a_domain == b_domain && !is_address(a) && !is_address(b),
         _ => false,
     }
-}
-
-/// The group of this event's own source; `None` when it has none.
-fn channel(collected: &CollectedTrafficSource<'_>, ids: &ClickIds<'_>, is_campaign: bool) -> Option<Channel> {
-    let source = collected.manual_source.as_deref();
-    let medium = collected.manual_medium.as_deref();
-    let campaign = collected.manual_campaign_name.as_deref().unwrap_or_default();
-    let of = |(source, medium): (&str, &str)| Some(Channel::of(source, medium, campaign));
-
-    let manual = (source.unwrap_or_default(), medium.unwrap_or_default());
-    let has_manual = source.is_some() || medium.is_some();
-    if is_campaign && has_manual {
-        return of(manual);
-    }
-    if collected.gclid.is_some() {
-        return of(("google", "cpc"));
-    }
-    if collected.dclid.is_some() {
-        return Some(Channel::Display);
-    }
-    if let Some(ad) = click_ids::paid(ids) {
-        return of(ad);
-    }
-    if has_manual {
-        return of(manual);
-    }
-    of(click_ids::unpaid(ids)?)
 }
 
 /// GA4 repeats the source as parameters of the event.

@@ -106,6 +106,8 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/cors/allowed_origins", "[]"),
         ("/cors/allow_credentials", "true"),
         ("/routes", r#"[{"hosts":["*"],"path":"/","upstreams":["http://127.0.0.1:3000"]}]"#),
+        ("/collect/redact/emails", "true"),
+        ("/traffic", r#"{"ignore_referrers":[],"referrers":""}"#),
         ("/writers/strategy", "local"),
         ("/writers/project_id", ""),
         ("/writers/local/directory", "data"),
@@ -157,6 +159,10 @@ fn variables_are_read_as_the_type_behind_them_wants() {
         ("app_config__collect__strict", "1", "/collect/strict", "true"),
         ("APP_CONFIG__COLLECT__STRICT", "True", "/collect/strict", "true"),
         ("App_Config__Cors__Allow_Credentials", "off", "/cors/allow_credentials", "false"),
+        ("APP_CONFIG__COLLECT__REDACT", "off", "/collect/redact", r#"{"emails":false,"parameters":[]}"#),
+        ("APP_CONFIG__COLLECT__REDACT__EMAILS", "off", "/collect/redact/emails", "false"),
+        ("APP_CONFIG__COLLECT__REDACT__PARAMETERS", r#"["a"]"#, "/collect/redact/parameters", r#"["a"]"#),
+        ("APP_CONFIG__TRAFFIC__IGNORE_REFERRERS", r#"["a.example"]"#, "/traffic/ignore_referrers", r#"["a.example"]"#),
         ("APP_CONFIG__COOKIE__NAME", "__id__", "/cookie/name", "__id__"),
         ("APP_CONFIG__COOKIE__ADOPT_GA", "no", "/cookie/adopt_ga", "false"),
         ("APP_CONFIG__COLLECT__CONSENT_DENIED", "drop", "/collect/consent_denied", "drop"),
@@ -270,6 +276,17 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ("writers: {spool: {directory: data}}\n", "c.yaml:1: writers.spool.directory: ", "`data/spool`"),
         ("writers: {spool: {directory: data/events/x}}\n", "c.yaml:1: writers.spool.directory: ", "`data/spool`"),
         ("writers: {strategy: lcoal}\n", "c.yaml:1: writers.strategy: ", "did you mean `local`?"),
+        (
+            "traffic: {ignore_referrers: ['https://pay.example.com/x']}\n",
+            "c.yaml:1: traffic.ignore_referrers[0]: `https://pay.example.com/x` is no host",
+            "`pay.example.com`",
+        ),
+        ("traffic:\n  referrers: nowhere.tsv\n", "c.yaml:2: traffic.referrers: `nowhere.tsv` does not exist", ""),
+        ("traffic: {referrers: /}\n", "c.yaml:1: traffic.referrers: `/` is no file", ""),
+        ("collect: {redact: never}\n", "c.yaml:1: collect.redact: ", ""),
+        ("collect: {redact: {email: true}}\n", "c.yaml:1: collect.redact.email: unknown key", "did you mean `emails`?"),
+        ("collect: {redact: {parameters: [a b]}}\n", "c.yaml:1: collect.redact.parameters[0]: `a b` is no name", "32"),
+        ("traffic: {ignore: []}\n", "c.yaml:1: traffic.ignore: unknown key", "did you mean `ignore_referrers`?"),
         ("environment: ''\n", "c.yaml:1: environment: is empty", "`QA`"),
         ("a: [1\nb: 2\n", "c.yaml:", ""),
         ("server: {}\nserver: {}\n", "c.yaml:2: server: written twice; the first is on line 1", ""),
@@ -283,6 +300,19 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
             assert!(shown.contains(hint), "{yaml}: {problems:#?}\nexpected {hint}");
         }
     }
+}
+
+#[test]
+fn each_line_of_a_file_of_sites_that_is_no_row_is_named() {
+    let case = Case::new();
+    let file = case.folder.path().join("sites.tsv");
+    fs::write(&file, "a.example search\nb.example serch\n# nothing\nhttps://c.example social\n").unwrap();
+    let problems = case.var("APP_CONFIG__TRAFFIC__REFERRERS", file.to_str().unwrap()).problems();
+    let begins = |problem: &str| problem.lines().next().map(str::to_owned);
+    let lines: Vec<_> = problems.iter().filter_map(|problem| begins(problem)).collect();
+    let place = "APP_CONFIG__TRAFFIC__REFERRERS: traffic.referrers: `sites.tsv`, line";
+    assert_eq!(lines, [format!("{place} 2: `serch` is no kind"), format!("{place} 4: `https://c.example` is no host")]);
+    assert!(problems.iter().all(|problem| problem.contains("\n  hint: ")), "{problems:#?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use real_streaming::{
     collect::{DropReason, Hit},
-    enrich::{self, BotAction, Config, Enricher, GeoConfig, GeoHeaders, IpMask},
+    enrich::{self, BotAction, Config, Enricher, GeoConfig, GeoHeaders, IpMask, Referrers, TrafficConfig},
     schema::{Event, proto::event},
 };
 
@@ -244,7 +244,7 @@ fn campaign_parameters_are_taken_as_ga4_takes_them() {
         .page(concat!(
             "https://example.com/?utm_source=&utm_source=News+Letter&utm_medium=E%2Dmail&utm_campaign=%C3%BCber&utm_id=7",
             "&utm_term=a&utm_content=&utm_content=b&utm_source_platform=p&utm_creative_format=f&utm_marketing_tactic=t",
-            "&utm_term=second&srsltid=s&dclid=d&msclkid=m&ScCid=sc&fbclid=%20#utm_source=fragment"
+            "&utm_term=second&srsltid=s&dclid=d&msclkid=m&ScCid=sc&rdt_cid=r&gclsrc=aw.ds&fbclid=%20#utm_source=fragment"
         ))
         .enriched();
     let s = source(&event);
@@ -260,6 +260,7 @@ fn campaign_parameters_are_taken_as_ga4_takes_them() {
     assert_eq!((text(&s.srsltid), text(&s.dclid), text(&s.gclid)), ("s", "d", "null"));
     let ids = info(&event).click_ids.as_ref().unwrap();
     assert_eq!((text(&ids.msclkid), text(&ids.sccid), text(&ids.fbclid)), ("m", "sc", "null"));
+    assert_eq!((text(&ids.rdt_cid), text(&ids.gclsrc)), ("r", "aw.ds"));
     for (key, value) in [("campaign", "über"), ("term", "a"), ("content", "b"), ("campaign_id", "7"), ("srsltid", "s")]
     {
         assert_eq!(event.param(key), Some(value), "{key}");
@@ -316,11 +317,79 @@ fn the_own_site_is_no_source() {
     for (page, referrer, expected) in [
         ("https://a.github.io/", "https://b.github.io/", "b.github.io"),
         ("http://10.0.0.1/", "http://10.1.0.1/", "10.1.0.1"),
+        ("https://example.com/", "https://www../", "www."),
         ("https://shop.co.uk/", "https://other.co.uk/", "other.co.uk"),
     ] {
         let event = Visit::new().page(page).from(referrer).enriched();
         assert_eq!(text(&source(&event).manual_source), expected);
     }
+}
+
+#[test]
+fn payment_providers_send_nobody() {
+    let ignore = ["paypal.com", "Pay.Example.net"].map(str::to_owned).into();
+    let traffic = TrafficConfig { ignore_referrers: ignore, ..TrafficConfig::default() };
+    let steps = enrich::standard(&Config { traffic, ..Config::default() });
+    let source = |referrer: &str| {
+        let event = Visit::new().page("https://example.com/").from(referrer).through(&steps).unwrap();
+        event.collected_traffic_source.and_then(|source| source.manual_source).unwrap_or("null".into())
+    };
+    assert_eq!(source("https://www.paypal.com/checkout"), "null");
+    assert_eq!(source("https://pay.example.net/"), "null");
+    assert_eq!(source("https://example.net/"), "example.net");
+    assert_eq!(source("https://notpaypal.com/"), "notpaypal.com");
+    assert_eq!(source("https://paypal.com.example.org/"), "paypal.com.example.org");
+}
+
+#[test]
+fn a_file_of_ones_own_knows_sites_better() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "# ours\nintranet.example search intranet q,wort\nt.co assistant\n").unwrap();
+    let traffic =
+        TrafficConfig { referrers: Referrers::open(file.path().to_str().unwrap()), ..TrafficConfig::default() };
+    let mut problems = Vec::new();
+    traffic.check("traffic", &mut problems);
+    assert_eq!(problems, []);
+    let steps = enrich::standard(&Config { traffic, ..Config::default() });
+    let from = |referrer: &str| Visit::new().page("https://example.com/").from(referrer).through(&steps).unwrap();
+    let event = from("https://find.intranet.example/?wort=a+b");
+    assert_eq!((text(&source(&event).manual_source), text(&source(&event).manual_medium)), ("intranet", "organic"));
+    assert_eq!(event.param("term"), Some("a b"));
+    assert_eq!(text(&source(&from("https://t.co/x")).manual_medium), "ai-assistant");
+    assert_eq!(text(&source(&from("https://www.bing.com/")).manual_source), "bing");
+}
+
+#[test]
+fn words_searched_for_are_a_term_where_the_engine_sends_them() {
+    for (referrer, term) in [
+        ("https://www.bing.com/search?q=red+shoes&form=x", "red shoes"),
+        ("https://yandex.ru/search/?lr=1&text=%D0%BA%D0%BE%D1%82", "кот"),
+        ("https://www.baidu.com/s?word=a", "a"),
+        ("https://www.google.com/", "null"),
+        ("https://www.google.com/?q=", "null"),
+        ("https://www.bing.com/search?Query=a", "null"),
+        ("https://blog.example.org/?q=a", "null"),
+    ] {
+        let event = Visit::new().page("https://example.com/").from(referrer).enriched();
+        assert_eq!(text(&source(&event).manual_term), term, "{referrer}");
+        assert_eq!(event.param("term").unwrap_or("null"), term, "{referrer}");
+    }
+    let event = Visit::new().page("https://example.com/?utm_term=mine").from("https://www.bing.com/?q=a").enriched();
+    assert_eq!(text(&source(&event).manual_term), "mine");
+}
+
+#[test]
+fn an_assistant_that_names_itself_only_is_one() {
+    let collected = |query: &str| {
+        let event = Visit::new().page(&format!("https://example.com/?{query}")).enriched();
+        let s = source(&event);
+        (text(&s.manual_medium).to_owned(), text(&s.manual_campaign_name).to_owned())
+    };
+    let pair = |medium: &str, campaign: &str| (medium.to_owned(), campaign.to_owned());
+    assert_eq!(collected("utm_source=chatgpt.com"), pair("ai-assistant", "(ai-assistant)"));
+    assert_eq!(collected("utm_source=chatgpt.com&utm_medium=cpc"), pair("cpc", "null"));
+    assert_eq!(collected("utm_source=chatgpt.com&utm_campaign=a"), pair("null", "a"));
+    assert_eq!(collected("utm_source=google"), pair("null", "null"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod layers;
 mod main_job;
 mod mmdb;
 mod place;
+mod redact;
 mod schema;
 mod site;
 mod world;
