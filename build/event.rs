@@ -6,6 +6,10 @@ use std::fmt::Write;
 
 use protox::prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
+/// Records that may come, in part or as a whole, encoded from elsewhere: what is remembered about a client or a place is
+/// the same in every row.
+const READY: &[&str] = &["Device", "WebInfo", "Geo"];
+
 /// The message that a row is.
 const ROOT: &str = "real_streaming.Event";
 
@@ -33,6 +37,11 @@ fn message(message: &MessageDescriptor, records: &str, out: &mut String) -> Resu
     for field in &fields {
         writeln!(out, "pub {}: {},", member(field), rust_type(field, records)?)?;
     }
+    if is_ready(message) {
+        out.push_str(
+            "/// Further fields, encoded. None of them stands above as well.\npub ready: Option<Arc<[u8]>>,\n",
+        );
+    }
     writeln!(out, "}}\nimpl Encode for {name}{elided} {{\nfn encode(&self, out: &mut Backwards) {{")?;
     for field in fields.iter().rev() {
         let (name, number) = (member(field), field.number());
@@ -43,9 +52,12 @@ fn message(message: &MessageDescriptor, records: &str, out: &mut String) -> Resu
             writeln!(out, "if let Some(value) = &self.{name} {{ {put} }}")?;
         }
     }
+    if is_ready(message) {
+        out.push_str("if let Some(ready) = &self.ready { out.fields(ready); }\n");
+    }
     out.push_str("}\n}\n");
     if borrows {
-        into_owned(name, &fields, out)?;
+        into_owned(message, &fields, out)?;
     }
     from_reference(message, &fields, out)
 }
@@ -69,12 +81,20 @@ fn from_reference(
         let (begin, end) = if field.is_list() { (".into_iter()", ".collect()") } else { ("", "") };
         writeln!(out, "{0}: from.{0}{begin}.map(|value| {own}){end},", member(field))?;
     }
+    if is_ready(message) {
+        out.push_str("ready: None,\n");
+    }
     out.push_str("}\n}\n}\n");
     Ok(())
 }
 
 /// A record that outlives what it borrowed from.
-fn into_owned(name: &str, fields: &[FieldDescriptor], out: &mut String) -> Result<(), std::fmt::Error> {
+fn into_owned(
+    message: &MessageDescriptor,
+    fields: &[FieldDescriptor],
+    out: &mut String,
+) -> Result<(), std::fmt::Error> {
+    let name = message.name();
     writeln!(
         out,
         "impl {name}<'_> {{\n/// The same, borrowing nothing.\npub fn into_owned(self) -> {name}<'static> {{"
@@ -92,8 +112,15 @@ fn into_owned(name: &str, fields: &[FieldDescriptor], out: &mut String) -> Resul
         let (from, to) = if field.is_list() { (".into_iter()", ".collect()") } else { ("", "") };
         writeln!(out, "{0}: self.{0}{from}.map(|value| {own}){to},", member(field))?;
     }
+    if is_ready(message) {
+        out.push_str("ready: self.ready,\n");
+    }
     out.push_str("}\n}\n}\n");
     Ok(())
+}
+
+fn is_ready(message: &MessageDescriptor) -> bool {
+    READY.contains(&message.name())
 }
 
 /// The field's name as prost writes it: some columns end with an underscore.

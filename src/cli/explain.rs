@@ -178,6 +178,7 @@ fn ask(headers: &HeaderMap, steps: &[Box<dyn Enricher>]) -> Answer {
             break;
         }
     }
+    let event = event.spelled_out();
     let device = event.device.unwrap_or_default();
     let web = device.web_info.unwrap_or_default();
     let info = event.rs_info.unwrap_or_default();

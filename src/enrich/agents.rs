@@ -1,7 +1,7 @@
 //! Remembered answers: user agents repeat, and reading one is slow.
 //!
 //! The key is the whole text with all hints, compared in full, so that no two visitors can be mixed up. The number of
-//! answers is bounded, and so is the length of each.
+//! answers is bounded, and so is the length of each. An answer is what goes into rows: encoded columns.
 
 use std::{
     borrow::Cow,
@@ -9,49 +9,79 @@ use std::{
     sync::Arc,
 };
 
-use http::HeaderMap;
+use prost::Message;
 use quick_cache::{Equivalent, sync::Cache};
 
 use super::{
+    budget::Budget,
     client_hints::{Hints, KeptHints},
+    patterns,
     robots::Robot,
-    url,
-    user_agent::{self, Agent, MAX_LENGTH},
+    tokens, url,
+    user_agent::{Agent, MAX_LENGTH, Reading},
 };
 use crate::{
     collect::Hit,
-    schema::proto::event::{Device, WebInfo},
+    schema::{
+        Encode,
+        proto::event::{Device, WebInfo},
+        reference,
+    },
 };
 
 /// What one kind of client is.
 #[derive(Debug)]
 pub struct Known {
-    /// Columns of `device` that depend on nothing but the client.
-    pub device: Device<'static>,
+    /// Columns of `device` that depend on nothing but the client, encoded, without `web_info`.
+    pub device: Arc<[u8]>,
+    /// The same of `device.web_info`.
+    pub web_info: Arc<[u8]>,
     /// Who it is, when it is a robot.
     pub robot: Option<Robot>,
+}
+
+impl Known {
+    /// The columns of `device` one by one.
+    pub fn record(&self) -> Device<'static> {
+        let read = |bytes: &[u8]| reference::event::Device::decode(bytes).map(Device::from).unwrap_or_default();
+        let web_info = reference::event::WebInfo::decode(&*self.web_info).map(WebInfo::from).ok();
+        Device { web_info, ..read(&self.device) }
+    }
 }
 
 /// The cache.
 pub struct Agents {
     answers: Cache<Key, Arc<Known>>,
+    /// For what takes long.
+    budget: Budget,
 }
 
 impl Agents {
-    /// A cache of at most `capacity` answers. Starts compiling the patterns.
-    pub fn new(capacity: usize) -> Agents {
-        user_agent::warm_up();
-        Agents { answers: Cache::new(capacity) }
+    /// A cache of at most `capacity` answers, which asks the patterns at most `cold_parses` times a second. Starts
+    /// compiling them.
+    pub fn new(capacity: usize, cold_parses: u32) -> Agents {
+        tokens::warm_up();
+        patterns::warm_up();
+        Agents { answers: Cache::new(capacity), budget: Budget::new(cold_parses) }
     }
 
-    /// What the client is that sent this `User-Agent` among these headers.
-    pub fn of(&self, text: &str, headers: &HeaderMap) -> Arc<Known> {
-        let question = Question { text, hints: Hints::read(text, headers) };
+    /// What the client is that sent this `User-Agent` among these headers. Beyond the budget what our own words tell
+    /// has to do; that is not remembered.
+    pub fn of(&self, text: &str, hit: &Hit<'_>) -> Arc<Known> {
+        let question = Question { text, hints: Hints::read(text, hit.headers) };
         if let Some(answer) = self.answers.get(&question) {
             return answer;
         }
-        let answer = Arc::new(question.answer());
-        self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
+        let mut reading = Reading::of(text);
+        let is_open = reading.is_open();
+        let may_ask = is_open && self.budget.take(hit.received_at);
+        if may_ask {
+            reading.ask_patterns();
+        }
+        let answer = Arc::new(question.answer(reading));
+        if may_ask || !is_open {
+            self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
+        }
         answer
     }
 }
@@ -68,11 +98,14 @@ struct Question<'a> {
     hints: Hints<'a>,
 }
 
-impl Question<'_> {
-    fn answer(&self) -> Known {
-        let mut agent = user_agent::parse(self.text);
+impl<'a> Question<'a> {
+    fn answer(&self, reading: Reading<'a>) -> Known {
+        let mut agent = reading.agent();
         self.hints.refine(&mut agent);
-        Known { robot: agent.robot.take(), device: device(agent) }
+        let robot = agent.robot.take();
+        let mut device = device(agent);
+        let web_info = device.web_info.take().unwrap_or_default();
+        Known { device: device.encode_to_vec().into(), web_info: web_info.encode_to_vec().into(), robot }
     }
 }
 
@@ -104,17 +137,16 @@ impl Equivalent<Key> for Question<'_> {
 }
 
 /// GA4 repeats the name of the system before its version.
-fn device(agent: Agent) -> Device<'static> {
+fn device(agent: Agent<'_>) -> Device<'_> {
     let system_version = agent.system.map(|system| match &agent.system_version {
-        Some(version) => Cow::Owned(format!("{system} {version}")),
+        Some(version) => Cow::Owned([system, " ", version].concat()),
         None => Cow::Borrowed(system),
     });
-    let own = |text: Option<String>| text.map(Cow::Owned);
-    let web_info = WebInfo { browser: own(agent.browser), browser_version: own(agent.browser_version), hostname: None };
+    let web_info = WebInfo { browser: agent.browser, browser_version: agent.browser_version, ..WebInfo::default() };
     Device {
         category: agent.category.map(Cow::Borrowed),
-        mobile_brand_name: own(agent.brand),
-        mobile_model_name: own(agent.model),
+        mobile_brand_name: agent.brand,
+        mobile_model_name: agent.model,
         operating_system: agent.system.map(Cow::Borrowed),
         operating_system_version: system_version,
         is_limited_ad_tracking: Some("No".into()),

@@ -2,6 +2,8 @@
 //!
 //! uap-core knows many models but calls some of the most common ones generic; the first letters of the codes say more.
 
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+
 /// Starts of model codes, with the maker's name in GA4's spelling. The first match counts.
 #[rustfmt::skip]
 const PREFIXES: &[(&str, &str)] = &[
@@ -36,25 +38,37 @@ const HONOR: &[&str] = &[
     "TNY-", "LRA-", "BMH-", "OXF-", "EBG-", "KOZ-", "NTN-", "CMA-LX", "DLI-",
 ];
 
-/// Maker of a machine: of the model if its code tells, else `known`, which is uap-core's answer.
-pub fn name(system: Option<&str>, model: Option<&str>, known: Option<&str>) -> Option<String> {
+/// [`PREFIXES`] by first byte, in their order.
+static BY_FIRST: LazyLock<HashMap<u8, Vec<&'static (&'static str, &'static str)>>> = LazyLock::new(|| {
+    let mut rows: HashMap<u8, Vec<_>> = HashMap::new();
+    for row in PREFIXES {
+        rows.entry(row.0.as_bytes()[0]).or_default().push(row);
+    }
+    rows
+});
+
+/// Maker of a machine, as far as its system and its model's code tell.
+pub fn of(system: Option<&str>, model: Option<&str>) -> Option<&'static str> {
     match system {
-        Some("iOS" | "Macintosh" | "tvOS") => return Some("Apple".to_owned()),
-        Some("Windows" | "Linux" | "Chrome OS") => return None,
-        _ => {}
+        Some("iOS" | "Macintosh" | "tvOS") => Some("Apple"),
+        Some("Windows" | "Linux" | "Chrome OS") => None,
+        Some("Tizen") => Some("Samsung"),
+        _ => of_model(model?),
     }
-    if let Some(brand) = model.and_then(of_model) {
-        return Some(brand.to_owned());
+}
+
+/// Maker in GA4's spelling of a machine whose maker uap-core calls `known`.
+pub fn of_pattern<'t>(system: Option<&str>, known: Option<Cow<'t, str>>) -> Option<Cow<'t, str>> {
+    if matches!(system, Some("Windows" | "Linux" | "Chrome OS")) {
+        return None;
     }
-    let known =
-        known.filter(|brand| !brand.starts_with("Generic") && !matches!(*brand, "Spider" | "Other" | "Desktop"))?;
-    let brand = match known {
-        "Oppo" => "OPPO",
-        "vivo" => "Vivo",
-        "TECNO" => "Tecno",
-        other => other,
-    };
-    Some(brand.to_owned())
+    let known = known?;
+    Some(match &*known {
+        "Oppo" => "OPPO".into(),
+        "vivo" => "Vivo".into(),
+        "TECNO" => "Tecno".into(),
+        _ => known,
+    })
 }
 
 /// Maker of a model code.
@@ -62,7 +76,8 @@ pub fn of_model(model: &str) -> Option<&'static str> {
     if HONOR.iter().any(|prefix| model.starts_with(prefix)) {
         return Some("Honor");
     }
-    if let Some((_, brand)) = PREFIXES.iter().find(|(prefix, _)| model.starts_with(prefix)) {
+    let rows = model.bytes().next().and_then(|first| BY_FIRST.get(&first));
+    if let Some((_, brand)) = rows.and_then(|rows| rows.iter().find(|(prefix, _)| model.starts_with(prefix))) {
         return Some(brand);
     }
     if is_sony_shaped(model) {

@@ -3,14 +3,20 @@
 //! GA4 knows few names. All of Chrome is `Chrome`, on iPhones too; pages inside apps are `Android Webview` or `Safari
 //! (in-app)`, whatever the app; small browsers that do not say who they are count as what they are built on.
 
-use super::robots::Robot;
+use std::borrow::Cow;
+
+use super::{
+    robots::{Category, Robot},
+    tokens::{self, Anchor, Tokens},
+};
 
 const WEBVIEW: &str = "Android Webview";
+const COMPATIBLE: &str = "Mozilla Compatible Agent";
 const IN_APP: &str = "Safari (in-app)";
 
 /// A token that names a browser for certain: token, GA4's name. The first one found in a text decides.
 #[rustfmt::skip]
-const TOKENS: &[(&str, &str)] = &[
+pub const TOKENS: &[(&str, &str)] = &[
     ("Edg/", "Edge"), ("EdgA/", "Edge"), ("EdgiOS/", "Edge"), ("Edge/", "Edge"),
     ("OPR/", "Opera"), ("OPX/", "Opera"), ("OPT/", "Opera"), ("OPiOS/", "Opera Mini"), ("Opera Mini/", "Opera Mini"), ("OPRGX/", "Opera"),
     ("SamsungBrowser/", "Samsung Internet"), ("YaBrowser/", "YaBrowser"), ("YaSearchBrowser/", "YaBrowser"),
@@ -24,7 +30,7 @@ const TOKENS: &[(&str, &str)] = &[
 ];
 
 /// A token of an app that shows pages inside itself.
-const APPS: &[&str] = &[
+pub const APPS: &[&str] = &[
     "FBAN/",
     "FBAV/",
     "FB_IAB/",
@@ -55,80 +61,115 @@ const APPS: &[&str] = &[
     "AlohaBrowser/",
 ];
 
-/// Name and version of the browser in a text that uap-core calls `family`.
-pub fn name(
-    text: &str,
-    family: &str,
-    version: Option<String>,
-    system: Option<&str>,
-    robot: Option<&Robot>,
-) -> (Option<String>, Option<String>) {
-    let found = |name: &str, version: Option<String>| (Some(name.to_owned()), version);
+/// A browser: GA4's name, and its version.
+pub type Browser<'t> = (Cow<'t, str>, Option<Cow<'t, str>>);
+
+/// What the words of a text say for certain.
+pub fn of_tokens<'t>(tokens: &Tokens<'t>, system: Option<&str>, robot: Option<&Robot>) -> Option<Browser<'t>> {
+    let has = |anchor| tokens.has(anchor);
+    let found = |name: &'static str, version: Option<&'t str>| Some((name.into(), version.map(Cow::Borrowed)));
+    let chrome = || tokens.version(Anchor::Chrome);
     // A robot is its own browser, unless it steers one of people's.
     if let Some(name) = robot.and_then(Robot::service) {
-        return found(name, after(text, &format!("{name}/")).or(version.filter(|_| family == name)));
+        return Some((name.to_owned().into(), version_of(tokens.text, name)));
     }
     // Apps of these makers name their browser in every view.
-    if text.contains("; wv)") && (text.contains("Whale/") || text.contains("HuaweiBrowser/")) {
-        return found(WEBVIEW, after(text, "Chrome/"));
+    if has(Anchor::WebView) && (has(Anchor::Whale) || has(Anchor::HuaweiBrowser)) {
+        return found(WEBVIEW, chrome());
     }
-    if let Some((token, name)) = TOKENS.iter().find(|(token, _)| text.contains(token)) {
-        let own = after(text, token);
-        return found(name, if *name == "Internet Explorer" { version.or(own) } else { own.or(version) });
+    if let Some((row, end)) = tokens.browser {
+        let (_, name) = TOKENS[usize::from(row)];
+        let own = tokens.text.get(usize::from(end)..).and_then(tokens::version);
+        return match name {
+            "Internet Explorer" => found(name, Some(explorer_version(tokens)?)),
+            _ => Some((name.into(), Some(own?.into()))),
+        };
     }
-    if robot.is_some() && !matches!(family, "" | "Other") && !text.contains("HeadlessChrome") {
-        return found(family, version);
+    if let Some(name) = robot.filter(|robot| robot.category != Category::Automation).and_then(|r| r.name.as_deref()) {
+        return Some((name.to_owned().into(), version_of(tokens.text, name)));
     }
-    let is_app = APPS.iter().any(|token| text.contains(token));
     match system {
-        Some("iOS") if is_app || !text.contains("Safari/") || !text.contains("Version/") => {
-            return found(IN_APP, after(text, "Version/"));
+        Some("iOS") if tokens.is_app || !has(Anchor::Safari) || !has(Anchor::Version) => {
+            return found(IN_APP, tokens.version(Anchor::Version));
         }
-        Some("Android") if is_app || text.contains("; wv)") => {
-            return found(WEBVIEW, after(text, "Chrome/").or(version));
-        }
+        Some("Android") if tokens.is_app || has(Anchor::WebView) => return found(WEBVIEW, Some(chrome()?)),
         _ => {}
     }
     // Web views keep the version of the browser they came after, in a desktop view as well.
-    if text.contains("Version/4.0 Chrome/") {
-        return found(WEBVIEW, after(text, "Chrome/"));
+    if has(Anchor::VersionOfView) {
+        return found(WEBVIEW, chrome());
     }
-    if text.starts_with("Dalvik/") {
-        return found("Android Runtime", after(text, "Dalvik/"));
+    if tokens.text.starts_with("Dalvik/") {
+        return found("Android Runtime", tokens.version(Anchor::Dalvik));
     }
-    if text.contains("Chrome/") || text.contains("Chromium/") {
-        return found("Chrome", after(text, "Chrome/").or_else(|| after(text, "Chromium/")));
+    if has(Anchor::Chrome) || has(Anchor::Chromium) {
+        return found("Chrome", chrome().or_else(|| tokens.version(Anchor::Chromium)));
     }
-    if text.contains("Firefox/") {
-        return found("Firefox", after(text, "Firefox/"));
+    if has(Anchor::Firefox) {
+        return found("Firefox", tokens.version(Anchor::Firefox));
     }
-    if text.contains("Android") && text.contains("Safari/") {
-        return found("Android Browser", after(text, "Version/"));
+    if has(Anchor::Android) && has(Anchor::Safari) {
+        return found("Android Browser", tokens.version(Anchor::Version));
     }
-    if text.contains("Macintosh") && text.contains("AppleWebKit/") && !text.contains("Safari/") {
+    if has(Anchor::Macintosh) && has(Anchor::AppleWebKit) && !has(Anchor::Safari) {
         return found(IN_APP, None);
     }
-    if text.contains("Safari/") && text.contains("Version/") {
-        return found("Safari", after(text, "Version/"));
+    if has(Anchor::Safari) && has(Anchor::Version) {
+        return found("Safari", tokens.version(Anchor::Version));
     }
-    match family {
-        "" | "Other" if text.starts_with("Mozilla/") => found("Mozilla Compatible Agent", None),
-        "" | "Other" => (None, None),
-        "IE" | "IE Mobile" => found("Internet Explorer", version),
-        "Mobile Safari" => found("Safari", version),
-        "Chrome Mobile" | "Chrome Mobile iOS" => found("Chrome", version),
-        "Firefox Mobile" | "Firefox iOS" => found("Firefox", version),
-        "Opera Mobile" | "Opera Tablet" => found("Opera", version),
-        _ => found(family, version),
+    // Nobody asks the patterns about robots.
+    let robot = robot?;
+    if let Some(name) = robot.name.as_deref()
+        && let Some(version) = version_of(tokens.text, name)
+    {
+        return Some((name.to_owned().into(), Some(version)));
     }
+    tokens.text.starts_with("Mozilla/").then_some((COMPATIBLE.into(), None))
 }
 
-/// The number that follows a token.
-fn after(text: &str, token: &str) -> Option<String> {
-    let (_, rest) = text.split_once(token)?;
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-    let version = rest[..end].trim_matches('.');
-    (!version.is_empty()).then(|| super::url::cut(version, 32).to_owned())
+/// GA4's name of a browser that uap-core calls `family`.
+pub fn of_family<'t>(
+    tokens: &Tokens<'t>,
+    system: Option<&str>,
+    family: Cow<'t, str>,
+    version: Option<Cow<'t, str>>,
+) -> Option<Browser<'t>> {
+    if let Some((row, end)) = tokens.browser {
+        let own = tokens.text.get(usize::from(end)..).and_then(tokens::version).map(Cow::Borrowed);
+        return Some((TOKENS[usize::from(row)].1.into(), version.or(own)));
+    }
+    if system == Some("Android") && (tokens.is_app || tokens.has(Anchor::WebView)) {
+        return Some((WEBVIEW.into(), version));
+    }
+    let name = match &*family {
+        "" if tokens.text.starts_with("Mozilla/") => return Some((COMPATIBLE.into(), None)),
+        "" => return None,
+        "IE" | "IE Mobile" => "Internet Explorer",
+        "Mobile Safari" => "Safari",
+        "Chrome Mobile" | "Chrome Mobile iOS" => "Chrome",
+        "Firefox Mobile" | "Firefox iOS" => "Firefox",
+        "Opera Mobile" | "Opera Tablet" => "Opera",
+        _ => return Some((family, version)),
+    };
+    Some((name.into(), version))
+}
+
+/// The number after `name/`.
+fn version_of<'t>(text: &'t str, name: &str) -> Option<Cow<'t, str>> {
+    let mut places = text.match_indices(name).map(|(at, name)| &text[at + name.len()..]);
+    tokens::version(places.find_map(|after| after.strip_prefix('/'))?).map(Cow::Borrowed)
+}
+
+/// The engine's version tells the true one, since `MSIE` may stand for the one that it imitates.
+fn explorer_version<'t>(tokens: &Tokens<'t>) -> Option<&'t str> {
+    let own = || tokens.version(Anchor::IeMobile).or_else(|| tokens.version(Anchor::MicrosoftIe));
+    match tokens.version(Anchor::Trident) {
+        Some("7.0") => Some("11.0"),
+        Some("6.0") => Some("10.0"),
+        Some("5.0") => Some("9.0"),
+        Some("4.0") => Some("8.0"),
+        _ => own(),
+    }
 }
 
 /// GA4's name for a brand of the client hints, and how much it says: engines are less than the browsers built on them.

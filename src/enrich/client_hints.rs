@@ -2,7 +2,10 @@
 //!
 //! Hints count only when the text is Chromium's: nobody else sends them, so elsewhere they are made up.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    borrow::Cow,
+    hash::{Hash, Hasher},
+};
 
 use http::HeaderMap;
 
@@ -10,8 +13,9 @@ use super::{
     brands,
     browsers::{self, Weight},
     robots::{Category, Evidence, Robot},
+    systems::major_minor,
     url,
-    user_agent::{Agent, major_minor},
+    user_agent::Agent,
 };
 
 /// Longest hint believed, in bytes; a full version list has four or five members.
@@ -68,22 +72,22 @@ impl<'a> Hints<'a> {
     }
 
     /// Corrects what the frozen text said.
-    pub fn refine(&self, agent: &mut Agent) {
+    pub fn refine(&self, agent: &mut Agent<'a>) {
         self.refine_system(agent);
         self.refine_device(agent);
         self.refine_browser(agent);
     }
 
-    fn refine_system(&self, agent: &mut Agent) {
+    fn refine_system(&self, agent: &mut Agent<'a>) {
         let version = unquote(self.platform_version);
         match (unquote(self.platform), agent.system) {
             ("Windows", Some("Windows")) => {
                 if let Some(release) = windows_release(version) {
-                    agent.system_version = Some(release.to_owned());
+                    agent.system_version = Some(release.into());
                 }
             }
             ("macOS" | "Mac OS X", Some("Macintosh")) if is_version(version) => {
-                agent.system_version = Some(format!("Intel {}", major_minor(version)));
+                agent.system_version = Some(format!("Intel {}", major_minor(version)).into());
             }
             // A desktop view asked for by the visitor hides Android from the text.
             ("Android", Some("Android" | "Linux") | None) => {
@@ -93,36 +97,36 @@ impl<'a> Hints<'a> {
                     agent.category = Some("tablet");
                 }
                 if is_version(version) {
-                    agent.system_version = Some(without_zeros(version).to_owned());
+                    agent.system_version = Some(without_zeros(version).into());
                 }
             }
             ("Chrome OS" | "Chromium OS" | "ChromeOS", Some("Chrome OS" | "Linux") | None) => {
                 agent.system = Some("Chrome OS");
                 if is_version(version) {
-                    agent.system_version = Some(version.to_owned());
+                    agent.system_version = Some(version.into());
                 }
             }
             _ => {}
         }
     }
 
-    fn refine_device(&self, agent: &mut Agent) {
+    fn refine_device(&self, agent: &mut Agent<'a>) {
         if self.mobile == "?1" && agent.category == Some("desktop") {
             agent.category = Some("mobile");
         }
         let model = url::cut(unquote(self.model).trim(), 64);
         if agent.system == Some("Android") && !model.is_empty() && model != "K" {
             if agent.model.as_deref() != Some(model) {
-                agent.brand = brands::of_model(model).map(str::to_owned).or(agent.brand.take());
+                agent.brand = brands::of_model(model).map(Cow::Borrowed).or(agent.brand.take());
             }
-            agent.model = Some(model.to_owned());
+            agent.model = Some(model.into());
         }
     }
 
-    fn refine_browser(&self, agent: &mut Agent) {
+    fn refine_browser(&self, agent: &mut Agent<'a>) {
         let is_full = !self.full_version_list.is_empty();
         let list = if is_full { self.full_version_list } else { self.brands };
-        let mut best: Option<(&str, Weight, &str)> = None;
+        let mut best: Option<(&'static str, Weight, &'a str)> = None;
         for (brand, version) in members(list) {
             if brand == "HeadlessChrome" {
                 let robot = agent.robot.get_or_insert_with(|| Robot {
@@ -145,11 +149,11 @@ impl<'a> Hints<'a> {
             if weight < Weight::Product && said.is_some_and(|said| said != "Mozilla Compatible Agent") {
                 return;
             }
-            agent.browser = Some(name.to_owned());
+            agent.browser = Some(name.into());
             agent.browser_version = None;
         }
         if is_version(version) && (is_full || agent.browser_version.is_none()) {
-            agent.browser_version = Some(version.to_owned());
+            agent.browser_version = Some(version.into());
         }
     }
 }

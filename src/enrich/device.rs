@@ -7,14 +7,11 @@ use std::{borrow::Cow, ops::ControlFlow};
 
 use super::{
     Enricher,
-    agents::{Agents, user_agent},
+    agents::{Agents, Known, user_agent},
 };
 use crate::{
     collect::{DropReason, Hit},
-    schema::{
-        Event,
-        proto::event::{Device as DeviceRecord, WebInfo},
-    },
+    schema::{Event, proto::event::Device as DeviceRecord},
 };
 
 /// The step.
@@ -23,9 +20,9 @@ pub struct Device {
 }
 
 impl Device {
-    /// A step that remembers `capacity` user agents.
-    pub fn new(capacity: usize) -> Device {
-        Device { agents: Agents::new(capacity) }
+    /// A step that remembers `capacity` user agents, and asks the slow patterns at most `cold_parses` times a second.
+    pub fn new(capacity: usize, cold_parses: u32) -> Device {
+        Device { agents: Agents::new(capacity, cold_parses) }
     }
 }
 
@@ -36,8 +33,8 @@ impl Enricher for Device {
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         if let Some(text) = user_agent(hit) {
-            let known = self.agents.of(text, hit.headers);
-            fill(event.device_mut(), &known.device);
+            let known = self.agents.of(text, hit);
+            fill(event.device_mut(), &known);
             let info = event.info_mut();
             info.user_agent = Some(text.into());
             info.is_bot = Some(known.robot.is_some());
@@ -51,23 +48,39 @@ impl Enricher for Device {
     }
 }
 
-fn fill(device: &mut DeviceRecord<'_>, known: &DeviceRecord<'static>) {
+/// Columns that a trusted caller has filled stand.
+fn fill(device: &mut DeviceRecord<'_>, known: &Known) {
     let web_info = device.web_info.get_or_insert_default();
-    let unknown = WebInfo::default();
-    let known_web = known.web_info.as_ref().unwrap_or(&unknown);
+    let own = [
+        &device.category,
+        &device.mobile_brand_name,
+        &device.mobile_model_name,
+        &device.operating_system,
+        &device.operating_system_version,
+        &device.is_limited_ad_tracking,
+        &web_info.browser,
+        &web_info.browser_version,
+    ];
+    if own.into_iter().all(Option::is_none) {
+        device.ready = Some(known.device.clone());
+        web_info.ready = Some(known.web_info.clone());
+        return;
+    }
+    let known = known.record();
+    let known_web = known.web_info.unwrap_or_default();
     let rows = [
-        (&mut device.category, &known.category),
-        (&mut device.mobile_brand_name, &known.mobile_brand_name),
-        (&mut device.mobile_model_name, &known.mobile_model_name),
-        (&mut device.operating_system, &known.operating_system),
-        (&mut device.operating_system_version, &known.operating_system_version),
-        (&mut device.is_limited_ad_tracking, &known.is_limited_ad_tracking),
-        (&mut web_info.browser, &known_web.browser),
-        (&mut web_info.browser_version, &known_web.browser_version),
+        (&mut device.category, known.category),
+        (&mut device.mobile_brand_name, known.mobile_brand_name),
+        (&mut device.mobile_model_name, known.mobile_model_name),
+        (&mut device.operating_system, known.operating_system),
+        (&mut device.operating_system_version, known.operating_system_version),
+        (&mut device.is_limited_ad_tracking, known.is_limited_ad_tracking),
+        (&mut web_info.browser, known_web.browser),
+        (&mut web_info.browser_version, known_web.browser_version),
     ];
     for (column, known) in rows {
         if column.is_none() {
-            column.clone_from(known);
+            *column = known;
         }
     }
 }

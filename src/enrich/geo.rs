@@ -9,7 +9,7 @@ mod config;
 mod database;
 mod headers;
 
-use std::{borrow::Cow, ops::ControlFlow, sync::Arc};
+use std::{borrow::Cow, ops::ControlFlow};
 
 pub use config::{CustomHeaders, GeoConfig, GeoHeaders};
 pub use database::{Atlas, Database, Unreadable};
@@ -18,7 +18,10 @@ use headers::Headers;
 use super::{Enricher, countries::Country};
 use crate::{
     collect::{DropReason, Hit},
-    schema::{Event, proto::event::Geo as GeoRecord},
+    schema::{
+        Event,
+        proto::event::{Geo as GeoRecord, RsInfo},
+    },
 };
 
 /// What GA4 writes where it knows nothing.
@@ -53,13 +56,26 @@ impl Enricher for Geo {
             Some(told) if told.is_whole() => None,
             _ => self.atlas.find(hit.client_ip),
         };
-        let Some(place) = Place::of(told, found) else { return ControlFlow::Continue(()) };
-        let info = event.info_mut();
-        info.country_code = place.country.map(|country| country.code.into());
-        info.region_code.clone_from(&place.region_code);
+        if told.is_none()
+            && event.geo.is_none()
+            && let Some(found) = found
+        {
+            note_codes(event.info_mut(), &found.place);
+            event.geo = Some(GeoRecord { ready: Some(found.record.clone()), ..GeoRecord::default() });
+            return ControlFlow::Continue(());
+        }
+        let Some(place) = Place::of(told, found.map(|found| found.place.clone())) else {
+            return ControlFlow::Continue(());
+        };
+        note_codes(event.info_mut(), &place);
         complete(event.geo.get_or_insert_default(), place.record());
         ControlFlow::Continue(())
     }
+}
+
+fn note_codes<'h>(info: &mut RsInfo<'h>, place: &Place<'h>) {
+    info.country_code = place.country.map(|country| country.code.into());
+    info.region_code.clone_from(&place.region_code);
 }
 
 /// Fills what a trusted caller left open.
@@ -91,12 +107,11 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// What the headers tell, completed by what the database knows.
-    fn of(told: Option<Place<'a>>, found: Option<Arc<Place<'static>>>) -> Option<Place<'a>> {
+    fn of(told: Option<Place<'a>>, found: Option<Place<'static>>) -> Option<Place<'a>> {
         match (told, found) {
-            (told, None) => told,
-            (None, Some(found)) => Some(Place::clone(&found)),
-            (Some(mut told), Some(found)) => {
-                told.complete(&found);
+            (None, found) => found,
+            (Some(mut told), found) => {
+                told.complete(found);
                 Some(told)
             }
         }
@@ -107,7 +122,8 @@ impl<'a> Place<'a> {
     }
 
     /// Takes over what is missing. A region of another country, or a city of another region, is not what is missing.
-    fn complete(&mut self, found: &Place<'static>) {
+    fn complete(&mut self, found: Option<Place<'static>>) {
+        let Some(found) = found else { return };
         self.country = self.country.or(found.country);
         if self.country != found.country {
             return;
@@ -121,9 +137,9 @@ impl<'a> Place<'a> {
         if !same || code_known && !name_known && found.region_code.is_none() {
             return;
         }
-        self.region_code = self.region_code.take().or_else(|| found.region_code.clone());
-        self.region = self.region.take().or_else(|| found.region.clone());
-        self.city = self.city.take().or_else(|| found.city.clone());
+        self.region_code = self.region_code.take().or(found.region_code);
+        self.region = self.region.take().or(found.region);
+        self.city = self.city.take().or(found.city);
     }
 
     fn record(self) -> GeoRecord<'a> {
@@ -137,6 +153,7 @@ impl<'a> Place<'a> {
             sub_continent: or_not_set(group.and_then(|group| group.name())),
             // Only the United States have them, and their names belong to others.
             metro: or_not_set(None),
+            ready: None,
         }
     }
 }
@@ -171,11 +188,11 @@ mod tests {
             (place("CH", "", "Bern", ""), place("CH", "", "Bern", "")),
             (place("DE", "", "", ""), place("DE", "", "", "")),
         ] {
-            let completed = Place::of(Some(told.clone()), Some(Arc::new(zurich.clone())));
+            let completed = Place::of(Some(told.clone()), Some(zurich.clone()));
             assert_eq!(completed, Some(expected), "{told:?}");
         }
         let nameless = place("CH", "", "Zurich", "Winterthur");
         let told = place("CH", "CH-99", "", "");
-        assert_eq!(Place::of(Some(told.clone()), Some(Arc::new(nameless))), Some(told), "perhaps another region");
+        assert_eq!(Place::of(Some(told.clone()), Some(nameless)), Some(told), "perhaps another region");
     }
 }

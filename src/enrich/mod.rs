@@ -8,6 +8,8 @@ mod agents;
 mod bots;
 mod brands;
 mod browsers;
+mod budget;
+mod categories;
 mod channel;
 mod click_ids;
 mod client_hints;
@@ -15,11 +17,15 @@ mod countries;
 mod device;
 mod geo;
 mod language;
+mod models;
 mod page;
+mod patterns;
 mod referrers;
 mod regions;
 mod robots;
 mod row;
+mod systems;
+mod tokens;
 mod traffic;
 mod traffic_config;
 mod url;
@@ -32,8 +38,10 @@ use serde::{Deserialize, Serialize};
 pub use address::IpMask;
 pub use bots::BotAction;
 pub use geo::{Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders, Unreadable};
+pub use robots::{Category, Evidence, Robot};
 pub use traffic::Traffic;
 pub use traffic_config::{Referrers, TrafficConfig};
+pub use user_agent::{Agent, Reading};
 
 use crate::{
     collect::{DropReason, Hit},
@@ -88,6 +96,9 @@ impl Config {
     }
 }
 
+/// How often in a second the slow patterns are asked: some three hundredths of a core.
+const COLD_PARSES: u32 = 2000;
+
 /// [`standard_with`], without a database of addresses.
 pub fn standard(config: &Config) -> Vec<Box<dyn Enricher>> {
     standard_with(config, &Atlas::default())
@@ -97,7 +108,7 @@ pub fn standard(config: &Config) -> Vec<Box<dyn Enricher>> {
 /// Places are looked up in `atlas`.
 pub fn standard_with(config: &Config, atlas: &Atlas) -> Vec<Box<dyn Enricher>> {
     vec![
-        Box::new(device::Device::new(config.user_agents)),
+        Box::new(device::Device::new(config.user_agents, COLD_PARSES)),
         Box::new(bots::Bots::new(config.bots)),
         Box::new(page::Page),
         Box::new(language::Language),

@@ -1,14 +1,10 @@
 //! Who a robot is: its name, what it is for, and by which sign it was known.
 //!
-//! One pass of an automaton over the text finds the names of [`KNOWN`] and the words of [`WORDS`] that only programs
+//! The pass over the text ([`super::tokens`]) finds the names of [`KNOWN`] and the words of [`WORDS`] that only programs
 //! use. A name counts before a word; of several names the first in the table, which is ordered from what says most
 //! (a service) to what says least (a library).
 
-use std::sync::LazyLock;
-
-use aho_corasick::AhoCorasick;
-
-use super::url;
+use super::{tokens::Tokens, url};
 
 /// What a robot does, as far as those who read numbers care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,13 +102,14 @@ impl Robot {
 /// Longest name kept, in bytes.
 const MAX_NAME: usize = 64;
 
-type Row = (&'static str, &'static str, Category);
+/// A word in lower case, the name that it stands for, and what that is for.
+pub type Row = (&'static str, &'static str, Category);
 
 use Category::*;
 
 /// Part of the text in lower case, name, category.
 #[rustfmt::skip]
-const KNOWN: &[Row] = &[
+pub const KNOWN: &[Row] = &[
     // Somebody asked an assistant.
     ("chatgpt-user", "ChatGPT-User", AiAgent), ("claude-user", "Claude-User", AiAgent), ("perplexity-user", "Perplexity-User", AiAgent),
     ("mistralai-user", "MistralAI-User", AiAgent), ("meta-externalfetcher", "meta-externalfetcher", AiAgent), ("duckassistbot", "DuckAssistBot", AiAgent),
@@ -131,7 +128,7 @@ const KNOWN: &[Row] = &[
     ("google-inspectiontool", "Google-InspectionTool", Search), ("googleother", "GoogleOther", Search), ("google-site-verification", "Google-Site-Verification", Search), ("google-structured-data", "Google-Structured-Data-Testing-Tool", Search),
     ("google favicon", "Google Favicon", Search), ("google-read-aloud", "Google-Read-Aloud", Search), ("duplexweb-google", "DuplexWeb-Google", Search), ("adsbot-google", "AdsBot-Google", Search), ("mediapartners-google", "Mediapartners-Google", Search), ("apis-google", "APIs-Google", Search),
     ("bingbot", "bingbot", Search), ("adidxbot", "adidxbot", Search), ("msnbot", "msnbot", Search), ("yandexbot", "YandexBot", Search), ("yandexmobilebot", "YandexMobileBot", Search), ("yandeximages", "YandexImages", Search), ("yandex.com/bots", "Yandex", Search),
-    ("baiduspider", "Baiduspider", Search), ("duckduckbot", "DuckDuckBot", Search), ("applebot", "Applebot", Search), ("petalbot", "PetalBot", Search), ("sogou", "Sogou Spider", Search), ("seznambot", "SeznamBot", Search), ("naver.me/spd", "Yeti", Search), ("yeti/", "Yeti", Search),
+    ("baiduspider", "Baiduspider", Search), ("duckduckbot", "DuckDuckBot", Search), ("applebot", "Applebot", Search), ("petalbot", "PetalBot", Search), ("sogou web spider", "Sogou Spider", Search), ("sogou inst spider", "Sogou Spider", Search), ("sogou spider", "Sogou Spider", Search), ("sogou pic spider", "Sogou Spider", Search), ("sogou news spider", "Sogou Spider", Search), ("sogou video spider", "Sogou Spider", Search), ("sogou orion spider", "Sogou Spider", Search), ("sogou-spider", "Sogou Spider", Search), ("seznambot", "SeznamBot", Search), ("naver.me/spd", "Yeti", Search), ("yeti/", "Yeti", Search),
     ("qwantify", "Qwantify", Search), ("qwantbot", "Qwantbot", Search), ("coccocbot", "coccocbot", Search), ("mojeekbot", "MojeekBot", Search), ("360spider", "360Spider", Search), ("yisouspider", "YisouSpider", Search), ("yahoo! slurp", "Yahoo! Slurp", Search), ("exabot", "Exabot", Search),
     ("daumoa", "Daumoa", Search), ("bravebot", "Bravebot", Search), ("marginalia", "Marginalia", Search), ("startmebot", "startmebot", Search),
     // Previews of links.
@@ -148,7 +145,7 @@ const KNOWN: &[Row] = &[
     // Links and ranks.
     ("ahrefssiteaudit", "AhrefsSiteAudit", Seo), ("ahrefsbot", "AhrefsBot", Seo), ("ahrefs", "Ahrefs", Seo), ("siteauditbot", "SiteAuditBot", Seo), ("semrushbot", "SemrushBot", Seo), ("semrush", "Semrush", Seo), ("mj12bot", "MJ12bot", Seo), ("dotbot", "DotBot", Seo), ("rogerbot", "rogerbot", Seo), ("dataforseo", "DataForSeoBot", Seo),
     ("serpstatbot", "serpstatbot", Seo), ("screaming frog", "Screaming Frog SEO Spider", Seo), ("sistrix", "SISTRIX", Seo), ("seobility", "Seobility", Seo), ("seokicks", "SEOkicks", Seo), ("blexbot", "BLEXBot", Seo), ("barkrowler", "Barkrowler", Seo), ("linkdexbot", "linkdexbot", Seo), ("megaindex", "MegaIndex", Seo),
-    ("siteimprove", "Siteimprove", Seo), ("deepcrawl", "Lumar", Seo), ("oncrawl", "OnCrawl", Seo), ("botify", "Botify", Seo), ("xovibot", "XoviBot", Seo), ("zoominfobot", "ZoominfoBot", Seo), ("awariobot", "AwarioBot", Seo), ("dataprovider", "Dataprovider", Seo), ("netcraft", "Netcraft", Seo), ("linkfluence", "Linkfluence", Seo),
+    ("siteimprove", "Siteimprove", Seo), ("deepcrawl", "Lumar", Seo), ("oncrawl", "OnCrawl", Seo), ("botify", "Botify", Seo), ("xovibot", "XoviBot", Seo), ("zoominfobot", "ZoominfoBot", Seo), ("awariobot", "AwarioBot", Seo), ("dataprovider", "Dataprovider", Seo), ("netcraft", "Netcraft", Seo), ("linkfluence", "Linkfluence", Seo), ("datanyze", "Datanyze", Seo), ("silktide", "Silktide", Seo),
     ("internet-measurement", "InternetMeasurement", Other), ("censysinspect", "CensysInspect", Other), ("archive.org_bot", "archive.org_bot", Other), ("ia_archiver", "ia_archiver", Other), ("heritrix", "Heritrix", Other), ("nutch", "Nutch", Other), ("feedburner", "FeedBurner", Other), ("feedfetcher-google", "FeedFetcher-Google", Other), ("feedly", "Feedly", Other),
     ("masscan", "masscan", Other), ("nmap", "Nmap", Other), ("zgrab", "zgrab", Other), ("nikto", "Nikto", Other), ("sqlmap", "sqlmap", Other), ("nuclei", "Nuclei", Other), ("wpscan", "WPScan", Other), ("palo alto", "Palo Alto Networks", Other), ("expanse", "Expanse", Other), ("httrack", "HTTrack", Other), ("googleweblight", "Google Web Light", Other), ("bingsearch", "BingSearch", Other),
     // Browsers without a person.
@@ -165,37 +162,22 @@ const KNOWN: &[Row] = &[
 
 /// Words that only programs use, in lower case.
 #[rustfmt::skip]
-const WORDS: &[&str] = &[
+pub const WORDS: &[&str] = &[
     "bot", "crawl", "spider", "scrap", "slurp", "scanner", "fetcher", "archiver", "validator", "checker", "http://", "https://", "monitor", "uptime", "preview", "newrelic", "google-",
 ];
 
-/// `KNOWN`, then `WORDS`.
-static MATCHER: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    let tokens = KNOWN.iter().map(|row| row.0).chain(WORDS.iter().copied());
-    AhoCorasick::builder().ascii_case_insensitive(true).build(tokens).expect("a short list of words fits any automaton")
-});
-
-/// What a `User-Agent` says of a robot; nothing when it does not look like one.
-pub fn read(text: &str) -> Option<Robot> {
-    let mut best = None;
-    let mut word = None;
-    for found in MATCHER.find_overlapping_iter(text) {
-        let pattern = found.pattern().as_usize();
-        if pattern < KNOWN.len() {
-            best = Some(best.map_or(pattern, |known: usize| known.min(pattern)));
-        } else if word.is_none() && !is_cubot(text, found.end()) {
-            word = Some(found.range());
-        }
+/// What the words of a text say of a robot; nothing when it does not look like one.
+pub fn of_tokens(tokens: &Tokens<'_>) -> Option<Robot> {
+    if let Some(row) = tokens.robot {
+        let (_, name, category) = KNOWN[usize::from(row)];
+        return Some(Robot { name: Some(name.into()), category, evidence: vec![Evidence::UaName] });
     }
-    if let Some((_, name, category)) = best.map(|row| &KNOWN[row]) {
-        return Some(Robot { name: Some((*name).into()), category: *category, evidence: vec![Evidence::UaName] });
-    }
-    let name = name_around(text, word?);
+    let name = name_around(tokens.text, tokens.robot_word.clone()?);
     Some(Robot { name, category: Category::Other, evidence: vec![Evidence::UaWord] })
 }
 
 /// Cubot makes phones.
-fn is_cubot(text: &str, end: usize) -> bool {
+pub fn is_cubot(text: &str, end: usize) -> bool {
     text.as_bytes()[..end].last_chunk::<5>().is_some_and(|last| last.eq_ignore_ascii_case(b"cubot"))
 }
 
@@ -224,6 +206,10 @@ fn char_len(text: &str, at: usize) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    fn read(text: &str) -> Option<Robot> {
+        of_tokens(&Tokens::of(text))
+    }
 
     #[test]
     fn robots_have_names_and_purposes() {

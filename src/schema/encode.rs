@@ -142,6 +142,13 @@ impl Backwards {
         self.tag(field, Wire::Fixed64);
     }
 
+    /// Fields that are encoded already.
+    #[inline]
+    pub fn fields(&mut self, encoded: &[u8]) {
+        self.reserve(encoded.len());
+        self.bytes(encoded);
+    }
+
     /// A message in a message.
     #[inline]
     pub fn record(&mut self, field: u32, record: &impl Encode) {

@@ -2,12 +2,24 @@
 
 use std::borrow::Cow;
 
-use super::proto::{
-    Event,
-    event::{Device, EventDimensions, Param, RsInfo, Value, WebInfo},
+use prost::Message;
+
+use super::{
+    Encode,
+    proto::{
+        Event,
+        event::{Device, EventDimensions, Param, RsInfo, Value, WebInfo},
+    },
+    reference,
 };
 
 impl<'a> Event<'a> {
+    /// The same, with what came encoded column by column.
+    pub fn spelled_out(&self) -> Event<'static> {
+        let read = reference::Event::decode(&*self.encode_to_vec());
+        read.map(Event::from).expect("what is encoded here can be read")
+    }
+
     /// Text of the parameter `key`; `None` when it is absent or not text.
     pub fn param(&self, key: &str) -> Option<&str> {
         self.raw_param(key)?.string_value.as_deref()

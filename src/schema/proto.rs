@@ -3,7 +3,7 @@
 
 #![allow(missing_docs, clippy::all, clippy::pedantic)] // generated; the columns are described in `event.proto`
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     encode::{Backwards, Encode},

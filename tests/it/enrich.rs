@@ -81,7 +81,8 @@ impl Visit {
                 return Err(reason);
             }
         }
-        Ok(event.into_owned())
+        // As a row holds it: what the steps remembered is encoded already.
+        Ok(event.spelled_out())
     }
 
     pub fn enriched(self) -> Event<'static> {

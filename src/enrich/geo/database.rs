@@ -10,7 +10,10 @@ use maxminddb::{LookupResult, PathElement, Reader, path};
 use quick_cache::sync::Cache;
 
 use super::{MAX_NAME, Place, is_name};
-use crate::enrich::{countries, regions};
+use crate::{
+    enrich::{countries, regions},
+    schema::Encode,
+};
 
 /// Most places remembered: about 300 bytes each.
 const REMEMBERED: usize = 16_384;
@@ -19,7 +22,21 @@ const REMEMBERED: usize = 16_384;
 pub struct Database {
     reader: Reader<Vec<u8>>,
     /// By offset of the record; `None` is a record that tells nothing.
-    places: Cache<usize, Option<Arc<Place<'static>>>>,
+    places: Cache<usize, Option<Arc<Found>>>,
+}
+
+/// What is remembered of a record.
+pub(super) struct Found {
+    pub place: Place<'static>,
+    /// The whole of `geo`, encoded.
+    pub record: Arc<[u8]>,
+}
+
+impl Found {
+    fn new(place: Place<'static>) -> Found {
+        let record = place.clone().record().encode_to_vec().into();
+        Found { place, record }
+    }
 }
 
 /// The bytes are no such database.
@@ -44,11 +61,11 @@ impl Database {
         self.reader.metadata().build_epoch
     }
 
-    fn find(&self, address: IpAddr) -> Option<Arc<Place<'static>>> {
+    fn find(&self, address: IpAddr) -> Option<Arc<Found>> {
         let found = self.reader.lookup(address.to_canonical()).ok()?;
         let offset = found.offset()?;
         self.places.get(&offset).unwrap_or_else(|| {
-            let place = read(&found).map(Arc::new);
+            let place = read(&found).map(|place| Arc::new(Found::new(place)));
             self.places.insert(offset, place.clone());
             place
         })
@@ -101,7 +118,7 @@ impl Atlas {
     }
 
     /// What is known about an address.
-    pub(super) fn find(&self, address: IpAddr) -> Option<Arc<Place<'static>>> {
+    pub(super) fn find(&self, address: IpAddr) -> Option<Arc<Found>> {
         self.0.load().as_ref()?.find(address)
     }
 }

@@ -1,0 +1,208 @@
+//! What enrichment costs: `cargo bench --bench enrich [FILE.jsonl.gz]`.
+//!
+//! The user agents are the distinct `ua` members of a gzipped file of JSON lines, by default the one beside the checkout;
+//! without it a handful of built-in ones. Each figure is the median of several passes over all of them, in nanoseconds
+//! for one text or event, with the yardstick (`uaparser`, on a part of them) in the same run.
+
+use std::{
+    fs::File,
+    hint::black_box,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use flate2::bufread::GzDecoder;
+use http::{HeaderMap, HeaderValue, header};
+use real_streaming::{
+    enrich::{self, Enricher, Reading},
+    schema::{
+        Event,
+        proto::event::{Param, Value},
+    },
+};
+use uaparser::{Parser, UserAgentParser};
+
+#[path = "../tests/it/hit.rs"]
+mod hit;
+use hit::hit;
+
+const PASSES: usize = 9;
+/// Texts that the yardstick reads: it takes its time.
+const YARDSTICK: usize = 500;
+
+fn main() {
+    let started = Instant::now();
+    let steps = enrich::standard(&enrich::Config::default());
+    println!("{:36} {:>9.2} ms", "steps built (before the listener)", millis(started.elapsed()));
+    let before = resident();
+    let texts = user_agents();
+    let first = &texts[0];
+
+    // Compiles the patterns, which a server does in the background.
+    let started = Instant::now();
+    open_reading("strange/1.0 (thing)").ask_patterns();
+    println!("{:36} {:>9.2} ms", "patterns compiled (in the background)", millis(started.elapsed()));
+
+    println!("{} distinct user agents; nanoseconds each, median of {PASSES} passes", texts.len());
+    let own = median(|| each(&texts, |text| drop(black_box(Reading::of(text).agent()))));
+    line("own words (tier 1)", own);
+    let open = texts.iter().filter(|text| Reading::of(text).is_open()).count();
+    let cold = median(|| each(&texts, |text| drop(black_box(read(text)))));
+    line("own words, then patterns where open", cold);
+    println!("{:36} {:>9.2} %", "  of them open after own words", 100.0 * open as f64 / texts.len() as f64);
+    let patterns = median(|| each(&texts[..texts.len().min(2000)], |text| open_reading(text).ask_patterns()));
+    line("patterns alone (tier 2: ua-parser)", patterns);
+    yardstick(&texts[..texts.len().min(YARDSTICK)], cold);
+
+    let one = vec![first.clone(); 2000];
+    line("device step, remembered", median(|| through(&one, &steps[..1])));
+    line("all steps, remembered", median(|| through(&one, &steps)));
+    through(&texts, &steps);
+    if let (Some(before), Some(after)) = (before, resident()) {
+        println!("{:36} {:>9.1} MB", "resident memory since the start", (after - before) as f64 / 1e6);
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn line(what: &str, nanos: f64) {
+    println!("{what:36} {nanos:>9.0} ns");
+}
+
+/// Nanoseconds each.
+fn each(texts: &[String], mut read: impl FnMut(&str)) -> f64 {
+    let started = Instant::now();
+    texts.iter().for_each(|text| read(black_box(text)));
+    started.elapsed().as_nanos() as f64 / texts.len() as f64
+}
+
+fn median(mut pass: impl FnMut() -> f64) -> f64 {
+    let mut all: Vec<f64> = (0..PASSES).map(|_| pass()).collect();
+    all.sort_by(f64::total_cmp);
+    all[PASSES / 2]
+}
+
+fn open_reading(text: &str) -> Reading<'_> {
+    Reading::of(text)
+}
+
+fn read(text: &str) -> enrich::Agent<'_> {
+    let mut reading = Reading::of(text);
+    if reading.is_open() {
+        reading.ask_patterns();
+    }
+    reading.agent()
+}
+
+/// Events of these user agents through the steps.
+fn through(texts: &[String], steps: &[Box<dyn Enricher>]) -> f64 {
+    let mut spent = Duration::ZERO;
+    let mut headers = browser_headers();
+    for text in texts {
+        let Ok(value) = HeaderValue::from_str(text) else { continue };
+        headers.insert(header::USER_AGENT, value);
+        let hit = hit(&headers, b"");
+        let mut event = page_view();
+        let started = Instant::now();
+        for step in steps {
+            let _ = black_box(step.enrich(&hit, &mut event));
+        }
+        spent += started.elapsed();
+    }
+    spent.as_nanos() as f64 / texts.len() as f64
+}
+
+/// What a browser sends beside its name.
+fn browser_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("host", "www.example.com"),
+        ("content-type", "application/json"),
+        ("accept", "*/*"),
+        ("accept-language", "de-CH,de;q=0.9,en;q=0.8"),
+        ("accept-encoding", "gzip, deflate, br, zstd"),
+        ("origin", "https://www.example.com"),
+        ("referer", "https://www.example.com/"),
+        ("cookie", "__uid__=1234567890.1700000000"),
+        ("sec-ch-ua", r#""Chromium";v="126", "Google Chrome";v="126", "Not/A)Brand";v="8""#),
+        ("sec-ch-ua-mobile", "?1"),
+        ("sec-ch-ua-platform", "\"Android\""),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-mode", "cors"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+fn page_view() -> Event<'static> {
+    let param = |key: &'static str, value: &'static str| Param::new(key, Value::text(value));
+    Event {
+        event_name: Some("page_view".into()),
+        event_params: vec![
+            param("page_location", "https://www.example.com/page?utm_source=news&utm_medium=email&gclid=abc"),
+            param("page_title", "Home Page"),
+            param("page_referrer", "https://www.google.com/"),
+        ],
+        ..Event::default()
+    }
+}
+
+fn yardstick(texts: &[String], cold: f64) {
+    let Some(patterns) = patterns_of_uap_core() else {
+        println!("{:36} skipped: the sources of ua-parser are not at hand", "yardstick: uaparser");
+        return;
+    };
+    let Ok(parser) =
+        UserAgentParser::builder().with_unicode_support(false).build_from_yaml(&patterns.to_string_lossy())
+    else {
+        println!("{:36} skipped: it does not read these patterns", "yardstick: uaparser");
+        return;
+    };
+    let nanos = each(texts, |text| drop(black_box(parser.parse(text))));
+    line(&format!("yardstick: uaparser ({} texts)", texts.len()), nanos);
+    println!("{:36} {:>9.0} times", "  of ours, cold", nanos / cold);
+}
+
+/// As the build script finds them.
+fn patterns_of_uap_core() -> Option<PathBuf> {
+    let home =
+        std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")))?;
+    let registries = std::fs::read_dir(home.join("registry/src")).ok()?;
+    let files = registries.flatten().map(|registry| registry.path().join("ua-parser-0.2.2/uap-core/regexes.yaml"));
+    files.into_iter().find(|file| file.is_file())
+}
+
+fn user_agents() -> Vec<String> {
+    let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/ua_real_traffic.jsonl.gz").to_owned();
+    let path = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_else(beside);
+    let Ok(file) = File::open(&path) else {
+        println!("no `{path}`: a handful of built-in user agents has to do");
+        return BUILT_IN.iter().map(|text| (*text).to_owned()).collect();
+    };
+    let lines = BufReader::new(GzDecoder::new(BufReader::new(file))).lines();
+    let text = |line: std::io::Result<String>| {
+        let line: serde_json::Value = serde_json::from_str(&line.ok()?).ok()?;
+        Some(line["ua"].as_str()?.to_owned())
+    };
+    lines.filter_map(text).collect()
+}
+
+/// Resident memory in bytes, where the system tells.
+fn resident() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(pages.split(' ').nth(1)?.parse::<u64>().ok()? * 4096)
+}
+
+const BUILT_IN: &[&str] = &[
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36 Edg/126.0.0.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15",
+    "Mozilla/5.0 (Linux; Android 14; SM-S928B; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/126.0.6478.72 Mobile Safari/537.36",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+];
