@@ -27,6 +27,8 @@ BROWSER = {
     "vivo Browser": "Vivo Browser", "HeyTapBrowser": "HeyTap Browser", "Internet Explorer": "Internet Explorer",
     "Android Browser": "Android Browser",
 }
+# The Android that each Fire OS is made from, as Amazon lists them for developers: texts and GA4 know only that.
+FIRE_OS = {"5": "5", "6": "7", "7": "9", "8": "11"}
 BRAND = {"Tecno Mobile": "Tecno", "iTel": "Itel", "POCO": "Xiaomi", "Redmi": "Xiaomi"}
 
 
@@ -53,6 +55,8 @@ def system_version(label, answer):
         return None, None
     parts = 2 if system(label) == "Macintosh" else 1
     cut = lambda text: ".".join((text or "").split(".")[:parts])
+    if label["os"] == "Fire OS":
+        return FIRE_OS.get(cut(said)), cut(ours)
     return cut(said), cut(ours)
 
 

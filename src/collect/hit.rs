@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header::AsHeaderName};
 
 /// Microseconds since the Unix epoch, UTC.
 pub type Micros = i64;
@@ -42,7 +42,7 @@ pub struct Hit<'a> {
 
 impl<'a> Hit<'a> {
     /// First value of a header as text; `None` when absent or not valid UTF-8.
-    pub fn header(&self, name: &str) -> Option<&'a str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&'a str> {
         self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
     }
 

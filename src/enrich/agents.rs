@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use http::header;
 use prost::Message;
 use quick_cache::{Equivalent, sync::Cache};
 
@@ -88,7 +89,7 @@ impl Agents {
 
 /// The `User-Agent` of a hit, cut to what is looked at.
 pub fn user_agent<'a>(hit: &Hit<'a>) -> Option<&'a str> {
-    let text = hit.header("user-agent")?.trim_ascii();
+    let text = hit.header(header::USER_AGENT)?.trim_ascii();
     (!text.is_empty()).then(|| url::cut(text, MAX_LENGTH))
 }
 

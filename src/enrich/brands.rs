@@ -2,7 +2,7 @@
 //!
 //! uap-core knows many models but calls some of the most common ones generic; the first letters of the codes say more.
 
-use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+use std::{borrow::Cow, sync::LazyLock};
 
 /// Starts of model codes, with the maker's name in GA4's spelling. The first match counts.
 #[rustfmt::skip]
@@ -38,11 +38,12 @@ const HONOR: &[&str] = &[
     "TNY-", "LRA-", "BMH-", "OXF-", "EBG-", "KOZ-", "NTN-", "CMA-LX", "DLI-",
 ];
 
-/// [`PREFIXES`] by first byte, in their order.
-static BY_FIRST: LazyLock<HashMap<u8, Vec<&'static (&'static str, &'static str)>>> = LazyLock::new(|| {
-    let mut rows: HashMap<u8, Vec<_>> = HashMap::new();
-    for row in PREFIXES {
-        rows.entry(row.0.as_bytes()[0]).or_default().push(row);
+/// [`HONOR`] and then [`PREFIXES`], in their order, by first byte.
+static BY_FIRST: LazyLock<Vec<Vec<(&'static str, &'static str)>>> = LazyLock::new(|| {
+    let mut rows = vec![Vec::new(); 256];
+    let honor = HONOR.iter().map(|prefix| (*prefix, "Honor"));
+    for (prefix, brand) in honor.chain(PREFIXES.iter().copied()) {
+        rows[usize::from(prefix.as_bytes()[0])].push((prefix, brand));
     }
     rows
 });
@@ -73,11 +74,8 @@ pub fn of_pattern<'t>(system: Option<&str>, known: Option<Cow<'t, str>>) -> Opti
 
 /// Maker of a model code.
 pub fn of_model(model: &str) -> Option<&'static str> {
-    if HONOR.iter().any(|prefix| model.starts_with(prefix)) {
-        return Some("Honor");
-    }
-    let rows = model.bytes().next().and_then(|first| BY_FIRST.get(&first));
-    if let Some((_, brand)) = rows.and_then(|rows| rows.iter().find(|(prefix, _)| model.starts_with(prefix))) {
+    let rows = &BY_FIRST[usize::from(*model.as_bytes().first()?)];
+    if let Some((_, brand)) = rows.iter().find(|(prefix, _)| model.starts_with(prefix)) {
         return Some(brand);
     }
     if is_sony_shaped(model) {

@@ -28,13 +28,16 @@ pub enum Sign {
     FeaturePhone,
     /// A reader of books.
     Reader,
+    /// In the hands of a person, whatever it is: what apps, phones from before there were smart ones, and browsers that
+    /// show no pictures name where others write `Mozilla/5.0`.
+    Person,
 }
 
 /// The words of each sign.
 #[rustfmt::skip]
 pub const SIGNS: &[(Sign, &[&str])] = &[
     (Sign::Television, &[
-        "SmartTV", "SMART-TV", "Smart-TV", "Smart TV", "SmartHub", "HbbTV", "GoogleTV", "Google TV", "Android TV",
+        "SmartTV", "SMART-TV", "Smart-TV", "Smart TV", "SMART TV", "SmartHub", "HbbTV", "GoogleTV", "Google TV", "Android TV",
         "AppleTV", "Apple TV", "CrKey", "BRAVIA", "Bravia", "Web0S", "NetCast", "NETTV", "Roku", "VIDAA", "Viera",
         "VIERA", "DTV", "AFTB", "AFTS", "AFTM", "AFTT", "AFTN", "AFTK", "AFTR", "AFTA", "AFTG", "AFTE", "AFTL",
         "AFTJ", "AFTH", "AFTW", "AFTP", "OTT", "MiTV", "MIBOX", "Chromecast", "SHIELD Android TV", "TV Build",
@@ -46,7 +49,7 @@ pub const SIGNS: &[(Sign, &[&str])] = &[
         "Tablet", "tablet", " SM-T", " SM-X", " SM-P", " GT-P", " GT-N80", " GT-N51", " TB-", " TB3", "Lenovo TAB",
         "Lenovo YT", "Nexus 7", "Nexus 9", "Nexus 10", "Pixel C", " Pad", "Pad ", "MediaPad", "MatePad", "MI PAD",
         "Xiaomi Pad", "KFT", "KFO", "KFJ", "KFM", "KFS", "KFA", "KFG", "KFD", "KFR", "KFQ", "KFP", " Tab ", " TAB ",
-        " AGS", " BAH", " JDN2", " KOB2", " MRX-", " SCM-", " DBY", " SHT-", " CMR-", " BZT", " HDN-", " AGR-",
+        " AGS", " BAH", " BG2", " JDN2", " KOB2", " MRX-", " SCM-", " DBY", " SHT-", " CMR-", " BZT", " HDN-", " AGR-",
         " T1-", " LM-T", " VOY-", "21051182", "22081283", "23043RP34", "23073RPBFG", "22081281", "Transformer",
         "Xoom", "Iconia", "A3-A", "B3-A", " B1-7", "SHIELD Tablet", "Nokia T2", "moto tab", " RMP2", " OPD2",
         " 8094", " 8068", " 9032", " 9081", "TAB-", "_TAB", "GT-P", "X80", "Touchpad", "TouchPad",
@@ -59,6 +62,15 @@ pub const SIGNS: &[(Sign, &[&str])] = &[
     (Sign::Phone, &["Mobile", "mobile", "Phone", "Opera Mini", "Opera Mobi"]),
     (Sign::FeaturePhone, &["Mobile", "Opera Mini", "J2ME", "MIDP", "UCWEB", "Nokia", "BlackBerry"]),
     (Sign::Reader, &["Silk/", "Kindle"]),
+    (Sign::Person, &[
+        "Android", "iPhone", "iPad", "iPod", "iOS", "-ios-", "tvOS", "watchOS", "CFNetwork/", "Darwin/", "Dalvik/",
+        "Windows Phone", "Windows CE", "Symbian", "Series60", "Tizen", "Web0S", "webOS", "KAIOS", "HarmonyOS",
+        "OpenHarmony", "HbbTV", "Roku", "Kindle", "Silk/", "PlayStation", "PLAYSTATION", "PSP", "Nintendo", "Xbox",
+        "J2ME", "MIDP", "CLDC", "UCWEB", "NetFront", "Obigo", "UP.Browser", "UP.Link", "BlackBerry", "Nokia",
+        "SonyEricsson", "SAMSUNG", "Samsung", "HUAWEI", "LG-", "LGE", "LG/", "MOT-", "SIE-", "ZTE", "Alcatel",
+        "SHARP", "DoCoMo", "KDDI", "SoftBank", "Vodafone", "Browser", "browser", "Konqueror", "iCab", "OmniWeb", "Links (",
+        "ELinks", "Lynx/", "w3m/", "Dillo", "NetSurf", "Netbox",
+    ]),
 ];
 
 /// The category of a machine that runs `system`.

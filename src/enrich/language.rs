@@ -3,6 +3,8 @@
 
 use std::ops::ControlFlow;
 
+use http::header;
+
 use super::{Enricher, url};
 use crate::{
     collect::{DropReason, Hit},
@@ -28,7 +30,7 @@ impl Enricher for Language {
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         let known = event.device.as_ref().is_some_and(|device| device.language.is_some());
-        if !known && let Some(tag) = hit.header("accept-language").and_then(preferred) {
+        if !known && let Some(tag) = hit.header(header::ACCEPT_LANGUAGE).and_then(preferred) {
             event.device_mut().language = Some(url::lower(tag));
         }
         ControlFlow::Continue(())

@@ -12,21 +12,27 @@ pub fn name<'t>(tokens: &Tokens<'t>, system: Option<&str>) -> Option<&'t str> {
         // It writes `iPod` or `iPod touch`, depending on the year.
         "iOS" if tokens.has(Anchor::IPod) => Some("iPod touch"),
         "iOS" if tokens.has(Anchor::IPhone) => Some("iPhone"),
-        "Android" => android_model(tokens.text),
+        "Android" => android_model(tokens),
         _ => None,
     }
 }
 
 /// The part of `(Linux; Android 13; SM-S911B Build/TP1A; wv)` that is neither system, nor language, nor build.
-fn android_model(text: &str) -> Option<&str> {
-    let comment = &text[text.find("Android")?..];
+fn android_model<'t>(tokens: &Tokens<'t>) -> Option<&'t str> {
+    let begin = tokens.end(Anchor::Android)?;
+    let comment = &tokens.text[begin..];
     let comment = &comment[..closing(comment)];
-    let parts = comment.split(';').skip(1).map(str::trim);
-    for part in parts {
-        let part = part.split(" Build/").next().unwrap_or(part);
+    let build = tokens.end(Anchor::Build).and_then(|end| end.checked_sub(" Build/".len() + begin));
+    let mut at = 0;
+    for whole in comment.split(';') {
+        // The first part is the version of the system.
+        let is_first = at == 0;
+        let length = build.and_then(|build| build.checked_sub(at)).map_or(whole.len(), |build| build.min(whole.len()));
+        at += whole.len() + 1;
+        let part = whole[..length].trim();
         let part = part.strip_prefix("Build/").map_or(part, |_| "");
-        let part = part.trim().trim_start_matches("arm_64").trim();
-        if part.is_empty() || is_noise(part) {
+        let part = part.trim_start_matches("arm_64").trim();
+        if is_first || part.is_empty() || is_noise(part) {
             continue;
         }
         // Some browsers put the maker before the code.
@@ -68,6 +74,7 @@ fn is_noise(part: &str) -> bool {
         "HMSCore",
         "unknown",
     ];
+    const LONGEST: usize = "HarmonyOS".len();
     let is_language = || {
         let bytes = part.as_bytes();
         let letters = |range: &[u8]| range.iter().all(u8::is_ascii_alphabetic);
@@ -78,12 +85,12 @@ fn is_noise(part: &str) -> bool {
                 && letters(&bytes[3..])
                 && bytes[0].is_ascii_lowercase())
     };
-    WORDS.contains(&part)
+    part.len() <= LONGEST && WORDS.contains(&part)
         || part.starts_with("rv:")
         || part.starts_with("HMSCore")
         || part.starts_with("Android ")
         || part.starts_with("API ")
         || part.starts_with("Opera ")
-        || part.contains("://")
+        || part.contains(':') && part.contains("://")
         || is_language()
 }

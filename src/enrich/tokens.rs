@@ -5,11 +5,7 @@
 
 use std::{ops::Range, sync::LazyLock};
 
-use aho_corasick::{
-    Anchored, Input, MatchKind,
-    automaton::{Automaton, OverlappingState},
-    dfa::DFA,
-};
+use aho_corasick::{Anchored, MatchKind, automaton::Automaton, dfa::DFA};
 
 use super::{browsers, categories, robots, url, user_agent::MAX_LENGTH};
 
@@ -19,7 +15,7 @@ use super::{browsers, categories, robots, url, user_agent::MAX_LENGTH};
 #[repr(u8)]
 #[allow(missing_docs)]
 pub enum Anchor {
-    Android, AndroidVersion, AppleTv, AppleWebKit, Chrome, Chromium, ConnectedTv, CrOs, Dalvik, Firefox, HuaweiBrowser, IeMobile, IosCpu, IosPhone,
+    Android, AndroidVersion, AppleTv, AppleWebKit, Build, Chrome, Chromium, Client, Compatible, ConnectedTv, CrOs, Dalvik, Firefox, HuaweiBrowser, IeMobile, IosCpu, IosPhone,
     IPad, IPhone, IPod, IPodTouch, KaiOs, LikeMac, Linux, Macintosh, MacOsX, MicrosoftIe, Mobile, NetCast, Other,
     PlayStation, Ppc, Safari, Tizen, TizenVersion, Trident, Version, VersionOfView, WebOs, WebView, Whale,
     Windows, WindowsNt, WindowsPhone, WindowsTablet, X11,
@@ -29,8 +25,8 @@ use Anchor::*;
 
 #[rustfmt::skip]
 const ANCHORS: &[(&str, Anchor)] = &[
-    ("Android", Android), ("Android ", AndroidVersion), ("AppleTV", AppleTv), ("Apple TV", AppleTv), ("tvOS", AppleTv), ("AppleWebKit/", AppleWebKit),
-    ("Chrome/", Chrome), ("Chromium/", Chromium), ("TV", ConnectedTv), ("CrOS", CrOs), ("Dalvik/", Dalvik),
+    ("Android", Android), ("Android ", AndroidVersion), ("AppleTV", AppleTv), ("Apple TV", AppleTv), ("tvOS", AppleTv), ("AppleWebKit/", AppleWebKit), (" Build/", Build),
+    ("Chrome/", Chrome), ("Chromium/", Chromium), ("HTTP", Client), ("Http", Client), ("http", Client), ("Client", Client), ("client", Client), ("compatible", Compatible), ("TV", ConnectedTv), ("CrOS", CrOs), ("Dalvik/", Dalvik),
     ("Firefox/", Firefox), ("HuaweiBrowser/", HuaweiBrowser), ("CPU OS ", IosCpu), ("iPhone OS ", IosPhone), ("iPad", IPad), ("iPhone", IPhone), ("iPod", IPod), ("iPod touch", IPodTouch),
     ("KAIOS/", KaiOs), ("like Mac OS X", LikeMac), ("Linux", Linux), ("LINUX", Linux), ("Mac OS X", MacOsX), ("Macintosh", Macintosh), ("MSIE ", MicrosoftIe), ("IEMobile/", IeMobile), ("IEMobile ", IeMobile), ("Mobile", Mobile),
     ("NetCast", NetCast), ("PlayStation", PlayStation), ("PLAYSTATION", PlayStation), ("PPC", Ppc),
@@ -115,17 +111,22 @@ impl<'t> Tokens<'t> {
             robot_word: None,
         };
         let Words { automaton, meanings } = &*WORDS;
-        let input = Input::new(text).anchored(Anchored::No);
-        let mut state = OverlappingState::start();
-        while automaton.try_find_overlapping(&input, &mut state).is_ok()
-            && let Some(found) = state.get_match()
-        {
-            let (word, meaning) = meanings[found.pattern()];
-            tokens.note(word, meaning, found.range());
+        let Ok(mut state) = automaton.start_state(Anchored::No) else { return tokens };
+        // Every word that ends here, and on: the automaton's own search for overlapping ones takes thrice as long.
+        for (at, byte) in text.bytes().enumerate() {
+            state = automaton.next_state(Anchored::No, state, byte);
+            if automaton.is_special(state) && automaton.is_match(state) {
+                for index in 0..automaton.match_len(state) {
+                    let (word, meaning) = meanings[automaton.match_pattern(state, index)];
+                    tokens.note(word, meaning, at + 1 - word.len()..at + 1);
+                }
+            }
         }
         tokens
     }
 
+    // In line it would take the registers of the loop, which runs ten times as often.
+    #[inline(never)]
     fn note(&mut self, word: &str, meaning: Meaning, at: Range<usize>) {
         let is_written = || self.text.as_bytes()[at.clone()] == *word.as_bytes();
         let end = at.end as u16;
@@ -154,12 +155,17 @@ impl<'t> Tokens<'t> {
         self.ends[anchor as usize] != 0
     }
 
-    /// The text after the first word of the anchor.
-    pub fn after(&self, anchor: Anchor) -> Option<&'t str> {
+    /// Where the first word of the anchor ends in the text.
+    pub fn end(&self, anchor: Anchor) -> Option<usize> {
         match self.ends[anchor as usize] {
             0 => None,
-            end => self.text.get(usize::from(end)..),
+            end => Some(usize::from(end)),
         }
+    }
+
+    /// The text after the first word of the anchor.
+    pub fn after(&self, anchor: Anchor) -> Option<&'t str> {
+        self.text.get(self.end(anchor)?..)
     }
 
     /// The number that follows the anchor.
