@@ -80,7 +80,10 @@ pub fn decode(raw: &str) -> Cow<'_, str> {
 
 /// Lower case, borrowed when it already is.
 pub fn lower(text: &str) -> Cow<'_, str> {
-    if text.bytes().any(|b| b.is_ascii_uppercase() || !b.is_ascii()) { text.to_lowercase().into() } else { text.into() }
+    if !text.is_ascii() {
+        return text.to_lowercase().into();
+    }
+    if text.bytes().any(|b| b.is_ascii_uppercase()) { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 /// The first `max` bytes of `text`, less when a character would be cut in two.
