@@ -11,8 +11,7 @@ const PREFIXES: &[(&str, &str)] = &[
     ("Pixel", "Google"), ("Nexus", "Google"),
     ("Redmi", "Xiaomi"), ("POCO", "Xiaomi"), ("Mi ", "Xiaomi"), ("MI ", "Xiaomi"), ("MIX ", "Xiaomi"), ("Xiaomi", "Xiaomi"), ("XIAOMI", "Xiaomi"), ("HM ", "Xiaomi"), ("M18", "Xiaomi"), ("M19", "Xiaomi"), ("M2", "Xiaomi"), ("MiTV", "Xiaomi"), ("SHARK ", "Xiaomi"),
     ("210", "Xiaomi"), ("211", "Xiaomi"), ("220", "Xiaomi"), ("221", "Xiaomi"), ("230", "Xiaomi"), ("231", "Xiaomi"), ("240", "Xiaomi"), ("241", "Xiaomi"), ("250", "Xiaomi"),
-    ("RMX", "Realme"), ("RMP", "Realme"), ("realme", "Realme"), ("CPH2381", "OnePlus"), ("CPH2399", "OnePlus"), ("CPH2401", "OnePlus"), ("MT21", "OnePlus"), ("CPH2409", "OnePlus"), ("CPH241", "OnePlus"), ("CPH2423", "OnePlus"), ("CPH2447", "OnePlus"), ("CPH2449", "OnePlus"), ("CPH2451", "OnePlus"), ("CPH2465", "OnePlus"), ("CPH2467", "OnePlus"), ("CPH2487", "OnePlus"), ("CPH2491", "OnePlus"), ("CPH2493", "OnePlus"), ("CPH2513", "OnePlus"), ("CPH2515", "OnePlus"),
-    ("CPH", "OPPO"), ("OPPO", "OPPO"), ("PEEM", "OPPO"), ("OPD", "OPPO"), ("PC", "OPPO"),
+    ("RMX", "Realme"), ("RMP", "Realme"), ("realme", "Realme"), ("OPPO", "OPPO"), ("PEEM", "OPPO"), ("OPD", "OPPO"), ("PC", "OPPO"),
     ("vivo", "Vivo"), ("V1", "Vivo"), ("V20", "Vivo"), ("V21", "Vivo"), ("V22", "Vivo"), ("V23", "Vivo"), ("I2", "Vivo"),
     ("moto", "Motorola"), ("Moto", "Motorola"), ("XT1", "Motorola"), ("XT2", "Motorola"), ("motorola", "Motorola"), ("MOTOROLA", "Motorola"),
     ("ONEPLUS", "OnePlus"), ("OnePlus", "OnePlus"), ("KB20", "OnePlus"), ("LE21", "OnePlus"), ("LE20", "OnePlus"), ("IN20", "OnePlus"), ("HD19", "OnePlus"), ("GM19", "OnePlus"), ("AC20", "OnePlus"), ("BE20", "OnePlus"), ("DN210", "OnePlus"), ("NE22", "OnePlus"), ("EB210", "OnePlus"), ("IV220", "OnePlus"), ("GN220", "OnePlus"), ("PHB110", "OnePlus"),
@@ -36,6 +35,13 @@ const PREFIXES: &[(&str, &str)] = &[
 const HONOR: &[&str] = &[
     "NTH-", "ANY-", "RKY-", "VNE-", "TFY-", "FNE-", "CRT-", "REA-", "LLY-", "PGT-", "ALI-", "WDY-", "RMO-", "ELI-", "VER-", "NIC-", "GFY-", "BRP-", "DNY-", "RBN-", "LGE-", "PTP-",
     "TNY-", "LRA-", "BMH-", "OXF-", "EBG-", "KOZ-", "NTN-", "CMA-LX", "DLI-",
+];
+
+/// Numbers after `CPH` that are OnePlus's, in order; the others are OPPO's.
+#[rustfmt::skip]
+const ONEPLUS: &[u16] = &[
+    2381, 2389, 2399, 2401, 2409, 2411, 2413, 2415, 2417, 2419, 2423, 2447, 2449, 2451, 2459, 2465, 2467, 2469, 2487, 2491, 2493, 2513, 2515, 2551, 2569,
+    2573, 2581, 2583, 2585, 2605, 2609, 2611, 2613, 2619, 2621, 2645, 2647, 2649, 2653, 2655, 2661, 2663, 2691, 2707, 2709, 2717, 2719, 2723, 2745, 2747, 2749, 2767, 2769,
 ];
 
 /// [`HONOR`] and then [`PREFIXES`], in their order, by first byte.
@@ -74,6 +80,10 @@ pub fn of_pattern<'t>(system: Option<&str>, known: Option<Cow<'t, str>>) -> Opti
 
 /// Maker of a model code.
 pub fn of_model(model: &str) -> Option<&'static str> {
+    if let Some(number) = model.strip_prefix("CPH") {
+        let is_oneplus = number.parse().is_ok_and(|number| ONEPLUS.binary_search(&number).is_ok());
+        return Some(if is_oneplus { "OnePlus" } else { "OPPO" });
+    }
     let rows = &BY_FIRST[usize::from(*model.as_bytes().first()?)];
     if let Some((_, brand)) = rows.iter().find(|(prefix, _)| model.starts_with(prefix)) {
         return Some(brand);

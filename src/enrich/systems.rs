@@ -16,7 +16,7 @@ pub fn of_tokens<'t>(tokens: &Tokens<'t>) -> Option<System<'t>> {
     let is_handheld = has(Anchor::IPhone) || has(Anchor::IPad) || has(Anchor::IPod);
     if has(Anchor::LikeMac) && is_handheld {
         let numbers = tokens.after(Anchor::IosPhone).or_else(|| tokens.after(Anchor::IosCpu))?;
-        return Some(("iOS", Some(underscored(numbers)?)));
+        return Some(("iOS", Some(thawed(tokens, underscored(numbers)?))));
     }
     // Fire OS, HarmonyOS and their like write the Android they are compatible with; GA4 goes by that.
     if has(Anchor::Android) {
@@ -95,6 +95,15 @@ pub fn of_family<'t>(tokens: &Tokens<'t>, family: &str, version: Option<Cow<'t, 
     // No browser writes `NT 11.0`; those who wish they were on Windows 11 do.
     let is_11 = version.as_deref() == Some("NT") && tokens.text.contains("Windows NT 11");
     Some((name, if is_11 { Some("11".into()) } else { version }))
+}
+
+/// Since iOS 26 Safari's text says 18 for the system, whatever it is; Safari's own version is the system's.
+fn thawed<'t>(tokens: &Tokens<'t>, written: Cow<'t, str>) -> Cow<'t, str> {
+    let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    match tokens.version(Anchor::Version) {
+        Some(own) if major(&written) == Some(18) && major(own).is_some_and(|major| major >= 26) => own.into(),
+        _ => written,
+    }
 }
 
 /// The name that people know a kernel by.
