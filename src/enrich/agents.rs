@@ -58,11 +58,9 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// A cache of at most `capacity` answers, which asks the patterns at most `cold_parses` times a second. Starts
-    /// compiling them.
+    /// A cache of at most `capacity` answers, which asks the patterns at most `cold_parses` times a second.
     pub fn new(capacity: usize, cold_parses: u32) -> Agents {
-        tokens::warm_up();
-        patterns::warm_up();
+        warm_up();
         Agents { answers: Cache::new(capacity), budget: Budget::new(cold_parses) }
     }
 
@@ -85,6 +83,18 @@ impl Agents {
         }
         answer
     }
+}
+
+/// Builds the tables on a thread of their own, so that neither start-up nor the first hit waits for them: the words take
+/// some ten milliseconds, the patterns a hundred. A hit that needs them earlier waits for the rest, so that answers
+/// never depend on the time.
+fn warm_up() {
+    let build = || {
+        tokens::warm_up();
+        patterns::warm_up();
+    };
+    // Without a thread the first hit builds.
+    let _ = std::thread::Builder::new().name("user-agents".into()).spawn(build);
 }
 
 /// The `User-Agent` of a hit, cut to what is looked at.

@@ -12,14 +12,9 @@ static PATTERNS: LazyLock<Extractor<'static>> = LazyLock::new(|| {
     Extractor::try_from(regexes).expect("the patterns of the pinned uap-core compile")
 });
 
-/// Compiles the patterns on a thread of their own, so that neither start-up nor the first hit waits for them. A hit
-/// that needs them earlier waits for the rest: answers never depend on it.
+/// Compiles the patterns, so that no hit has to.
 pub fn warm_up() {
-    let compile = || {
-        LazyLock::force(&PATTERNS);
-    };
-    // Without a thread the first hit compiles.
-    let _ = std::thread::Builder::new().name("ua-patterns".into()).spawn(compile);
+    LazyLock::force(&PATTERNS);
 }
 
 /// What uap-core calls something, and its version.
