@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Method};
 
+use super::Browser;
+
 /// Microseconds since the Unix epoch, UTC.
 pub type Micros = i64;
 
@@ -38,6 +40,8 @@ pub struct Hit<'a> {
     pub entropy: u128,
     /// Identifier of this request in logs and error bodies.
     pub request_id: &'a str,
+    /// What a script in the page read off its browser, as the event at hand tells; none while the body is unread.
+    pub browser: Option<&'a Browser<'a>>,
 }
 
 impl<'a> Hit<'a> {

@@ -108,6 +108,7 @@ mod tests {
             received_at: NOW,
             entropy: 7,
             request_id: "r",
+            browser: None,
         };
         let claim = Claim { user_pseudo_id: claimed.map(Cow::Borrowed), ..Claim::default() };
         let visitor = Identity::new(CookieConfig::default()).visitor(&hit, Caller::Ordinary);
@@ -153,6 +154,7 @@ mod tests {
                 received_at: NOW,
                 entropy: 7,
                 request_id: "",
+                browser: None,
             };
             let visitor = Identity::new(CookieConfig::default()).visitor(&hit, Caller::Ordinary);
             let (random, at) = hash(&visitor.id).unwrap();

@@ -1,5 +1,5 @@
-//! Preferred language: `device.language`, lower case as in GA4 (`de-ch`), from `Accept-Language` when the client named
-//! none itself.
+//! Preferred language: `device.language`, lower case as in GA4 (`de-ch`): what the page's script was told
+//! (`navigator.language`), else the language most wanted in `Accept-Language`.
 
 use std::ops::ControlFlow;
 
@@ -15,6 +15,9 @@ const MAX_TAG: usize = 35;
 /// Ranges looked at; browsers send a handful.
 const MAX_RANGES: usize = 32;
 
+/// Bytes looked at: as many ranges, each with its quality.
+const MAX_HEADER: usize = 2048;
+
 /// `q=1`, in thousandths.
 const MAX_QUALITY: u16 = 1000;
 
@@ -28,7 +31,11 @@ impl Enricher for Language {
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         let known = event.device.as_ref().is_some_and(|device| device.language.is_some());
-        if !known && let Some(tag) = hit.header("accept-language").and_then(preferred) {
+        if known {
+            return ControlFlow::Continue(());
+        }
+        let told = hit.browser.map(|browser| browser.language.trim_ascii()).filter(|tag| is_tag(tag));
+        if let Some(tag) = told.or_else(|| hit.header("accept-language").and_then(preferred)) {
             event.device_mut().language = Some(url::lower(tag));
         }
         ControlFlow::Continue(())
@@ -38,7 +45,7 @@ impl Enricher for Language {
 /// The tag of the highest quality, the earlier one among equals; `*` and malformed ranges do not count.
 fn preferred(header: &str) -> Option<&str> {
     let mut best: Option<(&str, u16)> = None;
-    for range in header.split(',').take(MAX_RANGES) {
+    for range in url::cut(header, MAX_HEADER).split(',').take(MAX_RANGES) {
         let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
         let tag = tag.trim_ascii();
         let quality = quality(parameters);

@@ -6,6 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
     Context, Field, Key, Skip,
+    browser::HintsSeed,
     items::ItemsSeed,
     params::{List, ListSeed, Place},
     scalar::every_scalar,
@@ -33,6 +34,7 @@ impl<'t> Fields<'t> {
         let field = Field::of(key).map(|field| field.of_caller(self.caller));
         match field {
             None => self.claim.log.remark(RemarkKind::UnknownField, echo(key), echo(key)),
+            Some(Field::OfBrowser) => {}
             Some(Field::Ignored) => self.claim.log.remark(RemarkKind::FieldIgnored, key, key),
             Some(field) if self.seen & 1 << field as u32 != 0 => {
                 self.claim.log.remark(RemarkKind::DuplicateKey, key, key);
@@ -83,6 +85,12 @@ impl<'t> Fields<'t> {
                 map.next_value_seed(ObjectSeed { context, field, claim })?
             }
             Some(field) if field.is_override() => map.next_value_seed(ObjectSeed { context, field, claim })?,
+            Some(Field::ClientHints) => map.next_value_seed(HintsSeed { context, claim })?,
+            Some(Field::OfBrowser) => {
+                let value = map.next_value_seed(context)?;
+                claim.take_of_browser(key, value);
+                true
+            }
             // Around events these mean something; inside one they are as unknown as any other.
             Some(Field::Events | Field::NonPersonalizedAds | Field::ValidationBehavior) => {
                 claim.log.remark(RemarkKind::UnknownField, key, key);
