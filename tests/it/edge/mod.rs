@@ -4,6 +4,7 @@
 
 mod end;
 mod events;
+mod hints;
 mod lanes;
 mod origins;
 mod ours;
