@@ -81,8 +81,10 @@ impl<'a> Hints<'a> {
         let headers: &'a HeaderMap = hit.headers;
         // One pass over a dozen headers costs less than eight look-ups.
         for (name, value) in headers {
-            let text =
-                || str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= MAX_HINT).unwrap_or_default();
+            let text = || {
+                let short = Some(value.as_bytes()).filter(|value| value.len() <= MAX_HINT);
+                short.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
+            };
             let Some(name) = name.as_str().strip_prefix("sec-ch-ua") else {
                 if name == "x-requested-with" && is_app(text()) && user_agent.contains("Android") {
                     hints.aside = Some(Aside::App);

@@ -4,6 +4,7 @@
 
 mod geo_database;
 mod hints;
+mod long;
 mod real_traffic;
 mod tables;
 
