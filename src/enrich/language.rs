@@ -67,7 +67,11 @@ fn is_tag(tag: &str) -> bool {
 
 /// Quality in thousandths. No `q` means 1; one that is not a number means the range is not wanted.
 fn quality(parameters: &str) -> u16 {
-    let Some(text) = parameters.split(';').find_map(|p| p.trim_ascii().strip_prefix("q=")) else { return MAX_QUALITY };
+    let Some(text) =
+        parameters.split(';').map(str::trim_ascii).find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")))
+    else {
+        return MAX_QUALITY;
+    };
     let quality: f32 = text.trim_ascii().parse().unwrap_or(0.0);
     if quality.is_nan() { 0 } else { (quality.clamp(0.0, 1.0) * f32::from(MAX_QUALITY)) as u16 }
 }
@@ -84,6 +88,7 @@ mod tests {
             ("*,it;q=0.1", Some("it")),
             ("pt-BR", Some("pt-BR")),
             ("en;q=0.8,de;q=0.8", Some("en")),
+            ("en;Q=0.5,fr;q=0.6", Some("fr")),
             ("en;q=0", None),
             ("en;q=NaN,fr;q=0.2", Some("fr")),
             ("zh-Hant-TW,zh;q=0.5", Some("zh-Hant-TW")),

@@ -5,6 +5,7 @@
 mod end;
 mod events;
 mod hints;
+mod identity;
 mod lanes;
 mod origins;
 mod ours;
