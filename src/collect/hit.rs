@@ -94,6 +94,29 @@ impl<'a> Hit<'a> {
 }
 
 #[cfg(test)]
+impl<'a> Hit<'a> {
+    /// A hit for the tests of this room: these headers, and nothing else that they mind.
+    pub(super) fn with(headers: &'a HeaderMap) -> Hit<'a> {
+        Hit {
+            method: &Method::POST,
+            path: "/api/v1/streaming/1",
+            stream: "1",
+            query: "",
+            host: "www.example.com",
+            headers,
+            body: b"",
+            client_ip: [127, 0, 0, 1].into(),
+            from_trusted_proxy: false,
+            secure: true,
+            received_at: 1_750_000_000_000_000,
+            entropy: 7,
+            request_id: "r",
+            browser: None,
+        }
+    }
+}
+
+#[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use http::HeaderValue;
@@ -106,23 +129,7 @@ mod tests {
         for line in lines {
             headers.append("cookie", HeaderValue::from_bytes(line).unwrap());
         }
-        let hit = Hit {
-            method: &Method::POST,
-            path: "",
-            stream: "1",
-            query: "",
-            host: "",
-            headers: &headers,
-            body: b"",
-            client_ip: [127, 0, 0, 1].into(),
-            from_trusted_proxy: false,
-            secure: false,
-            received_at: 0,
-            entropy: 0,
-            request_id: "",
-            browser: None,
-        };
-        hit.cookie("id").map(str::to_owned)
+        Hit::with(&headers).cookie("id").map(str::to_owned)
     }
 
     #[test]

@@ -19,56 +19,29 @@ const MAX_MEMBERS: usize = 16;
 /// Longest other text believed, in bytes.
 const MAX_TEXT: usize = 128;
 
-/// Reads `client_hints`; `false` when it is no object.
-pub(super) struct HintsSeed<'r, 'c, 't> {
-    pub(super) context: Context<'r>,
-    pub(super) claim: &'c mut Claim<'t>,
-}
-
-impl<'de> DeserializeSeed<'de> for HintsSeed<'_, '_, 'de> {
-    type Value = bool;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for HintsSeed<'_, '_, 'de> {
-    type Value = bool;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-    fn visit_unit<R>(self) -> Result<bool, R> {
-        Ok(true)
-    }
-    every_scalar!(bool, |self| false);
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<bool, A::Error> {
-        Skip(self.context).visit_seq(seq)?;
-        Ok(false)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let context = self.context.enter()?;
+impl<'t> Claim<'t> {
+    /// Reads the members of `client_hints`; `context` is the one inside.
+    pub(super) fn read_hints<A: MapAccess<'t>>(&mut self, context: Context<'_>, map: &mut A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key_seed(Key)? {
-            let browser = self.claim.browser.get_or_insert_default();
+            let browser = self.browser.get_or_insert_default();
             let (list, of) = match &*key {
                 "brands" => (&mut browser.brands, Member::Brand),
                 "fullVersionList" | "full_version_list" => (&mut browser.full_version_list, Member::Brand),
                 "formFactors" | "form_factors" => (&mut browser.form_factors, Member::Text),
                 _ => {
                     let value = map.next_value_seed(context)?;
-                    self.claim.take_hint(&key, value);
+                    self.take_hint(&key, value);
                     continue;
                 }
             };
             match map.next_value_seed(ListSeed { context, of })? {
                 Some(text) => *list = text.into(),
-                None => self.claim.unreadable(&key),
+                None => self.unreadable(&key),
             }
         }
-        Ok(true)
+        Ok(())
     }
-}
 
-impl<'t> Claim<'t> {
     /// Takes over a scalar that tells of the browser: a field beside `client_hints`, or a hint by Google's name.
     pub(super) fn take_of_browser(&mut self, field: &str, value: Scalar<'t>) {
         let browser = self.browser.get_or_insert_default();

@@ -6,7 +6,6 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
     Context, Field, Key, Skip,
-    browser::HintsSeed,
     items::ItemsSeed,
     params::{List, ListSeed, Place},
     scalar::every_scalar,
@@ -81,11 +80,15 @@ impl<'t> Fields<'t> {
                 map.next_value_seed(ItemsSeed { context, items: &mut claim.items, log: &mut claim.log })?;
                 true
             }
-            Some(field @ (Field::PrivacyInfo | Field::AppInfo | Field::Ecommerce | Field::Page | Field::Session)) => {
-                map.next_value_seed(ObjectSeed { context, field, claim })?
-            }
+            Some(
+                field @ (Field::PrivacyInfo
+                | Field::AppInfo
+                | Field::Ecommerce
+                | Field::Page
+                | Field::Session
+                | Field::ClientHints),
+            ) => map.next_value_seed(ObjectSeed { context, field, claim })?,
             Some(field) if field.is_override() => map.next_value_seed(ObjectSeed { context, field, claim })?,
-            Some(Field::ClientHints) => map.next_value_seed(HintsSeed { context, claim })?,
             Some(Field::OfBrowser) => {
                 let value = map.next_value_seed(context)?;
                 claim.take_of_browser(key, value);
@@ -146,6 +149,10 @@ impl<'de> Visitor<'de> for ObjectSeed<'_, '_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let ObjectSeed { context, field, claim } = self;
         let context = context.enter()?;
+        if field == Field::ClientHints {
+            claim.read_hints(context, &mut map)?;
+            return Ok(true);
+        }
         while let Some(key) = map.next_key_seed(Key)? {
             if field == Field::Ecommerce && key == "items" {
                 map.next_value_seed(ItemsSeed { context, items: &mut claim.implied_items, log: &mut claim.log })?;
