@@ -119,7 +119,7 @@ impl Pipeline {
         let mut rows: Vec<Row> = Vec::with_capacity(claims.list.len());
         let mut size = 0;
         let mut dropped = Vec::new();
-        for (index, claim) in claims.list.into_iter().enumerate() {
+        for (index, mut claim) in claims.list.into_iter().enumerate() {
             if !claim.log.violations.is_empty() {
                 dropped.push((index, DropReason::Invalid));
                 continue;
@@ -128,9 +128,11 @@ impl Pipeline {
                 dropped.push((index, DropReason::ConsentDenied));
                 continue;
             }
+            let browser = claim.browser.take();
+            let hit = Hit { browser: browser.as_deref(), ..hit.clone() };
             let mut event = Event::default();
-            let date = begin::fill(&mut event, hit, &stream, &visitor, claim, index);
-            match self.enrich(hit, &mut event) {
+            let date = begin::fill(&mut event, &hit, &stream, &visitor, claim, index);
+            match self.enrich(&hit, &mut event) {
                 ControlFlow::Continue(()) => {
                     let row = Row::freeze(&event, date, stream.id.clone());
                     size += row.bytes().len();

@@ -2,7 +2,7 @@
  * Sends one page_view, and whatever the page reports through realStreaming(name, params).
  * Attributes: data-stream (default "1"), data-endpoint (default: this script's origin + "/api/v1/streaming/").
  * Nothing here may ever throw into the page. */
-(function (window, document) {
+(function (window, document, navigator) {
   "use strict";
   try {
     if (window.realStreaming) return;
@@ -15,45 +15,64 @@
     var endpoint = attribute("data-endpoint") || new URL("/api/v1/streaming/", base).href;
     var url = endpoint.replace(/\/*$/, "/") + encodeURIComponent(attribute("data-stream") || "1");
 
-    var post = function (body) {
-      // A text body is sent as text/plain: no preflight, also across origins.
-      if (window.fetch) {
-        return window
-          .fetch(url, { method: "POST", body: body, keepalive: true, credentials: "include", mode: "cors" })
-          .catch(function () {});
-      }
-      if (window.navigator.sendBeacon) window.navigator.sendBeacon(url, body);
+    // What the User-Agent does not say.
+    var browser = {
+      language: navigator.language,
+      max_touch_points: navigator.maxTouchPoints || 0,
+      webdriver: navigator.webdriver,
+      client_hints: navigator.userAgentData // the brands, at first
+    };
+
+    var post = function (event) {
+      try {
+        // A text body is sent as text/plain: no preflight, also across origins.
+        var body = event.slice(0, -1) + "," + JSON.stringify(browser).slice(1);
+        if (window.fetch) {
+          return window
+            .fetch(url, { method: "POST", body: body, keepalive: true, credentials: "include", mode: "cors" })
+            .catch(function () {});
+        }
+        if (navigator.sendBeacon) navigator.sendBeacon(url, body);
+      } catch (ignored) {}
       return null;
     };
 
-    // The first answer brings the visitor's cookie. Whatever is reported before it waits for it, or a new visitor
-    // would be several; but no longer than a page that is left can wait.
-    var waiting = null;
+    // Events that wait: the first until the browser has told about itself, the others until the first answer has
+    // brought the visitor's cookie, or a new visitor would be several. None waits longer than the page stays.
+    var waiting = [];
+    var isReady = false;
+    var isFirstSent = false;
     var flush = function () {
-      var bodies = waiting || [];
-      waiting = [];
-      flush = function () {};
-      send = post;
-      bodies.forEach(post);
+      var events = waiting || [];
+      waiting = null;
+      events.forEach(post);
     };
-    var send = function (body) {
-      if (waiting) {
-        waiting.push(body);
-        return;
-      }
-      waiting = [];
-      var answer = post(body);
+    var begin = function () {
+      isReady = true;
+      if (isFirstSent || !waiting || !waiting.length) return;
+      isFirstSent = true;
+      var answer = post(waiting.shift());
       if (!answer) return flush();
-      answer.then(function () {
-        flush();
-      });
-      window.setTimeout(function () {
-        flush();
-      }, 3000);
+      answer.then(flush);
+      window.setTimeout(flush, 10000);
     };
-    window.addEventListener("pagehide", function () {
-      flush();
-    });
+    var send = function (event) {
+      if (!waiting) return post(event);
+      waiting.push(event);
+      if (isReady) begin();
+    };
+    window.addEventListener("pagehide", flush);
+
+    var hints = navigator.userAgentData;
+    if (hints && hints.getHighEntropyValues) {
+      hints.getHighEntropyValues(["fullVersionList", "platformVersion", "model", "formFactors"]).then(function (values) {
+        browser.client_hints = values;
+        begin();
+      }, begin);
+      window.setTimeout(begin, 100);
+    } else {
+      begin();
+    }
 
     var report = function (name, params) {
       try {
@@ -84,4 +103,4 @@
       report("page_view");
     }
   } catch (ignored) {}
-})(window, document);
+})(window, document, navigator);

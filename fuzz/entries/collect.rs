@@ -30,7 +30,7 @@ pub fn body(data: &[u8]) {
 
 /// Header values, one a line, in the order of the list below.
 pub fn headers(data: &[u8]) {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 14] = [
         "cookie",
         "user-agent",
         "accept-language",
@@ -43,6 +43,8 @@ pub fn headers(data: &[u8]) {
         "sec-ch-ua-platform",
         "sec-ch-ua-full-version-list",
         "content-encoding",
+        "sec-ch-ua-form-factors",
+        "x-requested-with",
     ];
     hit::page_view(&hit::headers(NAMES.into_iter().zip(lines(data))));
 }

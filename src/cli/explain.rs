@@ -171,6 +171,7 @@ fn ask(headers: &HeaderMap, steps: &[Box<dyn Enricher>]) -> Answer {
         received_at: 0,
         entropy: 0,
         request_id: "",
+        browser: None,
     };
     let mut event = Event::default();
     for step in steps {

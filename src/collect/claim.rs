@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{Log, Micros, Overrides, consent::Consent};
+use super::{Browser, Log, Micros, Overrides, consent::Consent};
 use crate::schema::{Encode, proto::event};
 
 /// One event as claimed.
@@ -43,6 +43,8 @@ pub struct Claim<'t> {
     pub batch_ordering_id: Option<i64>,
     /// Position in the batch, where the client numbers its events itself.
     pub batch_event_index: Option<i64>,
+    /// What a script in the page read off its browser.
+    pub browser: Option<Box<Browser<'t>>>,
     /// What a trusted caller says of the visitor; nobody else has any.
     pub overrides: Option<Box<Overrides<'t>>>,
     /// What was said about the event so far.
@@ -121,6 +123,7 @@ impl<'t> Claim<'t> {
             batch_page_id: self.batch_page_id,
             batch_ordering_id: self.batch_ordering_id,
             batch_event_index: self.batch_event_index,
+            browser: self.browser.map(|browser| Box::new(browser.into_owned())),
             overrides: self.overrides.map(|overrides| Box::new(overrides.into_owned())),
             log: self.log,
             implied: self.implied.into_iter().map(event::Param::into_owned).collect(),
@@ -136,11 +139,12 @@ impl<'t> Claim<'t> {
         let params = self.params.iter().chain(&self.implied).map(weigh);
         let items = self.items.iter().chain(&self.implied_items).map(weigh);
         let overrides = self.overrides.iter().map(|overrides| overrides.weight());
-        params.chain(items).chain(self.user_properties.iter().map(weigh)).chain(overrides).sum()
+        let browser = self.browser.iter().map(|browser| browser.weight());
+        params.chain(items).chain(self.user_properties.iter().map(weigh)).chain(overrides).chain(browser).sum()
     }
 
-    /// Fills what this event leaves open from the fields beside `events`. Parameters, user properties and consent
-    /// are filled one by one, everything else as a whole.
+    /// Fills what this event leaves open from the fields beside `events`. Parameters, user properties, consent and
+    /// hints are filled one by one, everything else as a whole.
     pub(super) fn default_to(&mut self, common: &Claim<'t>) {
         fn fill<T: Clone>(own: &mut Option<T>, common: &Option<T>) {
             if own.is_none() {
@@ -158,6 +162,9 @@ impl<'t> Claim<'t> {
         fill(&mut self.batch_page_id, &common.batch_page_id);
         fill(&mut self.batch_ordering_id, &common.batch_ordering_id);
         self.consent.default_to(&common.consent);
+        if let Some(common) = &common.browser {
+            self.browser.get_or_insert_default().default_to(common);
+        }
         if let Some(common) = &common.overrides {
             self.overrides.get_or_insert_default().default_to(common);
         }

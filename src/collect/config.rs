@@ -16,6 +16,8 @@ pub struct Config {
     pub path: String,
     /// Path of the tracker script.
     pub script: String,
+    /// Whether the site's pages ask browsers for the client hints that tell devices apart. The tracker tells them, too.
+    pub client_hints: bool,
     /// Refuse with 422 what is otherwise repaired and noted.
     pub strict: bool,
     /// What happens to events of users who denied analytics storage.
@@ -44,6 +46,7 @@ impl Default for Config {
         Config {
             path: "/api/v1/streaming".into(),
             script: "/static/v6.js".into(),
+            client_hints: false,
             strict: false,
             consent_denied: ConsentDenied::Keep,
             redact: RedactConfig::default(),

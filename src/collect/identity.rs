@@ -84,7 +84,7 @@ pub fn first_touch(id: &str, received_at: Micros) -> Option<Micros> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use http::{HeaderMap, Method};
+    use http::HeaderMap;
 
     use super::*;
 
@@ -94,21 +94,7 @@ mod tests {
     fn check(cookies: &str, claimed: Option<&str>, expected: &str) {
         let mut headers = HeaderMap::new();
         headers.insert("cookie", cookies.parse().unwrap());
-        let hit = Hit {
-            method: &Method::POST,
-            path: "/api/v1/streaming/1",
-            stream: "1",
-            query: "",
-            host: "www.example.com",
-            headers: &headers,
-            body: b"",
-            client_ip: [127, 0, 0, 1].into(),
-            from_trusted_proxy: false,
-            secure: true,
-            received_at: NOW,
-            entropy: 7,
-            request_id: "r",
-        };
+        let hit = Hit { received_at: NOW, ..Hit::with(&headers) };
         let claim = Claim { user_pseudo_id: claimed.map(Cow::Borrowed), ..Claim::default() };
         let visitor = Identity::new(CookieConfig::default()).visitor(&hit, Caller::Ordinary);
         assert_eq!(visitor.id(&claim), Some(expected), "{cookies}");
@@ -139,21 +125,7 @@ mod tests {
             let hash =
                 |text: &str| text.split_once('.').map(|(random, at)| (random.parse::<u32>().unwrap(), at.to_owned()));
             let headers = HeaderMap::new();
-            let hit = Hit {
-                method: &Method::POST,
-                path: "",
-                stream: "1",
-                query: "",
-                host: "",
-                headers: &headers,
-                body: b"",
-                client_ip: [127, 0, 0, 1].into(),
-                from_trusted_proxy: false,
-                secure: false,
-                received_at: NOW,
-                entropy: 7,
-                request_id: "",
-            };
+            let hit = Hit { received_at: NOW, ..Hit::with(&headers) };
             let visitor = Identity::new(CookieConfig::default()).visitor(&hit, Caller::Ordinary);
             let (random, at) = hash(&visitor.id).unwrap();
             assert!((1..=0x7fff_ffff).contains(&random));

@@ -1,6 +1,7 @@
 //! From bytes on the wire to claims: what clients say happened, and how they are answered. Pure and synchronous; it
 //! names no server, no runtime and no clock.
 
+mod browser;
 mod caller;
 mod claim;
 mod config;
@@ -22,6 +23,7 @@ mod reply;
 mod text;
 mod validate;
 
+pub use browser::Browser;
 pub use caller::{ApiKey, Caller};
 pub use claim::Claim;
 pub use config::{Config, ConsentDenied, RateLimitConfig, StreamConfig, Timezone, is_stream_id};

@@ -85,6 +85,8 @@ pub enum RemarkKind {
     TimestampClamped,
     /// A field only the server or a trusted caller may set was ignored.
     FieldIgnored,
+    /// What was told of the browser has not the form it should have.
+    HintUnreadable,
     /// Fields nobody knows were ignored.
     UnknownField,
 }
@@ -111,6 +113,7 @@ impl RemarkKind {
             RemarkKind::IdentifierDropped => "identifier_dropped",
             RemarkKind::TimestampClamped => "timestamp_clamped",
             RemarkKind::FieldIgnored => "field_ignored",
+            RemarkKind::HintUnreadable => "hint_unreadable",
             RemarkKind::UnknownField => "unknown_field",
         }
     }
@@ -123,6 +126,7 @@ impl RemarkKind {
             | RemarkKind::ValueAmbiguous
             | RemarkKind::NumberAsText
             | RemarkKind::FieldIgnored
+            | RemarkKind::HintUnreadable
             | RemarkKind::UnknownField => Code::ValueInvalid,
             RemarkKind::DuplicateKey => Code::NameDuplicated,
             RemarkKind::EventNameInvalid | RemarkKind::NameTruncated => Code::NameInvalid,
@@ -166,6 +170,7 @@ impl RemarkKind {
             RemarkKind::IdentifierDropped => "the identifier is too long or malformed",
             RemarkKind::TimestampClamped => "outside the accepted time window",
             RemarkKind::FieldIgnored => "not the client's to set",
+            RemarkKind::HintUnreadable => "a hint of the wrong type or length",
             RemarkKind::UnknownField => "unknown field",
         }
     }
@@ -190,7 +195,7 @@ impl RemarkKind {
             | RemarkKind::UserPropertiesDropped => "the number beyond the limit is dropped",
             RemarkKind::IdentifierDropped => "dropped",
             RemarkKind::TimestampClamped => "moved into it",
-            RemarkKind::FieldIgnored | RemarkKind::UnknownField => "ignored",
+            RemarkKind::FieldIgnored | RemarkKind::HintUnreadable | RemarkKind::UnknownField => "ignored",
         }
     }
 }

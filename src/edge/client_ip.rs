@@ -37,6 +37,8 @@ pub struct Client {
     pub peer: IpAddr,
     /// Whether the TCP peer is a trusted proxy.
     pub from_trusted_proxy: bool,
+    /// Whether the lists of hops lead elsewhere: the provider at the other end names the client in a header of its own.
+    pub unlisted: bool,
     /// Whether the client spoke TLS, on a trusted proxy's word; our own listeners are plain.
     pub secure: bool,
 }
@@ -57,17 +59,17 @@ impl Trust {
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         // A listener on `[::]` shows IPv4 clients as `::ffff:a.b.c.d`.
         let peer = peer.to_canonical();
-        let stranger = Client { ip: peer, peer, from_trusted_proxy: false, secure: false };
+        let stranger = Client { ip: peer, peer, from_trusted_proxy: false, unlisted: false, secure: false };
         if !self.trusts(peer) {
             return stranger;
         }
-        let told = self.told(peer, headers);
-        let ip = told.unwrap_or_else(|| self.walk(peer, hops(headers)).0);
+        let listed = self.walk(peer, hops(headers)).0;
+        let ip = self.told(peer, headers).unwrap_or(listed);
         // No proxy passed it on: somebody asks us directly, such as a health check.
         if self.networks.is_empty() && hops(headers).next().flatten().is_none() {
             return stranger;
         }
-        Client { ip, peer, from_trusted_proxy: true, secure: claims_tls(headers) }
+        Client { ip, peer, from_trusted_proxy: true, unlisted: ip != listed, secure: claims_tls(headers) }
     }
 
     /// Whether what this peer says about others counts.

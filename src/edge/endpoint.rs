@@ -195,6 +195,7 @@ impl Endpoint {
             received_at,
             entropy: entropy(),
             request_id: head.id,
+            browser: None,
         };
         self.keep(self.pipeline.collect(&hit)?).await
     }

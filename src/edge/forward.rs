@@ -1,8 +1,11 @@
 //! What the site is told about the request: who asked, how, for which host, under which identity. Pure.
 //!
 //! Forwarding headers are continued when they came from a trusted proxy and replaced otherwise, so the site may believe
-//! them. Everything else passes as it came, our cookie included. No `Via` is added: it makes common servers stop
+//! them. Where a provider names the client in a header of its own and the lists lead elsewhere, the client is put at their
+//! end: whoever reads them from the right, passing over our proxies, finds whom we found. Everything else passes as it came, our cookie included. No `Via` is added: it makes common servers stop
 //! compressing.
+
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -42,12 +45,15 @@ pub fn changes(
     let mut chain = String::new();
     if trusted {
         for line in headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()) {
-            chain.push_str(line);
-            chain.push_str(", ");
+            if !line.trim_ascii().is_empty() {
+                chain.push_str(line);
+                chain.push_str(", ");
+            }
         }
         // The proxy told of the client by `Forwarded` only: whoever reads this list must not take the proxy for it.
-        if !headers.contains_key(X_FORWARDED_FOR) && client.ip != client.peer {
-            chain = format!("{}, ", client.ip);
+        let is_told_elsewhere = !headers.contains_key(X_FORWARDED_FOR) && client.ip != client.peer;
+        if client.unlisted || is_told_elsewhere {
+            chain.push_str(&format!("{}, ", client.ip));
         }
     }
     chain.push_str(&client.peer.to_string());
@@ -75,11 +81,19 @@ pub fn changes(
             list.push_str(line);
             list.push_str(", ");
         }
-        let peer = client.peer;
-        list.push_str(&if peer.is_ipv6() { format!("for=\"[{peer}]\"") } else { format!("for={peer}") });
+        if client.unlisted {
+            list.push_str(&node(client.ip));
+            list.push_str(", ");
+        }
+        list.push_str(&node(client.peer));
         changes.set.push((header::FORWARDED, text(list)));
     }
     changes
+}
+
+/// An element of `Forwarded`.
+fn node(address: IpAddr) -> String {
+    if address.is_ipv6() { format!("for=\"[{address}]\"") } else { format!("for={address}") }
 }
 
 /// Everything put together above consists of header values and of addresses.
@@ -90,20 +104,21 @@ fn text(text: String) -> HeaderValue {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::net::IpAddr;
-
-    use super::*;
+    use super::{super::client_ip::Trust, *};
 
     fn forwarded(trusted: bool, sent: &[(HeaderName, &str)], name: HeaderName) -> Option<String> {
+        let ip: IpAddr = [1, 1, 1, 1].into();
+        let peer: IpAddr = [10, 0, 0, 1].into();
+        sent_on(&Client { ip, peer, from_trusted_proxy: trusted, unlisted: false, secure: false }, sent, name)
+    }
+
+    fn sent_on(client: &Client, sent: &[(HeaderName, &str)], name: HeaderName) -> Option<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
             headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
         }
-        let ip: IpAddr = [1, 1, 1, 1].into();
-        let peer: IpAddr = [10, 0, 0, 1].into();
-        let client = Client { ip, peer, from_trusted_proxy: trusted, secure: false };
         let authority = HeaderValue::from_static("www.example:81");
-        let changes = changes(&headers, Some(&authority), &client, &RequestId::Given("id".into()), None);
+        let changes = changes(&headers, Some(&authority), client, &RequestId::Given("id".into()), None);
         for (name, value) in changes.set {
             headers.insert(name, value);
         }
@@ -156,5 +171,51 @@ mod tests {
         let told = &[(header::FORWARDED, "for=1.1.1.1")];
         assert_eq!(forwarded(true, told, X_FORWARDED_FOR).as_deref(), Some("1.1.1.1, 10.0.0.1"));
         assert_eq!(forwarded(true, &[], X_FORWARDED_PROTO).as_deref(), Some("http"));
+    }
+
+    #[test]
+    fn a_client_named_by_its_provider_is_the_end_of_every_list() {
+        let connecting = HeaderName::from_static("cf-connecting-ip");
+        let trust = Trust::new(&["cloudflare".parse().unwrap(), "10.0.0.0/8".parse().unwrap()], 0);
+        let peer: IpAddr = [172, 64, 0, 9].into();
+        for (named, sent, chain, forwarded) in [
+            // The list says the same: nothing is said twice.
+            ("1.1.1.1", &[(X_FORWARDED_FOR, "6.6.6.6, 1.1.1.1")][..], "6.6.6.6, 1.1.1.1, 172.64.0.9", None),
+            ("1.1.1.1", &[(X_FORWARDED_FOR, "1.1.1.1, 10.0.0.2")], "1.1.1.1, 10.0.0.2, 172.64.0.9", None),
+            // It leads elsewhere, or nowhere.
+            ("1.1.1.1", &[(X_FORWARDED_FOR, "8.8.8.8")], "8.8.8.8, 1.1.1.1, 172.64.0.9", None),
+            ("1.1.1.1", &[(X_FORWARDED_FOR, "1.1.1.1, 8.8.8.8")], "1.1.1.1, 8.8.8.8, 1.1.1.1, 172.64.0.9", None),
+            ("1.1.1.1", &[(X_FORWARDED_FOR, "unknown")], "unknown, 1.1.1.1, 172.64.0.9", None),
+            ("1.1.1.1", &[(X_FORWARDED_FOR, " ")], "1.1.1.1, 172.64.0.9", None),
+            ("2001:db8::1", &[], "2001:db8::1, 172.64.0.9", None),
+            (
+                "2001:db8::1",
+                &[(header::FORWARDED, "for=8.8.8.8")],
+                "2001:db8::1, 172.64.0.9",
+                Some("for=8.8.8.8, for=\"[2001:db8::1]\", for=172.64.0.9"),
+            ),
+            (
+                "1.1.1.1",
+                &[(header::FORWARDED, "for=1.1.1.1;proto=https")],
+                "1.1.1.1, 172.64.0.9",
+                Some("for=1.1.1.1;proto=https, for=172.64.0.9"),
+            ),
+            // Unreadable: the list decides.
+            ("unknown", &[(X_FORWARDED_FOR, "8.8.8.8")], "8.8.8.8, 172.64.0.9", None),
+        ] {
+            let sent = [&[(connecting.clone(), named)][..], sent].concat();
+            let headers =
+                sent.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect();
+            let client = trust.client(peer, &headers);
+            assert_eq!(sent_on(&client, &sent, X_FORWARDED_FOR).as_deref(), Some(chain), "{named} beside {sent:?}");
+            assert_eq!(sent_on(&client, &sent, header::FORWARDED).as_deref(), forwarded, "{named} beside {sent:?}");
+            assert_eq!(sent_on(&client, &sent, X_REAL_IP), Some(client.ip.to_string()));
+            // The site, which trusts us and the same proxies but no header of a provider, finds the same client.
+            let list = HeaderValue::from_str(chain).unwrap();
+            let seen = [(X_FORWARDED_FOR, list)].into_iter().collect();
+            let networks: Vec<_> =
+                ["172.64.0.0/13", "10.0.0.0/8", "192.168.0.0/16"].map(|it| it.parse().unwrap()).into();
+            assert_eq!(Trust::new(&networks, 0).client([192, 168, 0, 1].into(), &seen).ip, client.ip, "{chain}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use super::{
     access::{Ended, Handler},
     answer::{close_if_ending, send},
     assets::Asset,
+    client_hints,
     client_ip::Client,
     forward,
     front::Served,
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub script: Asset,
     /// The site.
     pub upstreams: Arc<Upstreams>,
+    /// Whether the site's pages ask for client hints.
+    pub client_hints: bool,
 }
 
 /// What one request carries from phase to phase.
@@ -180,8 +183,16 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn response_filter(&self, session: &mut Session, _: &mut ResponseHeader, _: &mut Context) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Context,
+    ) -> Result<()> {
         close_if_ending(session);
+        if self.client_hints {
+            client_hints::ask(response);
+        }
         Ok(())
     }
 

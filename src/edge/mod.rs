@@ -3,12 +3,13 @@
 //!
 //! A request's way: `front` sends plain events down the `express` lane and hands everything else to Pingora, whose
 //! phases are in `gateway`. `router` knows whose a request is; `endpoint` takes events of both lanes; `assets` and
-//! `page` answer for themselves; `upstream` and `forward` serve the site's.
+//! `page` answer for themselves; `upstream` and `forward` serve the site's, and `client_hints` asks on its pages.
 
 mod access;
 mod admin;
 mod answer;
 mod assets;
+mod client_hints;
 mod client_ip;
 mod config;
 mod cors;
@@ -103,6 +104,8 @@ pub struct Config {
     pub streams_path: String,
     /// `collect.script`: the tracking script's path.
     pub script_path: String,
+    /// `collect.client_hints`: whether browsers are asked for hints on the site's pages.
+    pub client_hints: bool,
     /// `collect.rate_limit`: how often one client and one stream may send.
     pub rate_limit: collect::RateLimitConfig,
     /// Bounds that are no configuration, but for tests.
@@ -119,6 +122,7 @@ impl Config {
             routes: routes.to_vec(),
             streams_path: collect.path.clone(),
             script_path: collect.script.clone(),
+            client_hints: collect.client_hints,
             rate_limit: collect.rate_limit.clone(),
             tuning: Tuning::default(),
         }
@@ -236,7 +240,8 @@ impl Edge {
             lifecycle: lifecycle.clone(),
             tuning: config.tuning,
         };
-        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), upstreams };
+        let client_hints = config.client_hints;
+        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), upstreams, client_hints };
         let admin = Admin { lifecycle, delivery, metrics };
         let public_addrs = public.iter().map(|(address, _)| *address).collect();
         Ok(Edge { server: config.server, gateway, admin, public, public_addrs, admin_listener, admin_addr })

@@ -67,7 +67,7 @@ impl Agents {
     /// What the client is that sent this `User-Agent` among these headers. Beyond the budget what our own words tell
     /// has to do; that is not remembered.
     pub fn of(&self, text: &str, hit: &Hit<'_>) -> Arc<Known> {
-        let question = Question { text, hints: Hints::read(text, hit.headers) };
+        let question = Question { text, hints: Hints::read(text, hit) };
         if let Some(answer) = self.answers.get(&question) {
             return answer;
         }

@@ -1,7 +1,8 @@
 //! Robots: `rs_info.is_bot` and the `rs_info.bot_*` beside it, and whether their events are kept.
 //!
 //! A robot is what says so ([`super::robots`]; the device step has read that off the `User-Agent` and the client hints),
-//! and what says it is a browser while two signs in its headers speak against it. The default keeps the events and
+//! a browser that tells its pages that a program steers it, and what says it is a browser while two signs in its headers
+//! speak against it. The default keeps the events and
 //! marks them; GA4 drops the robots it knows without a word.
 
 use std::ops::ControlFlow;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Enricher,
     agents::user_agent,
+    client_hints::MAX_HINT,
     robots::{Category, Evidence},
 };
 use crate::{
@@ -57,15 +59,19 @@ impl Enricher for Bots {
             info.bot_evidence.clear();
             return ControlFlow::Continue(());
         }
+        let is_steered = hit.browser.is_some_and(|browser| browser.webdriver == Some(true));
         if info.is_bot == Some(false)
             && let Some(text) = user_agent(hit)
         {
             let signs = signs(text, hit);
-            if signs.len() >= ENOUGH {
+            if is_steered || signs.len() >= ENOUGH {
                 info.is_bot = Some(true);
                 info.bot_category = Some(Category::Automation.name().into());
                 info.bot_evidence = signs.into_iter().map(|sign| sign.code().into()).collect();
             }
+        }
+        if is_steered && info.is_bot == Some(true) {
+            info.bot_evidence.push(Evidence::WebDriver.code().into());
         }
         match self.action {
             BotAction::Drop if info.is_bot == Some(true) => ControlFlow::Break(DropReason::Bot),
@@ -101,7 +107,9 @@ fn signs(text: &str, hit: &Hit<'_>) -> Vec<Evidence> {
 
 /// Hints from a browser that has none, or of another major version than the text's.
 fn hints_contradict(text: &str, hit: &Hit<'_>) -> bool {
-    let Some(brands) = hit.header("sec-ch-ua").filter(|brands| !brands.is_empty()) else { return false };
+    let sent = hit.header("sec-ch-ua").filter(|brands| brands.len() <= MAX_HINT);
+    let told = hit.browser.map_or("", |browser| &browser.brands);
+    let Some(brands) = sent.into_iter().chain([told]).find(|brands| !brands.is_empty()) else { return false };
     match version_after(text, "Chrome/") {
         Some(major) => match brands.split_once("\"Chromium\";v=\"") {
             Some((_, version)) => leading_number(version).is_some_and(|hinted| hinted != major),

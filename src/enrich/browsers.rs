@@ -10,7 +10,8 @@ use super::{
     tokens::{self, Anchor, Tokens},
 };
 
-const WEBVIEW: &str = "Android Webview";
+/// A page inside an app.
+pub const WEBVIEW: &str = "Android Webview";
 const COMPATIBLE: &str = "Mozilla Compatible Agent";
 const IN_APP: &str = "Safari (in-app)";
 

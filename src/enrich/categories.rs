@@ -73,6 +73,17 @@ pub const SIGNS: &[(Sign, &[&str])] = &[
     ]),
 ];
 
+/// The category of an Android machine whose model, told by a hint, is known to be a tablet or to unfold to one.
+pub fn of_model(model: &str) -> Option<&'static str> {
+    // Some words begin or end with a blank.
+    let model = format!(" {model} ");
+    let shows = |sign| SIGNS.iter().any(|(of, words)| *of == sign && words.iter().any(|word| model.contains(word)));
+    if shows(Sign::Foldable) {
+        return Some("mobile");
+    }
+    shows(Sign::AndroidTablet).then_some("tablet")
+}
+
 /// The category of a machine that runs `system`.
 pub fn name(tokens: &Tokens<'_>, system: Option<&str>) -> &'static str {
     let shows = |sign| tokens.shows(sign);

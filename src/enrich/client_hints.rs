@@ -1,6 +1,11 @@
 //! User-Agent client hints: what Chromium tells beside its frozen `User-Agent`, and how the two become one answer.
 //!
-//! Hints count only when the text is Chromium's: nobody else sends them, so elsewhere they are made up.
+//! Hints count only when the text is Chromium's: nobody else sends them, so elsewhere they are made up. What a script in
+//! the page read ([`Browser`]) counts before the header of the same hint, field by field: it is the newer, and the only
+//! one where the page and the collector are not of one origin.
+//!
+//! Two signs that are no hints stand beside them. A Safari that says it runs on a Macintosh and feels several fingers is
+//! an iPad, which asks for the pages of desktops. And a view inside an Android app names the app in `X-Requested-With`.
 
 use std::{
     borrow::Cow,
@@ -12,22 +17,29 @@ use http::HeaderMap;
 use super::{
     brands,
     browsers::{self, Weight},
+    categories,
     robots::{Category, Evidence, Robot},
     systems::major_minor,
     url,
     user_agent::Agent,
 };
+use crate::collect::{Browser, Hit};
+
+/// Brands that give their engine's version, whose text has their own.
+const OWN_VERSION: [&str; 2] = ["DuckDuckGo", "Opera Mobile"];
 
 /// Longest hint believed, in bytes; a full version list has four or five members.
-const MAX_HINT: usize = 512;
+pub const MAX_HINT: usize = 512;
 
-/// The hints of a hit, as sent. Absent ones are empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// The hints of a hit, as sent but for the quotes around a whole text. Absent ones are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hints<'a> {
     /// `Sec-CH-UA`: brands with major versions.
     pub brands: &'a str,
     /// `Sec-CH-UA-Full-Version-List`: brands with full versions.
     pub full_version_list: &'a str,
+    /// `Sec-CH-UA-Form-Factors`: what the machine is shaped like.
+    pub form_factors: &'a str,
     /// `Sec-CH-UA-Mobile`.
     pub mobile: &'a str,
     /// `Sec-CH-UA-Model`.
@@ -36,39 +48,98 @@ pub struct Hints<'a> {
     pub platform: &'a str,
     /// `Sec-CH-UA-Platform-Version`.
     pub platform_version: &'a str,
+    /// A sign that is no hint.
+    pub aside: Option<Aside>,
+}
+
+/// What is told beside the hints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Aside {
+    /// The text says Macintosh; the script says that several fingers are felt.
+    ManyFingers,
+    /// An Android app shows the page inside itself.
+    App,
 }
 
 impl<'a> Hints<'a> {
-    /// Hints that came with `user_agent`; none unless it is Chromium's.
-    pub fn read(user_agent: &str, headers: &'a HeaderMap) -> Hints<'a> {
-        let mut hints = Hints::default();
-        if !user_agent.contains("Chrome/") {
-            return hints;
-        }
-        // One pass over a dozen headers costs less than six look-ups.
-        for (name, value) in headers {
-            let Some(name) = name.as_str().strip_prefix("sec-ch-ua") else { continue };
-            let slot = match name {
-                "" => &mut hints.brands,
-                "-full-version-list" => &mut hints.full_version_list,
-                "-mobile" => &mut hints.mobile,
-                "-model" => &mut hints.model,
-                "-platform" => &mut hints.platform,
-                "-platform-version" => &mut hints.platform_version,
-                _ => continue,
-            };
-            let text = str::from_utf8(value.as_bytes()).unwrap_or_default();
-            // The first one counts, as with every header.
-            if slot.is_empty() && text.len() <= MAX_HINT {
-                *slot = text;
+    /// What was told with `user_agent`, as far as it counts beside that.
+    pub fn read(user_agent: &str, hit: &Hit<'a>) -> Hints<'a> {
+        let is_chromium = user_agent.contains("Chrome/");
+        let mut hints = if is_chromium { Hints::of_headers(user_agent, hit) } else { Hints::default() };
+        if let Some(browser) = hit.browser {
+            if is_chromium {
+                hints.take(browser);
+            } else if browser.max_touch_points > Some(1) && user_agent.starts_with("Mozilla/5.0 (Macintosh;") {
+                hints.aside = Some(Aside::ManyFingers);
             }
         }
         hints
     }
 
-    /// The six texts, for comparing and keeping.
-    pub fn parts(&self) -> [&'a str; 6] {
-        [self.brands, self.full_version_list, self.mobile, self.model, self.platform, self.platform_version]
+    fn of_headers(user_agent: &str, hit: &Hit<'a>) -> Hints<'a> {
+        let mut hints = Hints::default();
+        let headers: &'a HeaderMap = hit.headers;
+        // One pass over a dozen headers costs less than eight look-ups.
+        for (name, value) in headers {
+            let text = || {
+                let short = Some(value.as_bytes()).filter(|value| value.len() <= MAX_HINT);
+                short.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
+            };
+            let Some(name) = name.as_str().strip_prefix("sec-ch-ua") else {
+                if name == "x-requested-with" && is_app(text()) && user_agent.contains("Android") {
+                    hints.aside = Some(Aside::App);
+                }
+                continue;
+            };
+            let (slot, is_list) = match name {
+                "" => (&mut hints.brands, true),
+                "-full-version-list" => (&mut hints.full_version_list, true),
+                "-form-factors" => (&mut hints.form_factors, true),
+                "-mobile" => (&mut hints.mobile, false),
+                "-model" => (&mut hints.model, false),
+                "-platform" => (&mut hints.platform, false),
+                "-platform-version" => (&mut hints.platform_version, false),
+                _ => continue,
+            };
+            // The first one counts, as with every header.
+            if slot.is_empty() {
+                *slot = if is_list { text() } else { unquoted(text()) };
+            }
+        }
+        hints
+    }
+
+    /// Takes over what a script told.
+    fn take(&mut self, browser: &'a Browser<'a>) {
+        let told = [
+            (&mut self.brands, &browser.brands),
+            (&mut self.full_version_list, &browser.full_version_list),
+            (&mut self.form_factors, &browser.form_factors),
+            (&mut self.model, &browser.model),
+            (&mut self.platform, &browser.platform),
+            (&mut self.platform_version, &browser.platform_version),
+        ];
+        for (slot, told) in told {
+            if !told.is_empty() && told.len() <= MAX_HINT {
+                *slot = told;
+            }
+        }
+        if let Some(mobile) = browser.mobile {
+            self.mobile = if mobile { "?1" } else { "?0" };
+        }
+    }
+
+    /// All texts, for comparing and keeping.
+    fn texts(&self) -> [&'a str; 7] {
+        [
+            self.brands,
+            self.full_version_list,
+            self.form_factors,
+            self.mobile,
+            self.model,
+            self.platform,
+            self.platform_version,
+        ]
     }
 
     /// Corrects what the frozen text said.
@@ -76,11 +147,16 @@ impl<'a> Hints<'a> {
         self.refine_system(agent);
         self.refine_device(agent);
         self.refine_browser(agent);
+        match self.aside {
+            Some(Aside::ManyFingers) => refine_to_ipad(agent),
+            Some(Aside::App) => refine_to_view(agent),
+            None => {}
+        }
     }
 
     fn refine_system(&self, agent: &mut Agent<'a>) {
-        let version = unquote(self.platform_version);
-        match (unquote(self.platform), agent.system) {
+        let version = self.platform_version;
+        match (self.platform, agent.system) {
             ("Windows", Some("Windows")) => {
                 if let Some(release) = windows_release(version) {
                     agent.system_version = Some(release.into());
@@ -111,22 +187,28 @@ impl<'a> Hints<'a> {
     }
 
     fn refine_device(&self, agent: &mut Agent<'a>) {
-        if self.mobile == "?1" && agent.category == Some("desktop") {
-            agent.category = Some("mobile");
-        }
-        let model = url::cut(unquote(self.model).trim(), 64);
+        let model = url::cut(self.model.trim_ascii(), 64);
         if agent.system == Some("Android") && !model.is_empty() && model != "K" {
             if agent.model.as_deref() != Some(model) {
                 agent.brand = brands::of_model(model).map(Cow::Borrowed).or(agent.brand.take());
             }
             agent.model = Some(model.into());
         }
+        if self.model.is_empty() && self.mobile.is_empty() && self.form_factors.is_empty() {
+            return;
+        }
+        // What is known of a model outranks what its browser asks for.
+        let known = agent.model.as_deref().filter(|_| agent.system == Some("Android")).and_then(categories::of_model);
+        let shape = || form_factor(self.form_factors);
+        let is_large = matches!(agent.category, Some("desktop" | "tablet"));
+        let phone = || (self.mobile == "?1" && is_large).then_some("mobile");
+        agent.category = known.or_else(shape).or_else(phone).or(agent.category);
     }
 
     fn refine_browser(&self, agent: &mut Agent<'a>) {
         let is_full = !self.full_version_list.is_empty();
         let list = if is_full { self.full_version_list } else { self.brands };
-        let mut best: Option<(&'static str, Weight, &'a str)> = None;
+        let mut best: Option<(&'a str, &'static str, Weight, &'a str)> = None;
         for (brand, version) in members(list) {
             if brand == "HeadlessChrome" {
                 let robot = agent.robot.get_or_insert_with(|| Robot {
@@ -134,15 +216,17 @@ impl<'a> Hints<'a> {
                     category: Category::Automation,
                     evidence: Vec::new(),
                 });
-                robot.evidence.push(Evidence::HintHeadless);
+                if !robot.evidence.contains(&Evidence::HintHeadless) {
+                    robot.evidence.push(Evidence::HintHeadless);
+                }
             }
             // Decoys such as `Not/A)Brand` are in no table.
             let Some((name, weight)) = browsers::of_hint(brand) else { continue };
-            if best.is_none_or(|(_, known, _)| weight > known) {
-                best = Some((name, weight, version));
+            if best.is_none_or(|(_, _, known, _)| weight > known) {
+                best = Some((brand, name, weight, version));
             }
         }
-        let Some((name, weight, version)) = best else { return };
+        let Some((brand, name, weight, version)) = best else { return };
         let said = agent.browser.as_deref();
         if said != Some(name) {
             // The text names a product (`Android Webview`, `Opera`) that the hints only know the engine of.
@@ -152,7 +236,8 @@ impl<'a> Hints<'a> {
             agent.browser = Some(name.into());
             agent.browser_version = None;
         }
-        if is_version(version) && (is_full || agent.browser_version.is_none()) {
+        let keeps_own = agent.browser_version.is_some() && OWN_VERSION.contains(&brand);
+        if is_version(version) && !keeps_own && (is_full || agent.browser_version.is_none()) {
             agent.browser_version = Some(version.into());
         }
     }
@@ -160,28 +245,78 @@ impl<'a> Hints<'a> {
 
 /// Hints kept with an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptHints([Box<str>; 6]);
+pub struct KeptHints {
+    texts: [Box<str>; 7],
+    aside: Option<Aside>,
+}
 
 impl From<&Hints<'_>> for KeptHints {
     fn from(hints: &Hints<'_>) -> KeptHints {
-        KeptHints(hints.parts().map(Box::from))
+        KeptHints { texts: hints.texts().map(Box::from), aside: hints.aside }
     }
 }
 
 impl KeptHints {
     /// Whether these are the same hints.
     pub fn are(&self, hints: &Hints<'_>) -> bool {
-        self.0.iter().zip(hints.parts()).all(|(kept, sent)| **kept == *sent)
+        self.aside == hints.aside && self.texts.iter().zip(hints.texts()).all(|(kept, sent)| **kept == *sent)
     }
 }
 
-/// Hashes like [`Hints`] with the same texts.
+impl Hash for Hints<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.texts().hash(state);
+        self.aside.hash(state);
+    }
+}
+
+/// Hashes like the [`Hints`] they were made of.
 impl Hash for KeptHints {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for text in &self.0 {
-            text.hash(state);
-        }
+        self.texts.hash(state);
+        self.aside.hash(state);
     }
+}
+
+/// Safari goes with the system, down to the second number.
+fn refine_to_ipad(agent: &mut Agent<'_>) {
+    if agent.system != Some("Macintosh") {
+        return;
+    }
+    let version = agent.browser_version.as_deref().filter(|_| agent.browser.as_deref() == Some("Safari"));
+    agent.system_version = version.map(|version| major_minor(version).to_owned().into());
+    agent.system = Some("iOS");
+    agent.category = Some("tablet");
+    agent.brand = Some("Apple".into());
+    agent.model = Some("iPad".into());
+}
+
+/// Some views leave out of the text what tells them from Chrome.
+fn refine_to_view(agent: &mut Agent<'_>) {
+    if agent.system == Some("Android") && agent.browser.as_deref() == Some("Chrome") {
+        agent.browser = Some(browsers::WEBVIEW.into());
+    }
+}
+
+/// Whether an `X-Requested-With` is the identifier of an Android app. Scripts write `XMLHttpRequest` there, and browsers
+/// of old their own.
+fn is_app(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
+    let is_browser = text == "com.android.browser" || text == "com.android.chrome" || text.starts_with("com.chrome.");
+    text.contains('.') && text.bytes().all(fits) && !is_browser
+}
+
+/// GA4's category of the first shape that says one. Cars and electronic paper have none.
+fn form_factor(list: &str) -> Option<&'static str> {
+    const SHAPES: [(&str, &str); 6] = [
+        ("\"XR\"", "mobile"),
+        ("\"Watch\"", "mobile"),
+        ("\"TV\"", "smart tv"),
+        ("\"Tablet\"", "tablet"),
+        ("\"Mobile\"", "mobile"),
+        ("\"Desktop\"", "desktop"),
+    ];
+    SHAPES.iter().find(|(shape, _)| list.contains(shape)).map(|(_, category)| *category)
 }
 
 /// Windows reports the version of its API contract: 13 and above is Windows 11, 0 is what came before Windows 10.
@@ -211,8 +346,9 @@ fn is_version(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
-fn unquote(text: &str) -> &str {
-    let text = text.trim();
+/// A text that stands alone, without its quotes.
+fn unquoted(text: &str) -> &str {
+    let text = text.trim_ascii();
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 

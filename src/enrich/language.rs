@@ -1,5 +1,5 @@
-//! Preferred language: `device.language`, lower case as in GA4 (`de-ch`), from `Accept-Language` when the client named
-//! none itself.
+//! Preferred language: `device.language`, lower case as in GA4 (`de-ch`): what the page's script was told
+//! (`navigator.language`), else the language most wanted in `Accept-Language`.
 
 use std::ops::ControlFlow;
 
@@ -17,6 +17,9 @@ const MAX_TAG: usize = 35;
 /// Ranges looked at; browsers send a handful.
 const MAX_RANGES: usize = 32;
 
+/// Bytes looked at: as many ranges, each with its quality.
+const MAX_HEADER: usize = 2048;
+
 /// `q=1`, in thousandths.
 const MAX_QUALITY: u16 = 1000;
 
@@ -30,7 +33,11 @@ impl Enricher for Language {
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         let known = event.device.as_ref().is_some_and(|device| device.language.is_some());
-        if !known && let Some(tag) = hit.header(header::ACCEPT_LANGUAGE).and_then(preferred) {
+        if known {
+            return ControlFlow::Continue(());
+        }
+        let told = hit.browser.map(|browser| browser.language.trim_ascii()).filter(|tag| is_tag(tag));
+        if let Some(tag) = told.or_else(|| hit.header(header::ACCEPT_LANGUAGE).and_then(preferred)) {
             event.device_mut().language = Some(url::lower(tag));
         }
         ControlFlow::Continue(())
@@ -40,7 +47,7 @@ impl Enricher for Language {
 /// The tag of the highest quality, the earlier one among equals; `*` and malformed ranges do not count.
 fn preferred(header: &str) -> Option<&str> {
     let mut best: Option<(&str, u16)> = None;
-    for range in header.split(',').take(MAX_RANGES) {
+    for range in url::cut(header, MAX_HEADER).split(',').take(MAX_RANGES) {
         let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
         let tag = tag.trim_ascii();
         let quality = quality(parameters);
@@ -62,7 +69,11 @@ fn is_tag(tag: &str) -> bool {
 
 /// Quality in thousandths. No `q` means 1; one that is not a number means the range is not wanted.
 fn quality(parameters: &str) -> u16 {
-    let Some(text) = parameters.split(';').find_map(|p| p.trim_ascii().strip_prefix("q=")) else { return MAX_QUALITY };
+    let Some(text) =
+        parameters.split(';').map(str::trim_ascii).find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")))
+    else {
+        return MAX_QUALITY;
+    };
     let quality: f32 = text.trim_ascii().parse().unwrap_or(0.0);
     if quality.is_nan() { 0 } else { (quality.clamp(0.0, 1.0) * f32::from(MAX_QUALITY)) as u16 }
 }
@@ -79,6 +90,7 @@ mod tests {
             ("*,it;q=0.1", Some("it")),
             ("pt-BR", Some("pt-BR")),
             ("en;q=0.8,de;q=0.8", Some("en")),
+            ("en;Q=0.5,fr;q=0.6", Some("fr")),
             ("en;q=0", None),
             ("en;q=NaN,fr;q=0.2", Some("fr")),
             ("zh-Hant-TW,zh;q=0.5", Some("zh-Hant-TW")),

@@ -63,6 +63,8 @@ pub enum Evidence {
     UaPattern,
     /// The client hints name a browser without a screen.
     HintHeadless,
+    /// The script was told that a program steers the browser: `navigator.webdriver`.
+    WebDriver,
     /// A browser that would send its hints contradicts them.
     HintMismatch,
     /// A browser without `Accept-Language`; all of them send it.
@@ -80,6 +82,7 @@ impl Evidence {
             Evidence::UaShape => "ua_shape",
             Evidence::UaPattern => "ua_pattern",
             Evidence::HintHeadless => "hint_headless",
+            Evidence::WebDriver => "webdriver",
             Evidence::HintMismatch => "hint_mismatch",
             Evidence::NoAcceptLanguage => "no_accept_language",
             Evidence::NoFetchMetadata => "no_fetch_metadata",

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod geo_database;
+mod hints;
+mod long;
 mod real_traffic;
 mod tables;
 
@@ -10,7 +12,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use real_streaming::{
-    collect::{DropReason, Hit},
+    collect::{Browser, DropReason, Hit},
     enrich::{self, BotAction, Config, Enricher, GeoConfig, GeoHeaders, IpMask, Referrers, TrafficConfig},
     schema::{Event, proto::event},
 };
@@ -26,6 +28,7 @@ pub struct Visit {
     client_ip: IpAddr,
     trusted: bool,
     secure: bool,
+    browser: Option<Browser<'static>>,
     event: Event<'static>,
 }
 
@@ -38,6 +41,7 @@ impl Visit {
             client_ip: "203.0.113.77".parse().unwrap(),
             trusted: true,
             secure: false,
+            browser: None,
             event: Event { event_name: Some("page_view".into()), ..Event::default() },
         }
     }
@@ -50,6 +54,12 @@ impl Visit {
 
     pub fn agent(self, user_agent: &str) -> Visit {
         self.header("user-agent", user_agent)
+    }
+
+    /// What the page's script told.
+    pub fn told(mut self, browser: Browser<'static>) -> Visit {
+        self.browser = Some(browser);
+        self
     }
 
     pub fn param(mut self, key: &str, value: &str) -> Visit {
@@ -73,6 +83,7 @@ impl Visit {
             client_ip: self.client_ip,
             from_trusted_proxy: self.trusted,
             secure: self.secure,
+            browser: self.browser.as_ref(),
             ..hit(&self.headers, b"")
         };
         let mut event: Event<'_> = self.event;
@@ -398,74 +409,6 @@ fn a_page_can_ask_to_ignore_the_referrer() {
     let visit = || Visit::new().page("https://example.com/").from("https://pay.example.net/");
     assert_eq!(visit().param("ignore_referrer", "true").enriched().collected_traffic_source, None);
     assert_eq!(text(&source(&visit().param("ignore_referrer", "false").enriched()).manual_source), "pay.example.net");
-}
-
-#[test]
-fn hints_correct_a_frozen_user_agent() {
-    let chrome = |comment: &str, mobile: &str| {
-        format!("Mozilla/5.0 ({comment}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0{mobile} Safari/537.36")
-    };
-    let full = r#""Not/A)Brand";v="8.0.0.0", "Chromium";v="126.0.6478.127", "Google Chrome";v="126.0.6478.127""#;
-
-    let windows = Visit::new()
-        .agent(&chrome("Windows NT 10.0; Win64; x64", ""))
-        .header("sec-ch-ua-platform", "\"Windows\"")
-        .header("sec-ch-ua-platform-version", "\"15.0.0\"")
-        .header("sec-ch-ua-full-version-list", full)
-        .enriched();
-    assert_eq!(text(&device(&windows).operating_system_version), "Windows 11");
-    assert_eq!(text(&web(&windows).browser_version), "126.0.6478.127");
-
-    let android = Visit::new()
-        .agent(&chrome("Linux; Android 10; K", " Mobile"))
-        .header("sec-ch-ua-platform", "\"Android\"")
-        .header("sec-ch-ua-platform-version", "\"14.0.0\"")
-        .header("sec-ch-ua-model", "\"Pixel 8 Pro\"")
-        .header("sec-ch-ua-mobile", "?1")
-        .enriched();
-    assert_eq!(text(&device(&android).operating_system_version), "Android 14");
-    assert_eq!(text(&device(&android).mobile_model_name), "Pixel 8 Pro");
-    assert_eq!(text(&device(&android).mobile_brand_name), "Google");
-
-    let mac = Visit::new()
-        .agent(&chrome("Macintosh; Intel Mac OS X 10_15_7", ""))
-        .header("sec-ch-ua-platform", "\"macOS\"")
-        .header("sec-ch-ua-platform-version", "\"14.5.0\"")
-        .header("sec-ch-ua", r#""Chromium";v="126", "Brave";v="126", "Not.A/Brand";v="24""#)
-        .enriched();
-    assert_eq!(text(&device(&mac).operating_system_version), "Macintosh Intel 14.5");
-    assert_eq!(text(&web(&mac).browser), "Brave");
-
-    let safari = Visit::new()
-        .agent("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15")
-        .header("sec-ch-ua-platform", "\"Windows\"")
-        .header("sec-ch-ua-platform-version", "\"15.0.0\"")
-        .enriched();
-    assert_eq!(text(&device(&safari).operating_system_version), "Macintosh Intel 10.15");
-
-    let headless = Visit::new()
-        .agent(&chrome("X11; Linux x86_64", ""))
-        .header("sec-ch-ua", r#""HeadlessChrome";v="126", "Chromium";v="126""#)
-        .enriched();
-    assert_eq!(info(&headless).is_bot, Some(true));
-    assert_eq!(text(&info(&headless).bot_name), "HeadlessChrome");
-    assert_eq!(info(&headless).bot_evidence, ["hint_headless"]);
-}
-
-#[test]
-fn the_same_text_with_other_hints_is_another_client() {
-    let steps = enrich::standard(&Config::default());
-    let visit = |version: &str| {
-        let agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
-        let visit = Visit::new().agent(agent).header("sec-ch-ua-platform", "\"Windows\"");
-        let event = visit.header("sec-ch-ua-platform-version", version).through(&steps).unwrap();
-        text(&device(&event).operating_system_version).to_owned()
-    };
-    for _ in 0..2 {
-        assert_eq!(visit("\"15.0.0\""), "Windows 11");
-        assert_eq!(visit("\"10.0.0\""), "Windows 10");
-        assert_eq!(visit("nonsense"), "Windows 10");
-    }
 }
 
 #[test]

@@ -93,6 +93,7 @@ impl Request {
             received_at: RECEIVED_AT,
             entropy: ENTROPY,
             request_id: "golden",
+            browser: None,
         };
         match pipeline.admit(&self.method, stream, &self.headers).and_then(|_| pipeline.collect(&hit)) {
             Err(refusal) => json!({ "refusal": refusal.code(), "reply": reply(&refusal.reply("golden")) }),

@@ -77,6 +77,19 @@ fn serve(stream: TcpStream, tell: &Sender<String>, go: &Mutex<Receiver<()>>) -> 
                     }
                 }
             }
+            // Pages and what is none, the kind and further headers as the query says: `/html?text/html&DNT:+1`.
+            "/html" => {
+                let query = target.split_once('?').map_or("text/html", |(_, query)| query);
+                let (kind, more) = query.split_once('&').unwrap_or((query, ""));
+                let more: String = more
+                    .split('&')
+                    .filter(|line| !line.is_empty())
+                    .map(|line| line.replace('+', " ") + "\r\n")
+                    .collect();
+                client
+                    .try_send(format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 5\r\n{more}\r\n"))?;
+                client.try_send(if method == "HEAD" { "" } else { "<p>hi" })?;
+            }
             "/silent" => thread::sleep(PATIENCE),
             _ => {
                 let length = if method == "HEAD" { 4711 } else { body.len() };

@@ -33,6 +33,7 @@ impl<'t> Fields<'t> {
         let field = Field::of(key).map(|field| field.of_caller(self.caller));
         match field {
             None => self.claim.log.remark(RemarkKind::UnknownField, echo(key), echo(key)),
+            Some(Field::OfBrowser) => {}
             Some(Field::Ignored) => self.claim.log.remark(RemarkKind::FieldIgnored, key, key),
             Some(field) if self.seen & 1 << field as u32 != 0 => {
                 self.claim.log.remark(RemarkKind::DuplicateKey, key, key);
@@ -79,10 +80,20 @@ impl<'t> Fields<'t> {
                 map.next_value_seed(ItemsSeed { context, items: &mut claim.items, log: &mut claim.log })?;
                 true
             }
-            Some(field @ (Field::PrivacyInfo | Field::AppInfo | Field::Ecommerce | Field::Page | Field::Session)) => {
-                map.next_value_seed(ObjectSeed { context, field, claim })?
-            }
+            Some(
+                field @ (Field::PrivacyInfo
+                | Field::AppInfo
+                | Field::Ecommerce
+                | Field::Page
+                | Field::Session
+                | Field::ClientHints),
+            ) => map.next_value_seed(ObjectSeed { context, field, claim })?,
             Some(field) if field.is_override() => map.next_value_seed(ObjectSeed { context, field, claim })?,
+            Some(Field::OfBrowser) => {
+                let value = map.next_value_seed(context)?;
+                claim.take_of_browser(key, value);
+                true
+            }
             // Around events these mean something; inside one they are as unknown as any other.
             Some(Field::Events | Field::NonPersonalizedAds | Field::ValidationBehavior) => {
                 claim.log.remark(RemarkKind::UnknownField, key, key);
@@ -138,6 +149,10 @@ impl<'de> Visitor<'de> for ObjectSeed<'_, '_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let ObjectSeed { context, field, claim } = self;
         let context = context.enter()?;
+        if field == Field::ClientHints {
+            claim.read_hints(context, &mut map)?;
+            return Ok(true);
+        }
         while let Some(key) = map.next_key_seed(Key)? {
             if field == Field::Ecommerce && key == "items" {
                 map.next_value_seed(ItemsSeed { context, items: &mut claim.implied_items, log: &mut claim.log })?;

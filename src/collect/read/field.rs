@@ -30,6 +30,9 @@ pub(in crate::collect) enum Field {
     TrafficSource,
     CollectedTrafficSource,
     EventDimensions,
+    ClientHints,
+    /// A scalar that tells of the browser; there are several, so that it may come more than once.
+    OfBrowser,
     /// Known, but not the client's to set.
     Ignored,
     NonPersonalizedAds,
@@ -63,6 +66,10 @@ impl Field {
             "traffic_source" => Field::TrafficSource,
             "collected_traffic_source" => Field::CollectedTrafficSource,
             "event_dimensions" => Field::EventDimensions,
+            "client_hints" => Field::ClientHints,
+            "max_touch_points" | "webdriver" | "language" => Field::OfBrowser,
+            // The client hints of Google's tag.
+            "uaa" | "uab" | "uafvl" | "uam" | "uamb" | "uap" | "uapv" | "uaw" => Field::OfBrowser,
             // Enrichment and delivery own these columns.
             "stream_id"
             | "date"

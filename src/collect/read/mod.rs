@@ -5,6 +5,7 @@
 //! that is no JSON, and nesting beyond the limit; depth is counted where visitors descend, which costs flat events
 //! nothing.
 
+mod browser;
 mod event;
 mod field;
 mod items;

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{GeoHeaders, MAX_NAME, Place, is_name};
 use crate::enrich::{countries, countries::Country, regions};
+
+/// Longest value looked at, in bytes: the longest name with every byte percent-encoded, and some blanks.
+const MAX_VALUE: usize = 4 * MAX_NAME;
 
 /// Header names of one provider. Of several names for one thing the first that is present counts.
 pub struct Headers {
@@ -65,7 +68,7 @@ impl Headers {
 /// The first of the headers that says something.
 fn text<'a>(headers: &'a HeaderMap, names: &[HeaderName], percent: bool) -> Option<Cow<'a, str>> {
     names.iter().find_map(|name| {
-        let raw = headers.get(name)?.as_bytes();
+        let raw = headers.get(name).map(HeaderValue::as_bytes).filter(|raw| raw.len() <= MAX_VALUE)?;
         // Nearly all of them are plain.
         if raw.iter().all(|b| b.is_ascii_alphanumeric()) && (1..=MAX_NAME).contains(&raw.len()) {
             return str::from_utf8(raw).ok().map(Cow::Borrowed);
@@ -131,8 +134,6 @@ fn title(name: Cow<'_, str>) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use http::HeaderValue;
 
     use super::{
         super::{CustomHeaders, NOT_SET},

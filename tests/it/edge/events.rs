@@ -200,6 +200,22 @@ fn strange_requests_never_break_anything() {
             assert!(answer.status < 500, "{method} {path} {lines:?}: {answer:?}");
         }
     }
+    // Long lines: answered, or refused where they are too long for any server.
+    let long = |name: &str, part: &str, size: usize| format!("{name}: {}\r\n", part.repeat(size / part.len()));
+    for (name, part) in [
+        ("X-Forwarded-For", "10.0.0.1, "),
+        ("Forwarded", "for=\"\\\""),
+        ("Cookie", "a=b; "),
+        ("Accept-Language", "*;q=1,"),
+        ("Sec-CH-UA-Full-Version-List", "\"a\";v=\"1\","),
+        ("User-Agent", "("),
+    ] {
+        assert_eq!(world.ask(&event(&long(name, part, 100_000))).status, 200, "{name}");
+        let mut client = world.connect();
+        // It may be gone before it has heard all.
+        let refused = client.try_send(event(&long(name, part, 2_000_000))).and_then(|()| client.try_head());
+        assert!(refused.as_ref().map_or(true, |head| head.starts_with("HTTP/1.1 4")), "{name}: {refused:?}");
+    }
     // Without a host, as HTTP/1.0 allows.
     assert_eq!(world.ask("GET /healthz HTTP/1.0\r\n\r\n").text(), "ok");
     assert_eq!(world.ask(&event("").replace("Host: site.example\r\n", "")).status, 200);

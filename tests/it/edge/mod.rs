@@ -4,6 +4,8 @@
 
 mod end;
 mod events;
+mod hints;
+mod identity;
 mod lanes;
 mod origins;
 mod ours;
