@@ -1,7 +1,7 @@
 //! Remembered answers: user agents repeat, and reading one is slow.
 //!
-//! The key is the whole text with all hints, compared in full, so that no two visitors can be mixed up. The number of
-//! answers is bounded, and so is the length of each. An answer is what goes into rows: encoded columns.
+//! The key is the whole text with all hints, compared in full, so that no two visitors can be mixed up. The memory
+//! that answers take is bounded. An answer is what goes into rows: encoded columns.
 
 use std::{
     borrow::Cow,
@@ -11,7 +11,7 @@ use std::{
 
 use http::header;
 use prost::Message;
-use quick_cache::{Equivalent, sync::Cache};
+use quick_cache::{Equivalent, Weighter, sync::Cache};
 
 use super::{
     budget::Budget,
@@ -52,7 +52,7 @@ impl Known {
 
 /// The cache.
 pub struct Agents {
-    answers: Cache<Key, Arc<Known>>,
+    answers: Cache<Key, Arc<Known>, Footprint>,
     /// For what takes long.
     budget: Budget,
 }
@@ -61,7 +61,8 @@ impl Agents {
     /// A cache of at most `capacity` answers, which asks the patterns at most `cold_parses` times a second.
     pub fn new(capacity: usize, cold_parses: u32) -> Agents {
         warm_up();
-        Agents { answers: Cache::new(capacity), budget: Budget::new(cold_parses) }
+        let answers = Cache::with_weighter(capacity, (capacity * TYPICAL) as u64, Footprint);
+        Agents { answers, budget: Budget::new(cold_parses) }
     }
 
     /// What the client is that sent this `User-Agent` among these headers. Beyond the budget what our own words tell
@@ -82,6 +83,20 @@ impl Agents {
             self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
         }
         answer
+    }
+}
+
+/// What an answer takes in memory, with its key, in bytes: a text of 150, hints of 200, columns of 100, and what holds
+/// them together. Whoever sends the longest texts is remembered with fewer of them.
+const TYPICAL: usize = 1024;
+
+#[derive(Clone)]
+struct Footprint;
+
+impl Weighter<Key, Arc<Known>> for Footprint {
+    fn weight(&self, key: &Key, known: &Arc<Known>) -> u64 {
+        let fixed = size_of::<Key>() + size_of::<Known>() + 128;
+        (fixed + key.text.len() + key.hints.len() + known.device.len() + known.web_info.len()) as u64
     }
 }
 

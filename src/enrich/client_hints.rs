@@ -10,9 +10,11 @@
 use std::{
     borrow::Cow,
     hash::{Hash, Hasher},
+    sync::LazyLock,
 };
 
 use http::HeaderMap;
+use memchr::memmem::Finder;
 
 use super::{
     brands,
@@ -27,6 +29,9 @@ use crate::collect::{Browser, Hit};
 
 /// Brands that give their engine's version, whose text has their own.
 const OWN_VERSION: [&str; 2] = ["DuckDuckGo", "Opera Mobile"];
+
+/// The word of Chromium and all that is built on it.
+static CHROME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Chrome/"));
 
 /// Longest hint believed, in bytes; a full version list has four or five members.
 pub const MAX_HINT: usize = 512;
@@ -64,7 +69,7 @@ pub enum Aside {
 impl<'a> Hints<'a> {
     /// What was told with `user_agent`, as far as it counts beside that.
     pub fn read(user_agent: &str, hit: &Hit<'a>) -> Hints<'a> {
-        let is_chromium = user_agent.contains("Chrome/");
+        let is_chromium = CHROME.find(user_agent.as_bytes()).is_some();
         let mut hints = if is_chromium { Hints::of_headers(user_agent, hit) } else { Hints::default() };
         if let Some(browser) = hit.browser {
             if is_chromium {
@@ -257,6 +262,11 @@ impl From<&Hints<'_>> for KeptHints {
 }
 
 impl KeptHints {
+    /// Bytes of the texts.
+    pub fn len(&self) -> usize {
+        self.texts.iter().map(|text| text.len()).sum()
+    }
+
     /// Whether these are the same hints.
     pub fn are(&self, hints: &Hints<'_>) -> bool {
         self.aside == hints.aside && self.texts.iter().zip(hints.texts()).all(|(kept, sent)| **kept == *sent)
