@@ -29,6 +29,8 @@ pub struct Agent<'t> {
     pub brand: Option<Cow<'t, str>>,
     /// `SM-S911B`.
     pub model: Option<Cow<'t, str>>,
+    /// `Galaxy S23`: tables tell it, the text does not.
+    pub marketing_name: Option<Cow<'t, str>>,
     /// `Chrome`.
     pub browser: Option<Cow<'t, str>>,
     /// `126.0.0.0`.
