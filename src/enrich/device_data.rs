@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::{
     browsers, marketing,
     matomo::{Detector, Effort},
-    play_devices::PlayDevices,
+    play_devices::{Listed, PlayDevices},
     robots::{Evidence, Robot},
     url,
     user_agent::Agent,
@@ -64,11 +64,12 @@ impl Lists {
     pub fn name(&self, agent: &mut Agent<'_>) {
         let (Some("Android"), Some(model)) = (agent.system, agent.model.as_deref()) else { return };
         let listed = self.play_devices.as_ref().and_then(|list| list.find(model, agent.brand.as_deref()));
-        let (brand, name) = match listed {
-            Some(listed) => (Some(listed.brand.to_owned()), Some(Cow::Owned(listed.name.to_owned()))),
-            None => (None, marketing::name(model).map(|name| Cow::Owned(name.to_owned()))),
-        };
-        agent.brand = agent.brand.take().or(brand.map(Cow::Owned));
+        // A name that is the code says nothing, and of several names the first may be another market's.
+        let is_better = |row: &Listed<'_>| row.name != model && (row.is_sole || marketing::name(model).is_none());
+        let name = listed.as_ref().filter(|row| is_better(row)).map(|row| row.name).or_else(|| marketing::name(model));
+        let name = name.map(|name| Cow::Owned(name.to_owned()));
+        let brand = listed.map(|row| Cow::Owned(row.brand.to_owned()));
+        agent.brand = agent.brand.take().or(brand);
         agent.marketing_name = name;
     }
 
@@ -96,12 +97,12 @@ fn has_open_browser(agent: &Agent<'_>) -> bool {
 /// Asks the folder for what is open of a text. Returns how many cold parses that was worth beyond the first.
 pub(super) fn complete(agent: &mut Agent<'_>, text: &str, detector: &Detector) -> u32 {
     let mut effort = Effort::new();
-    if agent.system.is_none() || has_open_browser(agent) {
-        if let Some((name, category)) = detector.robot(text, &mut effort) {
-            agent.browser.get_or_insert_with(|| name.clone().into());
-            agent.robot = Some(Robot { name: Some(name), category, evidence: vec![Evidence::UaPattern] });
-            return effort.extra();
-        }
+    if (agent.system.is_none() || has_open_browser(agent))
+        && let Some((name, category)) = detector.robot(text, &mut effort)
+    {
+        agent.browser.get_or_insert_with(|| name.clone().into());
+        agent.robot = Some(Robot { name: Some(name), category, evidence: vec![Evidence::UaPattern] });
+        return effort.extra();
     }
     if has_open_machine(agent) {
         let is_television = agent.category == Some("smart tv");

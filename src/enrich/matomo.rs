@@ -23,7 +23,7 @@ use index::{Index, Patterns, Words};
 use pattern::{Groups, alternatives, has_references};
 use yaml::Value;
 
-pub use index::Effort;
+pub(super) use index::Effort;
 pub use yaml::MAX_BYTES;
 
 use super::{robots::Category, url};

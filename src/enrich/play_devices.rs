@@ -41,8 +41,10 @@ struct Row {
 pub struct Listed<'a> {
     /// Maker in GA4's spelling.
     pub brand: &'a str,
-    /// `Galaxy S23`.
+    /// `Galaxy S23`; some makers register the code once more.
     pub name: &'a str,
+    /// Whether it is the only name that the maker registered for this code.
+    pub is_sole: bool,
 }
 
 /// The bytes are no such list.
@@ -80,17 +82,18 @@ impl PlayDevices {
     pub fn find(&self, model: &str, brand: Option<&str>) -> Option<Listed<'_>> {
         let start = self.rows.partition_point(|row| self.model(row) < model);
         let same = self.rows[start..].iter().take_while(|row| self.model(row) == model);
-        let mut listed = same.map(|row| Listed {
-            brand: &self.brands[usize::from(row.brand)],
-            name: self.text(row.name, row.name_length),
-        });
-        match brand {
-            Some(brand) => listed.find(|row| row.brand == brand),
-            None => {
-                let first = listed.next()?;
-                listed.all(|row| row.brand == first.brand).then_some(first)
+        let mut listed = same
+            .map(|row| (&*self.brands[usize::from(row.brand)], self.text(row.name, row.name_length)))
+            .filter(|(maker, _)| brand.is_none_or(|brand| brand == *maker));
+        let (brand, name) = listed.next()?;
+        let mut is_sole = true;
+        for (other_brand, other) in listed {
+            if other_brand != brand {
+                return None;
             }
+            is_sole &= other == name;
         }
+        Some(Listed { brand, name, is_sole })
     }
 
     fn model(&self, row: &Row) -> &str {
@@ -237,6 +240,9 @@ mod tests {
         samsung,Galaxy S23,dm1q,SM-S911B\r\n\
         \"Redmi\",\"Note 9, \"\"Pro\"\"\",joyeuse,M2003J6B2G\n\
         LGE,Stylo 6,mdh50lm,A1\n\
+        LGE,Stylo 6,mdh50lm,A1\n\
+        LGE,Stylo 7,mdh50lm,A2\n\
+        LGE,Stylo 8,mdh50lm,A2\n\
         Nobody,One,nb,A1\n\
         Samsung,,x,SM-NONE\n\
         Samsung,Gal\\xf6xy,x,SM-ODD\n\
@@ -253,7 +259,7 @@ mod tests {
         let bare: Vec<u8> = CSV.encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [CSV.as_bytes(), format!("\u{feff}{CSV}").as_bytes(), &little, &big, &bare] {
             let list = PlayDevices::load(bytes).unwrap();
-            assert_eq!(list.len(), 4);
+            assert_eq!(list.len(), 7);
             assert_eq!(found(&list, "SM-S911B", None), "Samsung Galaxy S23");
             assert_eq!(found(&list, "M2003J6B2G", Some("Xiaomi")), "Xiaomi Note 9, \"Pro\"");
             assert_eq!(found(&list, "A1", Some("LG")), "LG Stylo 6");
@@ -261,6 +267,8 @@ mod tests {
             assert_eq!(found(&list, "A1", None), "-", "two makers use this code");
             assert_eq!(found(&list, "A1", Some("Samsung")), "-");
             assert_eq!(found(&list, "SM-S911", None), "-");
+            let is_sole = |model| list.find(model, Some("LG")).map(|row| row.is_sole);
+            assert_eq!((is_sole("A1"), is_sole("A2")), (Some(true), Some(false)));
             assert_eq!(found(&list, "SM-S911B0", None), "-");
         }
         let json = r#" [{"brand":"","name":"","device":"x","model":"y"},{"brand":"POCO","name":"POCO \u0046\u0035","device":"marble","model":"23049PCD8G","more":1}]"#;

@@ -168,6 +168,6 @@ impl Effort {
 
     /// How many times a cold parse it was worth beyond the first: what had to be compiled takes as long.
     pub fn extra(&self) -> u32 {
-        self.compiled + self.tried / 128
+        self.compiled + self.tried / 64
     }
 }

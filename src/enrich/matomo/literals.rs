@@ -25,8 +25,9 @@ const COMMON: &str = "mozilla/5.0 (linux; android 13; wv) applewebkit/537.36 (kh
 pub type Words = Option<Vec<Vec<u8>>>;
 
 /// The words of a pattern. An error is a pattern that cannot be read.
-pub fn of(pattern: &str, unicode: bool) -> Result<Words, regex_syntax::Error> {
-    let hir = ParserBuilder::new().unicode(unicode).utf8(false).nest_limit(MAX_NESTING).build().parse(pattern)?;
+pub fn of(pattern: &str, unicode: bool) -> Result<Words, Box<regex_syntax::Error>> {
+    let hir = ParserBuilder::new().unicode(unicode).utf8(false).nest_limit(MAX_NESTING).build().parse(pattern);
+    let hir = hir.map_err(Box::new)?;
     let words = Facts::of(&hir).best();
     Ok(words.filter(|words| worth(words) > 0).map(|mut words| {
         words.iter_mut().for_each(|word| word.truncate(MAX_WORD));
