@@ -1,8 +1,9 @@
-//! What enrichment costs: `cargo bench --bench enrich [FILE.jsonl.gz]`.
+//! What enrichment costs: `cargo bench --bench enrich [FILE.jsonl.gz] [CONFIG.yaml]`.
 //!
 //! The user agents are the distinct `ua` members of a gzipped file of JSON lines, by default the one beside the checkout;
 //! without it a handful of built-in ones. Each figure is the median of several passes over all of them, in nanoseconds
-//! for one text or event, with the yardstick (`uaparser`, on a part of them) in the same run.
+//! for one text or event, with the yardstick (`uaparser`, on a part of them) in the same run. The lists of machines that
+//! a configuration names are asked in passes of their own.
 
 use std::{
     fs::File,
@@ -15,7 +16,9 @@ use std::{
 use flate2::bufread::GzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 use real_streaming::{
+    app,
     collect::Hit,
+    config,
     enrich::{self, Enricher, Reading},
     schema::{
         Event,
@@ -55,6 +58,8 @@ fn main() {
     if !open.is_empty() {
         line("  those alone, with patterns (tier 2)", median(|| each(&open, |text| drop(black_box(read(text))))));
     }
+
+    with_lists(&texts);
 
     let one = vec![first.clone(); 2048];
     for step in steps.chunks(1) {
@@ -152,6 +157,29 @@ fn page_view() -> Event<'static> {
     }
 }
 
+/// Every text anew through the device step, with the lists of the configuration.
+fn with_lists(texts: &[String]) {
+    let Some(path) = arguments().find(|argument| argument.ends_with(".yaml")) else { return };
+    let sources = config::Sources { file: Some(path.into()), ..config::Sources::default() };
+    let mut config = config::load(&sources).expect("a sound configuration").config.enrich();
+    config.user_agents = 1;
+    config.device.cold_parses = 0;
+    let before = resident();
+    let started = Instant::now();
+    let devices = app::read_device_data(&config.device).expect("it was checked");
+    println!("{:36} {:>9.2} ms", "lists of machines read", millis(started.elapsed()));
+    let steps = enrich::standard_on(&config, &enrich::Atlas::default(), &devices);
+    line("device step, cold, with the lists", through(texts, &steps[..1]));
+    line("  once their patterns are compiled", median(|| through(texts, &steps[..1])));
+    if let (Some(before), Some(after)) = (before, resident()) {
+        println!("{:36} {:>9.1} MB", "  resident memory for them", after.saturating_sub(before) as f64 / 1e6);
+    }
+}
+
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args().skip(1).filter(|argument| !argument.starts_with("--"))
+}
+
 fn yardstick(texts: &[String], cold: f64) {
     let Some(patterns) = patterns_of_uap_core() else {
         println!("{:36} skipped: the sources of ua-parser are not at hand", "yardstick: uaparser");
@@ -179,7 +207,7 @@ fn patterns_of_uap_core() -> Option<PathBuf> {
 
 fn user_agents() -> Vec<String> {
     let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/ua_real_traffic.jsonl.gz").to_owned();
-    let path = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_else(beside);
+    let path = arguments().find(|argument| !argument.ends_with(".yaml")).unwrap_or_else(beside);
     let Ok(file) = File::open(&path) else {
         println!("no `{path}`: a handful of built-in user agents has to do");
         return BUILT_IN.iter().map(|text| (*text).to_owned()).collect();

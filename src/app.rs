@@ -3,7 +3,9 @@
 //! Two worlds of threads. Pingora owns its own runtimes and, once told to stop, drops whatever still runs on them; so
 //! delivery lives on a runtime of ours that outlives the server, and only rows cross between the two.
 
+mod device_data;
 mod geo_database;
+mod watch;
 
 use std::{
     future::Future,
@@ -16,6 +18,8 @@ use std::{
 use anyhow::Context;
 use tokio::{runtime, signal::unix};
 use tracing::{error, info, warn};
+
+pub use device_data::read as read_device_data;
 
 use crate::{
     config::Config,
@@ -46,10 +50,10 @@ impl App {
             .context("cannot start the delivery runtime")?;
         let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
 
-        let atlas = geo_database::start(&config.geo.database, runtime.handle())?;
-        let enrich =
-            enrich::Config { bots: config.bots, geo: config.geo, traffic: config.traffic, ..enrich::Config::default() };
-        let steps = enrich::standard_with(&enrich, &atlas);
+        let atlas = geo_database::start(&config.geo.database, &metrics, runtime.handle())?;
+        let devices = device_data::start(&config.device, &metrics, runtime.handle())?;
+        let enrich = config.enrich();
+        let steps = enrich::standard_on(&enrich, &atlas, &devices);
         let pipeline =
             Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy);
 

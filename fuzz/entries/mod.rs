@@ -11,6 +11,7 @@ mod enrich;
 mod express;
 mod hit;
 mod lake;
+mod machines;
 mod spool;
 
 /// What a target does with an input.
@@ -29,6 +30,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("accept_language", enrich::accept_language),
     ("geo_headers", enrich::geo_headers),
     ("geo_database", enrich::geo_database),
+    ("matomo_folder", machines::matomo_folder),
+    ("play_devices", machines::play_devices),
     ("client_ip", edge::client_ip),
     ("connection", express::connection),
     ("request", edge::request),

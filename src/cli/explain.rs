@@ -15,8 +15,11 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::{Deserialize, Serialize};
 
+use super::refuse;
 use crate::{
+    app,
     collect::Hit,
+    config::{self, Problems},
     enrich::{self, Enricher},
     schema::Event,
 };
@@ -33,13 +36,19 @@ pub struct Explain {
     /// system, category, model and robot
     #[arg(long, value_name = "FILE")]
     user_agents: PathBuf,
+
+    /// Configuration file (YAML) whose data about machines is asked as well
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Explain {
     /// Answers every line in order. Exit code 1 when a line could not be read; it is answered with `{"error": …}`.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let config = enrich::Config::default();
-        let steps = enrich::standard(&config);
+        let steps = match steps(self.config) {
+            Ok(steps) => steps?,
+            Err(problems) => return Ok(refuse(&problems)),
+        };
         let mut out = BufWriter::new(stdout().lock());
         let answered = answer_lines(open(&self.user_agents)?, &mut out, |line| agent(line, &steps));
         match answered.and_then(|all_read| out.flush().map(|()| all_read)) {
@@ -49,6 +58,14 @@ impl Explain {
             Err(error) => Err(error).with_context(|| format!("cannot read `{}`", self.user_agents.display())),
         }
     }
+}
+
+/// The steps of a configuration. However many texts come at once, all are looked up.
+fn steps(file: Option<PathBuf>) -> Result<anyhow::Result<Vec<Box<dyn Enricher>>>, Problems> {
+    let mut config = config::load(&config::Sources { file, ..Default::default() })?.config.enrich();
+    config.device.cold_parses = 0;
+    Ok(app::read_device_data(&config.device)
+        .map(|devices| enrich::standard_on(&config, &enrich::Atlas::default(), &devices)))
 }
 
 fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {

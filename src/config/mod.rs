@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 #[doc(hidden)]
 pub use dotenv::{Assignment, parse as parse_dotenv};
-pub use files::geo_database;
+pub use files::{geo_database, matomo, matomo_files, play_devices};
 pub use problems::{Found, Problems};
 pub use tree::Place;
 use tree::{Node, Path};
@@ -45,6 +45,8 @@ pub struct Config {
     pub cookie: collect::CookieConfig,
     /// What browsers themselves say about being followed.
     pub privacy: collect::PrivacyConfig,
+    /// What is known of machines beyond what comes with the binary.
+    pub device: enrich::DeviceConfig,
     /// The visitor's place and address.
     pub geo: enrich::GeoConfig,
     /// Who may send events from other origins.
@@ -69,6 +71,7 @@ impl Default for Config {
             streams: Vec::new(),
             cookie: Default::default(),
             privacy: Default::default(),
+            device: Default::default(),
             geo: Default::default(),
             cors: Default::default(),
             bots: Default::default(),
@@ -76,6 +79,14 @@ impl Default for Config {
             traffic: Default::default(),
             writers: Default::default(),
         }
+    }
+}
+
+impl Config {
+    /// What the steps between a claim and a row need of it.
+    pub fn enrich(&self) -> enrich::Config {
+        let Config { bots, device, geo, traffic, .. } = self.clone();
+        enrich::Config { bots, device, geo, traffic, ..enrich::Config::default() }
     }
 }
 

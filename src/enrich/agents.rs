@@ -16,13 +16,14 @@ use quick_cache::{Equivalent, Weighter, sync::Cache};
 use super::{
     budget::Budget,
     client_hints::{Hints, KeptHints},
-    patterns,
+    device_data::{self, DeviceData, Lists},
+    marketing, patterns,
     robots::Robot,
     tokens, url,
     user_agent::{Agent, MAX_LENGTH, Reading},
 };
 use crate::{
-    collect::Hit,
+    collect::{Hit, Micros},
     schema::{
         Encode,
         proto::event::{Device, WebInfo},
@@ -39,9 +40,18 @@ pub struct Known {
     pub web_info: Arc<[u8]>,
     /// Who it is, when it is a robot.
     pub robot: Option<Robot>,
+    /// Edition of the lists that were asked.
+    edition: u64,
 }
 
 impl Known {
+    fn new(mut agent: Agent<'_>, edition: u64) -> Known {
+        let robot = agent.robot.take();
+        let mut device = device(agent);
+        let web_info = device.web_info.take().unwrap_or_default();
+        Known { device: device.encode_to_vec().into(), web_info: web_info.encode_to_vec().into(), robot, edition }
+    }
+
     /// The columns of `device` one by one.
     pub fn record(&self) -> Device<'static> {
         let read = |bytes: &[u8]| reference::event::Device::decode(bytes).map(Device::from).unwrap_or_default();
@@ -55,34 +65,54 @@ pub struct Agents {
     answers: Cache<Key, Arc<Known>, Footprint>,
     /// For what takes long.
     budget: Budget,
+    data: DeviceData,
 }
 
 impl Agents {
-    /// A cache of at most `capacity` answers, which asks the patterns at most `cold_parses` times a second.
-    pub fn new(capacity: usize, cold_parses: u32) -> Agents {
+    /// A cache of at most `capacity` answers, which asks the patterns at most `cold_parses` times a second, and
+    /// the lists of `data`.
+    pub fn new(capacity: usize, cold_parses: u32, data: DeviceData) -> Agents {
         warm_up();
         let answers = Cache::with_weighter(capacity, (capacity * TYPICAL) as u64, Footprint);
-        Agents { answers, budget: Budget::new(cold_parses) }
+        Agents { answers, budget: Budget::new(cold_parses), data }
     }
 
-    /// What the client is that sent this `User-Agent` among these headers. Beyond the budget what our own words tell
-    /// has to do; that is not remembered.
+    /// What the client is that sent this `User-Agent` among these headers. Beyond the budget what our own words tell, or
+    /// what older lists told, has to do; that is not remembered.
     pub fn of(&self, text: &str, hit: &Hit<'_>) -> Arc<Known> {
         let question = Question { text, hints: Hints::read(text, hit) };
-        if let Some(answer) = self.answers.get(&question) {
-            return answer;
+        let lists = self.data.now();
+        let remembered = self.answers.get(&question);
+        if let Some(answer) = &remembered
+            && answer.edition == lists.edition
+        {
+            return answer.clone();
         }
-        let mut reading = Reading::of(text);
-        let is_open = reading.is_open();
-        let may_ask = is_open && self.budget.take(hit.received_at);
-        if may_ask {
+        let (answer, is_whole) = self.answer(&question, &lists, hit.received_at);
+        if !is_whole {
+            return remembered.unwrap_or(answer);
+        }
+        self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
+        answer
+    }
+
+    /// The answer, and whether everybody was asked who may know something.
+    fn answer(&self, question: &Question<'_>, lists: &Lists, now: Micros) -> (Arc<Known>, bool) {
+        let mut paid = None;
+        let mut may_ask = || *paid.get_or_insert_with(|| self.budget.take(now));
+        let mut reading = Reading::of(question.text);
+        if reading.is_open() && may_ask() {
             reading.ask_patterns();
         }
-        let answer = Arc::new(question.answer(reading));
-        if may_ask || !is_open {
-            self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
+        let mut agent = reading.agent();
+        question.hints.refine(&mut agent);
+        lists.name(&mut agent);
+        if let Some(detector) = lists.asks(&agent)
+            && may_ask()
+        {
+            self.budget.charge(device_data::complete(&mut agent, question.text, detector));
         }
-        answer
+        (Arc::new(Known::new(agent, lists.edition)), paid.unwrap_or(true))
     }
 }
 
@@ -106,6 +136,7 @@ impl Weighter<Key, Arc<Known>> for Footprint {
 fn warm_up() {
     let build = || {
         tokens::warm_up();
+        marketing::warm_up();
         patterns::warm_up();
     };
     // Without a thread the first hit builds.
@@ -122,17 +153,6 @@ pub fn user_agent<'a>(hit: &Hit<'a>) -> Option<&'a str> {
 struct Question<'a> {
     text: &'a str,
     hints: Hints<'a>,
-}
-
-impl<'a> Question<'a> {
-    fn answer(&self, reading: Reading<'a>) -> Known {
-        let mut agent = reading.agent();
-        self.hints.refine(&mut agent);
-        let robot = agent.robot.take();
-        let mut device = device(agent);
-        let web_info = device.web_info.take().unwrap_or_default();
-        Known { device: device.encode_to_vec().into(), web_info: web_info.encode_to_vec().into(), robot }
-    }
 }
 
 /// Hashes like the [`Question`] it answers.
@@ -173,6 +193,7 @@ fn device(agent: Agent<'_>) -> Device<'_> {
         category: agent.category.map(Cow::Borrowed),
         mobile_brand_name: agent.brand,
         mobile_model_name: agent.model,
+        mobile_marketing_name: agent.marketing_name,
         operating_system: agent.system.map(Cow::Borrowed),
         operating_system_version: system_version,
         is_limited_ad_tracking: Some("No".into()),

@@ -2,7 +2,7 @@
 //!
 //! uap-core knows many models but calls some of the most common ones generic; the first letters of the codes say more.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 /// Starts of model codes, with the maker's name in GA4's spelling. The first match counts.
 #[rustfmt::skip]
@@ -76,6 +76,29 @@ pub fn of_pattern<'t>(system: Option<&str>, known: Option<Cow<'t, str>>) -> Opti
         "TECNO" => "Tecno".into(),
         _ => known,
     })
+}
+
+/// Makers whom others call otherwise, in lower case.
+const ALIASES: &[(&str, &str)] = &[
+    ("hmd global", "Nokia"),
+    ("lg electronics", "LG"),
+    ("lge", "LG"),
+    ("meta", "Oculus"),
+    ("poco", "Xiaomi"),
+    ("redmi", "Xiaomi"),
+    ("sony ericsson", "Sony"),
+    ("tct (alcatel)", "Alcatel"),
+    ("tecno mobile", "Tecno"),
+];
+
+/// Our spelling of a maker's name in any letter case; names that we do not have stay as they are.
+pub fn spelling(name: &str) -> Cow<'_, str> {
+    static NAMES: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+        let own = PREFIXES.iter().map(|(_, brand)| *brand).chain(["Apple", "Honor", "OnePlus", "OPPO"]);
+        let rows = own.map(|brand| (brand.to_ascii_lowercase(), brand));
+        rows.chain(ALIASES.iter().map(|(alias, brand)| ((*alias).to_owned(), *brand))).collect()
+    });
+    NAMES.get(&name.to_ascii_lowercase()).map_or(Cow::Borrowed(name), |brand| Cow::Borrowed(*brand))
 }
 
 /// Maker of a model code.

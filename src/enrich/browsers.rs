@@ -12,7 +12,8 @@ use super::{
 
 /// A page inside an app.
 pub const WEBVIEW: &str = "Android Webview";
-const COMPATIBLE: &str = "Mozilla Compatible Agent";
+/// What GA4 calls a browser that does not say who it is.
+pub const COMPATIBLE: &str = "Mozilla Compatible Agent";
 const IN_APP: &str = "Safari (in-app)";
 
 /// A token that names a browser for certain: token, GA4's name. The first one found in a text decides.

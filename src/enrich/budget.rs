@@ -19,6 +19,18 @@ impl Budget {
         Budget { per_second: (per_second > 0).then_some(per_second), spent: AtomicU64::new(0) }
     }
 
+    /// Takes that many more, or what is left, for what was dearer than one.
+    pub fn charge(&self, count: u32) {
+        let Some(limit) = self.per_second else { return };
+        let add = |spent: u64| {
+            let used = (spent as u32).saturating_add(count).min(limit);
+            Some(spent >> 32 << 32 | u64::from(used))
+        };
+        if count > 0 {
+            let _ = self.spent.fetch_update(Relaxed, Relaxed, add);
+        }
+    }
+
     /// Takes one, if there is one left in the second of `now`.
     pub fn take(&self, now: Micros) -> bool {
         let Some(limit) = self.per_second else { return true };
@@ -42,6 +54,18 @@ mod tests {
         let taken = |times: [Micros; 4]| times.map(|now| budget.take(now));
         assert_eq!(taken([0, 999_999, 999_999, 999_999]), [true, true, false, false]);
         assert_eq!(taken([1_000_000, 0, 1_999_999, 2_000_000]), [true, true, false, true]);
+    }
+
+    #[test]
+    fn what_is_dear_uses_up_the_second() {
+        let budget = Budget::new(5);
+        assert!(budget.take(0));
+        budget.charge(3);
+        assert!(budget.take(0));
+        assert!(!budget.take(0));
+        budget.charge(u32::MAX);
+        assert!(!budget.take(999_999));
+        assert!(budget.take(1_000_000));
     }
 
     #[test]

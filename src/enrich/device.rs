@@ -8,6 +8,7 @@ use std::{borrow::Cow, ops::ControlFlow};
 use super::{
     Enricher,
     agents::{Agents, Known, user_agent},
+    device_data::DeviceData,
 };
 use crate::{
     collect::{DropReason, Hit},
@@ -20,9 +21,10 @@ pub struct Device {
 }
 
 impl Device {
-    /// A step that remembers `capacity` user agents, and asks the slow patterns at most `cold_parses` times a second.
-    pub fn new(capacity: usize, cold_parses: u32) -> Device {
-        Device { agents: Agents::new(capacity, cold_parses) }
+    /// A step that remembers `capacity` user agents, and asks the slow patterns at most `cold_parses` times a second
+    /// and the lists of `data`.
+    pub fn new(capacity: usize, cold_parses: u32, data: DeviceData) -> Device {
+        Device { agents: Agents::new(capacity, cold_parses, data) }
     }
 }
 
@@ -55,6 +57,7 @@ fn fill(device: &mut DeviceRecord<'_>, known: &Known) {
         &device.category,
         &device.mobile_brand_name,
         &device.mobile_model_name,
+        &device.mobile_marketing_name,
         &device.operating_system,
         &device.operating_system_version,
         &device.is_limited_ad_tracking,
@@ -72,6 +75,7 @@ fn fill(device: &mut DeviceRecord<'_>, known: &Known) {
         (&mut device.category, known.category),
         (&mut device.mobile_brand_name, known.mobile_brand_name),
         (&mut device.mobile_model_name, known.mobile_model_name),
+        (&mut device.mobile_marketing_name, known.mobile_marketing_name),
         (&mut device.operating_system, known.operating_system),
         (&mut device.operating_system_version, known.operating_system_version),
         (&mut device.is_limited_ad_tracking, known.is_limited_ad_tracking),

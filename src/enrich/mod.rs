@@ -15,11 +15,16 @@ mod click_ids;
 mod client_hints;
 mod countries;
 mod device;
+mod device_config;
+mod device_data;
 mod geo;
 mod language;
+mod marketing;
+pub mod matomo;
 mod models;
 mod page;
 mod patterns;
+pub mod play_devices;
 mod referrers;
 mod regions;
 mod robots;
@@ -37,6 +42,8 @@ use serde::{Deserialize, Serialize};
 
 pub use address::IpMask;
 pub use bots::BotAction;
+pub use device_config::DeviceConfig;
+pub use device_data::DeviceData;
 pub use geo::{Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders, Unreadable};
 pub use robots::{Category, Evidence, Robot};
 pub use traffic::Traffic;
@@ -65,6 +72,8 @@ pub trait Enricher: Send + Sync {
 pub struct Config {
     /// What happens to events of robots: `flag` marks them in `rs_info.is_bot`, `drop` ends them, `keep` does not look.
     pub bots: BotAction,
+    /// What is known of machines beyond what comes with the binary.
+    pub device: DeviceConfig,
     /// Where the visitor's place comes from, and what is kept of the address.
     pub geo: GeoConfig,
     /// How many user agents are remembered. One takes about a kilobyte; a site of mixed visitors shows some ten
@@ -78,6 +87,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             bots: BotAction::default(),
+            device: DeviceConfig::default(),
             geo: GeoConfig::default(),
             user_agents: 16_384,
             traffic: TrafficConfig::default(),
@@ -96,19 +106,21 @@ impl Config {
     }
 }
 
-/// How often in a second the slow patterns are asked: some three hundredths of a core.
-const COLD_PARSES: u32 = 2000;
-
 /// [`standard_with`], without a database of addresses.
 pub fn standard(config: &Config) -> Vec<Box<dyn Enricher>> {
     standard_with(config, &Atlas::default())
 }
 
-/// The steps in the order they run. The device comes first because it tells the robots, whose events may end here.
-/// Places are looked up in `atlas`.
+/// [`standard_on`], without lists of machines.
 pub fn standard_with(config: &Config, atlas: &Atlas) -> Vec<Box<dyn Enricher>> {
+    standard_on(config, atlas, &DeviceData::default())
+}
+
+/// The steps in the order they run. The device comes first because it tells the robots, whose events may end here.
+/// Places are looked up in `atlas`, machines in `devices`.
+pub fn standard_on(config: &Config, atlas: &Atlas, devices: &DeviceData) -> Vec<Box<dyn Enricher>> {
     vec![
-        Box::new(device::Device::new(config.user_agents, COLD_PARSES)),
+        Box::new(device::Device::new(config.user_agents, config.device.cold_parses, devices.clone())),
         Box::new(bots::Bots::new(config.bots)),
         Box::new(page::Page),
         Box::new(language::Language),

@@ -1,6 +1,7 @@
 //! What a `User-Agent` text says, in two tiers: our own words ([`super::tokens`]) and rules on them, which explain nearly
 //! every text in less than a microsecond; and the patterns of uap-core ([`super::patterns`]), asked only for what those
-//! leave open, since they take some fifteen.
+//! leave open, since they take some fifteen. What neither tells, tables and an operator's lists may
+//! ([`super::device_data`]).
 //!
 //! Pure functions of the text. [`super::agents`] remembers the answers.
 
@@ -29,6 +30,8 @@ pub struct Agent<'t> {
     pub brand: Option<Cow<'t, str>>,
     /// `SM-S911B`.
     pub model: Option<Cow<'t, str>>,
+    /// `Galaxy S23`: tables tell it, the text does not.
+    pub marketing_name: Option<Cow<'t, str>>,
     /// `Chrome`.
     pub browser: Option<Cow<'t, str>>,
     /// `126.0.0.0`.

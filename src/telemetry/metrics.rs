@@ -73,6 +73,15 @@ pub struct ByCode {
     pub code: &'static str,
 }
 
+/// A file or folder of data that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByDataFile {
+    /// Its key: `geo.database`, `device.matomo`, `device.play_devices`.
+    pub key: &'static str,
+    /// `taken`; `refused` when it could not be read and the old content stayed in use.
+    pub outcome: &'static str,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// The metrics of one process (or of one test world).
@@ -117,6 +126,8 @@ pub struct Metrics {
     pub http_request_seconds: Histogram,
     /// Refused requests on collection paths.
     pub refusals: Family<ByCode, Counter>,
+    /// New versions of data files, seen while running.
+    pub data_files_replaced: Family<ByDataFile, Counter>,
     /// Panics caught; each one is a bug.
     pub panics: Counter,
 }
@@ -156,6 +167,7 @@ impl Metrics {
             http_requests: Family::default(),
             http_request_seconds: durations(),
             refusals: Family::default(),
+            data_files_replaced: Family::default(),
             panics: Counter::default(),
         };
         let r = &mut metrics.registry;
@@ -192,6 +204,11 @@ impl Metrics {
             metrics.http_request_seconds.clone(),
         );
         r.register("refusals", "Refused requests on collection paths, by code", metrics.refusals.clone());
+        r.register(
+            "data_files_replaced",
+            "New versions of data files seen while running, by outcome",
+            metrics.data_files_replaced.clone(),
+        );
         r.register("panics", "Panics caught; each one is a bug", metrics.panics.clone());
         metrics
     }

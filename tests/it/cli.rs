@@ -199,7 +199,7 @@ fn user_agents_are_explained_line_by_line() {
         answers[0],
         serde_json::json!({
             "browser": "Chrome", "browser_version": "126.0.0.0", "os": "Android", "os_version": "14", "category": "mobile",
-            "brand": "Google", "model": "Pixel 8", "marketing_name": null, "bot": false, "bot_name": null,
+            "brand": "Google", "model": "Pixel 8", "marketing_name": "Pixel 8", "bot": false, "bot_name": null,
             "bot_category": null,
         })
     );
@@ -219,6 +219,20 @@ fn user_agents_are_explained_line_by_line() {
     let output = child.wait_with_output().unwrap();
     feeding.join().unwrap().unwrap();
     assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 10_000);
+
+    let list = "Retail Branding,Marketing Name,Device,Model\nFoundry,Bellows,x,BLW-1\n";
+    fs::write(folder.path().join("list.csv"), list).unwrap();
+    fs::write(folder.path().join("c.yaml"), "device: {play_devices: list.csv, cold_parses: 1}\n").unwrap();
+    let of = |number| format!("{{\"ua\": \"Mozilla/5.0 (Linux; Android 13; BLW-{number}) Chrome/1.0\"}}\n");
+    fs::write(folder.path().join("agents.jsonl"), (0..3).map(of).collect::<String>()).unwrap();
+    let ask = ["explain", "--user-agents", "agents.jsonl", "--config", "c.yaml"];
+    let (code, out, err) = run(&folder, &ask);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.lines().nth(1).unwrap().contains(r#""brand":"Foundry","model":"BLW-1","marketing_name":"Bellows""#));
+    fs::remove_file(folder.path().join("list.csv")).unwrap();
+    let (code, out, err) = run(&folder, &ask);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("c.yaml:1: device.play_devices: there is no file `list.csv`"), "{err}");
 
     let (code, _, err) = run(&folder, &["explain", "--user-agents", "nowhere.jsonl"]);
     assert_eq!(code, 1);

@@ -101,6 +101,7 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/cookie/http_only", "true"),
         ("/cookie/same_site", "Lax"),
         ("/cookie/adopt_ga", "true"),
+        ("/device", r#"{"cold_parses":2000,"matomo":"","play_devices":""}"#),
         ("/geo/headers", "gcp"),
         ("/geo/database", ""),
         ("/geo/ip", "masked"),
@@ -523,6 +524,32 @@ fn a_database_that_cannot_be_read_is_a_problem() {
         assert_eq!(problems.len(), 1, "{problems:#?}");
         assert!(problems[0].starts_with("c.yaml:2: geo.database: ") && problems[0].contains(why), "{problems:#?}");
     }
+}
+
+#[test]
+fn data_about_machines_that_cannot_be_read_is_a_problem_of_its_key() {
+    let folder = TempDir::new().unwrap();
+    let rules = folder.path().join("rules");
+    fs::create_dir_all(rules.join("device")).unwrap();
+    let list = folder.path().join("devices.csv");
+    let check = |expected: &[&str]| {
+        let yaml = format!("device:\n  matomo: {}\n  play_devices: {}\n", rules.display(), list.display());
+        let problems = Case::new().yaml(yaml).problems();
+        assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+        for (problem, expected) in problems.iter().zip(expected) {
+            assert!(problem.contains(expected) && problem.contains("\n  hint: name "), "{expected}: {problem}");
+        }
+    };
+    check(&["c.yaml:2: device.matomo: ", "c.yaml:3: device.play_devices: there is no file"]);
+    check(&["has no file `device/mobiles.yml`", "there is no file"]);
+    fs::write(rules.join("device/mobiles.yml"), "Acme:\n  regex: &a [*a]\n").unwrap();
+    fs::write(&list, "model,name\n").unwrap();
+    check(&["`device/mobiles.yml`, line 2: has an anchor", "its first line does not name the columns"]);
+    fs::write(rules.join("device/mobiles.yml"), "Acme:\n  regex: Anvil\n  model: Anvil\n").unwrap();
+    fs::write(&list, "Retail Branding,Marketing Name,Device,Model\nAcme,Anvil,a,A-1\n").unwrap();
+    check(&[]);
+    fs::create_dir(rules.join("bots.yml")).unwrap();
+    check(&["bots.yml` is not a file"]);
 }
 
 #[test]

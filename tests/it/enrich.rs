@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod device_data;
 mod geo_database;
 mod hints;
 mod long;
@@ -134,6 +135,7 @@ fn a_visit_fills_the_columns_of_ga4() {
     assert_eq!(text(&device(&event).operating_system_version), "Android 13");
     assert_eq!(text(&device(&event).mobile_brand_name), "Samsung");
     assert_eq!(text(&device(&event).mobile_model_name), "SM-S911B");
+    assert_eq!(text(&device(&event).mobile_marketing_name), "Galaxy S23");
     assert_eq!(text(&device(&event).language), "de-ch");
     assert_eq!(text(&device(&event).is_limited_ad_tracking), "No");
     assert_eq!(device(&event).browser, None);

@@ -31,7 +31,7 @@ const KEPT_CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["edge", "deliver", "demo", "app", "cli"]),
     ("hyper", &["edge", "demo"]),
     ("parquet", &["deliver"]),
-    ("saphyr_parser", &["config"]),
+    ("saphyr_parser", &["config", "enrich"]),
     ("clap", &["cli"]),
 ];
 

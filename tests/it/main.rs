@@ -18,6 +18,7 @@ mod golden;
 mod hit;
 mod lake;
 mod layers;
+mod machines;
 mod main_job;
 mod mmdb;
 mod place;

@@ -50,6 +50,7 @@ fn user_agents_are_spelled_as_ga4_spells_them() {
             text(&web(&event).browser_version),
             text(&device(&event).mobile_brand_name),
             text(&device(&event).mobile_model_name),
+            text(&device(&event).mobile_marketing_name),
             if info(&event).is_bot == Some(true) { text(&info(&event).bot_category) } else { "-" },
             text(&info(&event).bot_name),
         ])
