@@ -24,6 +24,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod unwound;
+mod window;
 
 pub use config::{BigQueryConfig, Format, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig};
 pub use delivery::{Delivery, Drained, Health, StartError};

@@ -52,6 +52,9 @@ pub struct BatchLimits {
     pub bytes: usize,
     /// Longest time a row waits for others before its batch goes.
     pub linger: Duration,
+    /// Most batches in flight together, 1 or more. Writes of several begin in the order of their rows and each gets as
+    /// far as its first wait before the next begins.
+    pub window: usize,
 }
 
 /// The batch reached the destination, but for these rows, by index in the batch, which it will never take.
@@ -70,6 +73,14 @@ pub enum SinkError {
     /// Will pass by itself: the courier tries again with back-off.
     #[error("{source}")]
     Transient {
+        /// Cause.
+        source: BoxError,
+        /// The destination's own wish for the pause.
+        retry_after: Option<Duration>,
+    },
+    /// The destination asks for less: like `Transient`, and fewer batches are in flight for a while.
+    #[error("{source}")]
+    Throttled {
         /// Cause.
         source: BoxError,
         /// The destination's own wish for the pause.
