@@ -4,8 +4,10 @@
 //! Every call says what it wants and how it ended; when to try again is the caller's business.
 
 pub mod auth;
+pub mod bigquery;
 pub mod endpoint;
 pub mod proto;
+pub mod rest;
 pub mod write;
 
 pub use auth::{Auth, AuthError, Tokens};
