@@ -378,11 +378,20 @@ impl Courier {
         self.status.in_trouble(failure.to_string());
         self.measure_lag();
 
-        let drain = &mut self.office.drain;
-        let already = drain.has_begun();
-        tokio::select! {
-            () = drain.begun(), if !already => {}
-            () = tokio::time::sleep(wait) => {}
+        let already = self.office.drain.has_begun();
+        let mut blind = self.batcher.is_empty() && self.taken.is_empty() && !self.at_end;
+        loop {
+            let (reader, drain) = (&mut self.reader, &mut self.office.drain);
+            let rows = tokio::select! {
+                () = drain.begun(), if !already => return,
+                () = tokio::time::sleep_until(now + wait) => return,
+                // One row, to know how long it has waited: who asks for the lag need not know that nothing was read.
+                rows = reader.next(1, 1), if blind => rows,
+            };
+            blind = false;
+            self.at_end = rows.is_empty();
+            self.batcher.push(rows, Instant::now().into_std());
+            self.measure_lag();
         }
     }
 

@@ -20,7 +20,10 @@ use super::{
     ledger::{Balance, Entry, Imbalance, Ledger},
     lock,
     sink::Sink,
-    sinks::parquet::ParquetSink,
+    sinks::{
+        bigquery::{BigQuerySink, SetupError},
+        parquet::ParquetSink,
+    },
     spool::{Spool, SpoolError, SpoolFull},
     status::Status,
 };
@@ -57,8 +60,11 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The connection to BigQuery.
+    #[error("cannot set up the BigQuery writer: {0}")]
+    BigQuery(#[from] SetupError),
     /// A destination this version does not have.
-    #[error("writer `{0}` is not in this version; use `local`")]
+    #[error("writer `{0}` is not in this version; use `local` or `direct`")]
     Unsupported(Strategy),
     /// No destination.
     #[error("no writer is configured; use `local`")]
@@ -107,9 +113,23 @@ impl Delivery {
     /// Opens the spool and sends a courier off for each sink, on `runtime`. Blocks while an old spool is read.
     pub fn start(config: &WritersConfig, metrics: Arc<Metrics>, runtime: &Handle) -> Result<Delivery, StartError> {
         let names = sink_names(config)?;
+        let mut bigquery = match config.strategy.0.contains(&Strategy::Direct) {
+            true => Some(BigQuerySink::new(config)?),
+            false => None,
+        };
         Delivery::with_sinks(config, metrics, runtime, &names, &mut |spool| {
-            let lake = ParquetSink::new(&config.local.directory, spool.id(), spool.end());
-            vec![Arc::new(lake)]
+            let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+            for strategy in &config.strategy.0 {
+                match strategy {
+                    Strategy::Local => {
+                        sinks.push(Arc::new(ParquetSink::new(&config.local.directory, spool.id(), spool.end())));
+                    }
+                    Strategy::Direct => sinks.extend(bigquery.take().map(|sink| Arc::new(sink) as Arc<dyn Sink>)),
+                    // Without a name, so that delivery has not come this far.
+                    Strategy::PubSub => {}
+                }
+            }
+            sinks
         })
     }
 
@@ -272,7 +292,8 @@ pub fn dead_letters(config: &WritersConfig) -> PathBuf {
 pub fn sink_names(config: &WritersConfig) -> Result<Vec<&'static str>, StartError> {
     let names = config.strategy.0.iter().map(|strategy| match strategy {
         Strategy::Local => Ok(ParquetSink::NAME),
-        Strategy::Direct | Strategy::PubSub => Err(StartError::Unsupported(*strategy)),
+        Strategy::Direct => Ok(BigQuerySink::NAME),
+        Strategy::PubSub => Err(StartError::Unsupported(*strategy)),
     });
     let names: Vec<_> = names.collect::<Result<_, _>>()?;
     if names.is_empty() { Err(StartError::NoSink) } else { Ok(names) }

@@ -1,6 +1,6 @@
 //! One destination, seen from its courier.
 
-use std::{error::Error, time::Duration};
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use async_trait::async_trait;
 
@@ -92,7 +92,7 @@ pub enum SinkError {
         /// Cause.
         source: BoxError,
         /// What to do about it.
-        hint: &'static str,
+        hint: Cow<'static, str>,
     },
     /// The destination refuses the batch as it is: the courier splits it until the culprits stand alone.
     #[error("{source}")]

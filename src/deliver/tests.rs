@@ -112,7 +112,7 @@ fn transient() -> Act {
 }
 
 fn blocked() -> Act {
-    Act::Fail(SinkError::Blocked { source: "no right".into(), hint: "ask for it" })
+    Act::Fail(SinkError::Blocked { source: "no right".into(), hint: "ask for it".into() })
 }
 
 struct World {
@@ -246,6 +246,21 @@ async fn a_blocked_sink_raises_the_alarm_until_someone_acts() {
     assert_eq!(world.taken(), [0]);
     assert_eq!(world.lag(), 0.0);
     assert_eq!(world.delivery.health(), Health { ready: true, reasons: vec![] });
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_counts_from_the_first_row_though_the_sink_was_never_ready() {
+    let world =
+        World::new(Fake { prepare_acts: Mutex::new((0..1_000).map(|_| blocked()).collect()), ..Fake::default() });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.lag(), 0.0);
+    world.accept([1; 3]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(world.lag() > 1e9, "the rows say they were accepted in 1970: {}", world.lag());
+    world.sink.prepare_acts.lock().clear();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((world.taken(), world.lag()), (vec![0, 1, 2], 0.0));
     world.books_balance();
 }
 

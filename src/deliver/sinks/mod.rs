@@ -1,5 +1,6 @@
 //! The destinations. Adding one: a file here that implements [`Sink`](super::Sink), and a line in
 //! `deliver::Delivery::start`.
 
+pub mod bigquery;
 pub mod lake;
 pub mod parquet;

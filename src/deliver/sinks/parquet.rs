@@ -95,7 +95,7 @@ fn classify(error: LakeError) -> SinkError {
         }
         _ => return transient(error),
     };
-    SinkError::Blocked { source: Box::new(error), hint }
+    SinkError::Blocked { source: Box::new(error), hint: hint.into() }
 }
 
 fn transient(error: impl std::error::Error + Send + Sync + 'static) -> SinkError {
