@@ -179,10 +179,14 @@ fn contents(path: &PathBuf, found: &mut Vec<Found>) -> Contents {
 
 /// The variables by which Google's clients find emulators, where the configuration does not name an endpoint itself.
 fn emulators(tree: &mut Node, variables: &[Variable]) {
-    for (name, key) in [("BIGQUERY_EMULATOR_HOST", "rest_endpoint"), ("BIGQUERY_STORAGE_GRPC_ENDPOINT", "endpoint")] {
+    for (name, part, key) in [
+        ("BIGQUERY_EMULATOR_HOST", "bq", "rest_endpoint"),
+        ("BIGQUERY_STORAGE_GRPC_ENDPOINT", "bq", "endpoint"),
+        ("PUBSUB_EMULATOR_HOST", "pubsub", "endpoint"),
+    ] {
         let Some((host, place)) = variables::get(variables, name) else { continue };
         let url = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
-        let node = tree.entry("writers", place).entry("bq", place).entry(key, place);
+        let node = tree.entry("writers", place).entry(part, place).entry(key, place);
         if matches!(node.value, tree::Value::Null) {
             *node = Node::from_json(url.into(), place);
         }

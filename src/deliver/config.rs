@@ -101,13 +101,17 @@ pub enum TableLayout {
 }
 
 /// Pub/Sub.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PubSubConfig {
     /// Topic to publish to.
     pub topic_id: String,
     /// Subscription that writes to BigQuery.
     pub subscription_id: String,
+    /// The service. `http://` is plaintext, without a token.
+    pub endpoint: String,
+    /// Who we are.
+    pub auth: Auth,
 }
 
 impl WritersConfig {
@@ -121,15 +125,17 @@ impl WritersConfig {
         for (index, strategy) in strategies.iter().enumerate() {
             if strategies[..index].contains(strategy) {
                 problems.push(Problem::new(&at, format!("`{strategy}` is there twice")).hint("remove one"));
-            } else if *strategy == Strategy::PubSub {
-                let problem = Problem::new(&at, format!("`{strategy}` is not in this version"));
-                problems.push(problem.hint("use `local` or `direct`"));
             }
         }
-        if strategies.contains(&Strategy::Direct) {
+        if strategies.iter().any(|strategy| *strategy != Strategy::Local) {
             let project = format!("{path}.project_id");
             identifier(&self.project_id, &project, "a project, such as `my-project-123`", "-.:", problems);
+        }
+        if strategies.contains(&Strategy::Direct) {
             self.bq.check(&format!("{path}.bq"), problems);
+        }
+        if strategies.contains(&Strategy::PubSub) {
+            self.pubsub.check(&format!("{path}.pubsub"), problems);
         }
         if self.local.directory.as_os_str().is_empty() {
             problems
@@ -163,6 +169,35 @@ impl BigQueryConfig {
             let message = "an emulator for one of `endpoint` and `rest_endpoint`, and not for the other";
             let hint = "set both, or the variables `BIGQUERY_STORAGE_GRPC_ENDPOINT` and `BIGQUERY_EMULATOR_HOST`";
             problems.push(Problem::new(format!("{path}.endpoint"), message).hint(hint));
+        }
+    }
+}
+
+impl PubSubConfig {
+    fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        let topic = format!("{path}.topic_id");
+        let before = problems.len();
+        identifier(&self.topic_id, &topic, "a topic, such as `events`", "-_.~+%", problems);
+        let begins_well =
+            self.topic_id.starts_with(|c: char| c.is_ascii_alphabetic()) && !self.topic_id.starts_with("goog");
+        if problems.len() == before && !(begins_well && (3..=255).contains(&self.topic_id.len())) {
+            let message = format!("`{}` cannot be a topic", self.topic_id);
+            let hint = "3 to 255 characters, the first a letter, and not beginning with `goog`";
+            problems.push(Problem::new(topic, message).hint(hint));
+        }
+        if let Err(error) = self.endpoint.parse::<Endpoint>() {
+            problems.push(Problem::new(format!("{path}.endpoint"), error.to_string()));
+        }
+    }
+}
+
+impl Default for PubSubConfig {
+    fn default() -> PubSubConfig {
+        PubSubConfig {
+            topic_id: String::new(),
+            subscription_id: String::new(),
+            endpoint: "https://pubsub.googleapis.com".to_owned(),
+            auth: Auth::Adc,
         }
     }
 }
@@ -313,8 +348,9 @@ mod tests {
     fn the_defaults_are_fine_and_everything_wrong_is_said_at_once() {
         assert_eq!(problems("{}"), [""; 0]);
         let found = problems(r#"{"strategy":["pubsub","local","local"],"local":{"directory":""}}"#);
-        let pubsub = "writers.strategy: `pubsub` is not in this version (use `local` or `direct`)";
-        assert!(found.contains(&pubsub.into()), "{found:?}");
+        for path in ["writers.project_id: ", "writers.pubsub.topic_id: "] {
+            assert!(found.iter().any(|problem| problem.starts_with(path)), "{found:?}");
+        }
         assert!(found.contains(&"writers.strategy: `local` is there twice (remove one)".into()), "{found:?}");
         assert!(found.iter().any(|problem| problem.starts_with("writers.local.directory: ")), "{found:?}");
         assert!(problems(r#"{"strategy":[]}"#)[0].starts_with("writers.strategy: no destination"));
@@ -333,5 +369,16 @@ mod tests {
         assert_eq!(paths(&format!(r#"{{{named},"rest_endpoint":"http://127.0.0.1:1"}}}}"#)), ["writers.bq.endpoint"]);
         assert_eq!(paths(&format!(r#"{{{named},"endpoint":"127.0.0.1"}}}}"#)), ["writers.bq.endpoint"]);
         assert_eq!(paths(r#"{"bq":{"endpoint":"127.0.0.1"}}"#), [""; 0], "nobody uses it");
+    }
+
+    #[test]
+    fn topics_have_names_as_pubsub_wants_them() {
+        let found = |topic: &str| {
+            problems(&format!(r#"{{"strategy":"pubsub","project_id":"p","pubsub":{{"topic_id":"{topic}"}}}}"#)).len()
+        };
+        assert_eq!(found("events-1"), 0);
+        for topic in ["", "ab", "1abc", "google-events", "a/b/c"] {
+            assert_eq!(found(topic), 1, "{topic}");
+        }
     }
 }

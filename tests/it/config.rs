@@ -123,6 +123,8 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/writers/bq/auth", "adc"),
         ("/writers/pubsub/topic_id", ""),
         ("/writers/pubsub/subscription_id", ""),
+        ("/writers/pubsub/endpoint", "https://pubsub.googleapis.com"),
+        ("/writers/pubsub/auth", "adc"),
         ("/writers/spool/directory", "data/spool"),
         ("/writers/spool/durability", "disk"),
     ] {
@@ -217,11 +219,13 @@ fn emulators_are_found_by_the_variables_of_googles_clients() {
     let emulators = |case: Case| {
         case.var("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9050")
             .var("BIGQUERY_STORAGE_GRPC_ENDPOINT", "127.0.0.1:9060")
+            .var("PUBSUB_EMULATOR_HOST", "localhost:8085")
     };
     for case in [Case::new(), Case::new().yaml(""), Case::new().yaml("writers:\n  bq:\n")] {
         let config = emulators(case).ok();
         assert_eq!(text(&config, "/writers/bq/rest_endpoint"), "http://127.0.0.1:9050");
         assert_eq!(text(&config, "/writers/bq/endpoint"), "http://127.0.0.1:9060");
+        assert_eq!(text(&config, "/writers/pubsub/endpoint"), "http://localhost:8085");
     }
     let config =
         emulators(Case::new().yaml("writers: { bq: { endpoint: \"http://localhost:1\", dataset_id: d } }")).ok();

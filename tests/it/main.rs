@@ -23,6 +23,7 @@ mod layers;
 mod main_job;
 mod mmdb;
 mod place;
+mod pubsub;
 mod redact;
 mod schema;
 mod site;

@@ -4,3 +4,4 @@
 pub mod bigquery;
 pub mod lake;
 pub mod parquet;
+pub mod pubsub;

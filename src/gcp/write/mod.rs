@@ -20,15 +20,14 @@ mod stream;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
-use tonic::metadata::MetadataValue;
 
-pub use self::error::{AppendError, Failure, RowFault};
+pub use self::error::{AppendError, RowFault};
 use self::stream::{Job, Stream};
 use super::{
-    Endpoint, Tokens,
+    Endpoint, Failure, Tokens,
+    call::head,
     proto::storage::{
         GetWriteStreamRequest, ProtoSchema, TableSchema, WriteStream, WriteStreamView,
         big_query_write_client::BigQueryWriteClient,
@@ -43,9 +42,6 @@ pub const MAX_IN_FLIGHT: usize = 64;
 
 /// Longest wait for the answer to a call that is not a stream.
 const CALL: Duration = Duration::from_secs(60);
-
-/// What stays as it is in the value of `x-goog-request-params`: the unreserved characters of RFC 3986.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The times of a stream. Tests have no minutes to lose.
 #[derive(Clone, Copy, Debug)]
@@ -158,20 +154,5 @@ pub async fn describe(target: &Target) -> Result<WriteStream, Failure> {
         Ok(Ok(stream)) => Ok(stream.into_inner()),
         Ok(Err(status)) => Err(Failure::of_status(&status)),
         Err(_) => Err(Failure::new(tonic::Code::DeadlineExceeded, "no answer")),
-    }
-}
-
-/// The routing header, without which the service finds no table outside of the US, and the token.
-fn head<T>(request: &mut tonic::Request<T>, parameter: &str, name: &str, token: Option<&http::HeaderValue>) {
-    let routing = format!("{parameter}={}", utf8_percent_encode(name, UNRESERVED));
-    let metadata = request.metadata_mut();
-    metadata.insert(
-        "x-goog-request-params",
-        MetadataValue::try_from(routing).expect("percent-encoded text is visible ASCII"),
-    );
-    if let Some(token) = token {
-        let mut value = MetadataValue::try_from(token.as_bytes()).expect("a header's value stays one");
-        value.set_sensitive(true);
-        metadata.insert("authorization", value);
     }
 }

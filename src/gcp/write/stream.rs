@@ -10,12 +10,16 @@ use tokio::{
 };
 use tonic::Code;
 
-use super::{AppendError, Appended, Failure, MAX_IN_FLIGHT, RowFault, Target, Timing, WriterSchema, head};
-use crate::gcp::proto::storage::{
-    AppendRowsRequest, AppendRowsResponse, ProtoRows,
-    append_rows_request::{ProtoData, Rows},
-    append_rows_response::Response,
-    big_query_write_client::BigQueryWriteClient,
+use super::{AppendError, Appended, MAX_IN_FLIGHT, RowFault, Target, Timing, WriterSchema};
+use crate::gcp::{
+    Failure,
+    call::head,
+    proto::storage::{
+        AppendRowsRequest, AppendRowsResponse, ProtoRows,
+        append_rows_request::{ProtoData, Rows},
+        append_rows_response::Response,
+        big_query_write_client::BigQueryWriteClient,
+    },
 };
 
 /// Who wrote the rows, for Google's support. The service wants a word before a colon.

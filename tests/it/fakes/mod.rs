@@ -3,4 +3,5 @@
 pub mod bigquery;
 mod judge;
 pub mod proxy;
+pub mod pubsub;
 mod rest;

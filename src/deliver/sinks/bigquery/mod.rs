@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use self::verdict::STRANGER;
 use self::{ensure::Registrar, table::Table};
 use crate::{
     deliver::{
@@ -45,6 +46,13 @@ const MAX_TABLES: usize = 16;
 #[error("{0}")]
 pub struct SetupError(String);
 
+impl SetupError {
+    /// Because of this.
+    pub fn new(error: impl std::fmt::Display) -> SetupError {
+        SetupError(error.to_string())
+    }
+}
+
 /// Appends batches to the table, or to the tables of their days.
 pub struct BigQuerySink {
     config: BigQueryConfig,
@@ -69,7 +77,7 @@ impl BigQuerySink {
     /// With other times than the usual ones.
     pub fn with_timing(config: &WritersConfig, timing: Timing) -> Result<BigQuerySink, SetupError> {
         let bq = config.bq.clone();
-        let endpoint = |text: &str| text.parse::<Endpoint>().map_err(|error| SetupError(error.to_string()));
+        let endpoint = |text: &str| text.parse::<Endpoint>().map_err(SetupError::new);
         let (endpoint, rest) = (endpoint(&bq.endpoint)?, endpoint(&bq.rest_endpoint)?);
         let tokens_of = |endpoint: &Endpoint, tokens: &Tokens| match endpoint.is_plaintext() {
             true => Tokens::none(),
@@ -78,7 +86,7 @@ impl BigQuerySink {
         // One token for both services.
         let tokens = Tokens::new(if endpoint.is_plaintext() && rest.is_plaintext() { &Auth::None } else { &bq.auth });
         let rest_tokens = tokens_of(&rest, &tokens);
-        let rest = Rest::new(rest, rest_tokens).map_err(|error| SetupError(error.to_string()))?;
+        let rest = Rest::new(rest, rest_tokens).map_err(SetupError::new)?;
         Ok(BigQuerySink {
             registrar: Arc::new(Registrar::new(Tables::new(rest), &bq)),
             project: config.project_id.clone(),

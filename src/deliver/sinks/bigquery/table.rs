@@ -21,8 +21,9 @@ use super::{
 use crate::{
     deliver::sink::SinkError,
     gcp::{
+        Failure,
         bigquery::{TableName, storage_paths},
-        write::{self, AppendError, Appender, Failure, Target, Timing, WriterSchema},
+        write::{self, AppendError, Appender, Target, Timing, WriterSchema},
     },
     schema::{descriptor, narrow::Narrow, wire::WireError},
 };

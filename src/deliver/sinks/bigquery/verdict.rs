@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::{
     deliver::sink::SinkError,
-    gcp::{bigquery::TableName, proto::storage::storage_error::StorageErrorCode, rest::RestError, write::Failure},
+    gcp::{Failure, bigquery::TableName, proto::storage::storage_error::StorageErrorCode, rest::RestError},
 };
 
 /// Least pause before a table that is not known yet is tried again.
@@ -85,8 +85,9 @@ impl Verdict {
     }
 }
 
-const STRANGER: &str = "set `GOOGLE_APPLICATION_CREDENTIALS` to a service account's key file, run `gcloud auth \
-                        application-default login`, give the machine a service account, or see `writers.bq.auth`";
+/// What to do about missing or refused credentials.
+pub const STRANGER: &str = "set `GOOGLE_APPLICATION_CREDENTIALS` to a service account's key file, run `gcloud auth \
+                        application-default login`, give the machine a service account, or see `writers.bq.auth` and `writers.pubsub.auth`";
 
 /// Somebody must act.
 pub fn blocked(table: &TableName, failure: Failure, hint: impl Into<Cow<'static, str>>) -> SinkError {
