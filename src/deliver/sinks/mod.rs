@@ -2,6 +2,7 @@
 //! `deliver::Delivery::start`.
 
 pub mod bigquery;
+mod doubt;
 pub mod lake;
 pub mod parquet;
 pub mod pubsub;

@@ -4,17 +4,16 @@
 //! At least once: a request whose answer was lost is sent again. Requests are in flight together and carry no ordering
 //! key: order costs throughput, and the table has none.
 
-use std::{
-    borrow::Cow,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tonic::Code;
 
-use super::bigquery::{STRANGER, SetupError};
+use super::{
+    bigquery::{NOT_THE_ROW, STRANGER, SetupError},
+    doubt::Doubt,
+};
 use crate::{
     deliver::{
         config::WritersConfig,
@@ -37,8 +36,7 @@ pub struct PubSubSink {
     publisher: Publisher,
     project: String,
     topic: String,
-    /// A row of this process was taken.
-    proven: AtomicBool,
+    doubt: Doubt,
 }
 
 impl PubSubSink {
@@ -51,12 +49,7 @@ impl PubSubSink {
         let endpoint: Endpoint = config.pubsub.endpoint.parse().map_err(SetupError::new)?;
         let tokens = Tokens::new(if endpoint.is_plaintext() { &Auth::None } else { &config.pubsub.auth });
         let publisher = Publisher::new(&endpoint, tokens, format!("projects/{project}/topics/{topic}"));
-        Ok(PubSubSink {
-            publisher: publisher.map_err(SetupError::new)?,
-            project,
-            topic,
-            proven: AtomicBool::new(false),
-        })
+        Ok(PubSubSink { publisher: publisher.map_err(SetupError::new)?, project, topic, doubt: Doubt::new() })
     }
 
     /// What a failure of so many rows means.
@@ -71,13 +64,10 @@ impl PubSubSink {
             | Code::Unavailable
             | Code::DeadlineExceeded => return SinkError::Transient { source: failure.into(), retry_after },
             Code::ResourceExhausted => return SinkError::Throttled { source: failure.into(), retry_after },
-            // Without a row that was ever taken, what is refused may as well be the request: no reason to drop rows.
-            Code::InvalidArgument if rows > 1 || self.proven.load(Ordering::Relaxed) => {
+            Code::InvalidArgument if rows > 1 || self.doubt.is_at_fault() => {
                 return SinkError::Refused { source: failure.into() };
             }
-            Code::InvalidArgument => "no row was taken so far, so that this may not be the row's fault: look at the \
-                                      topic and its schema"
-                .into(),
+            Code::InvalidArgument => NOT_THE_ROW.into(),
             Code::NotFound => {
                 format!("create the topic with `gcloud pubsub topics create {topic} --project={project}`").into()
             }
@@ -125,7 +115,7 @@ impl Sink for PubSubSink {
         }
         match self.publisher.publish(request).await {
             Ok(()) => {
-                self.proven.store(true, Ordering::Relaxed);
+                self.doubt.taken();
                 Ok(written)
             }
             Err(failure) => Err(self.judge(failure, batch.rows.len())),

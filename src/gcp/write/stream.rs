@@ -96,8 +96,15 @@ impl Stream {
         while let Ok(job) = self.queue.try_recv() {
             self.pending.push_back(job);
         }
+        // A refusal is about the request whose answer was due; the others only stood behind it.
+        let bystanders = match failure.code {
+            Code::InvalidArgument => Failure::new(Code::Aborted, "the stream broke over another request"),
+            _ => failure.clone(),
+        };
+        let mut failure = Some(failure);
         for job in self.pending.drain(..) {
-            let _ = job.answer.send(Err(failure.clone().into()));
+            let why = failure.take().unwrap_or_else(|| bystanders.clone());
+            let _ = job.answer.send(Err(why.into()));
         }
     }
 

@@ -73,10 +73,39 @@ async fn requests_that_are_always_refused_block_the_writer_and_lose_nothing() {
     world.fake.script((0..200).map(|_| Act::Answer(refusal.clone())));
     world.accept_rows(rows(0..8, &[])).await;
     let words = world.blocked().await;
-    assert!(words.contains("no idea") && words.contains("no row was taken so far"), "{words}");
+    assert!(words.contains("no idea") && words.contains("one row after the other is refused"), "{words}");
     assert_eq!(world.letters().len(), 0);
     world.state().script.clear();
     assert_eq!(world.settled().await.stored.len(), 8);
+}
+
+/// The same when the calls end with it, after rows were taken: a few dead letters at most, to be replayed.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_end_with_a_refusal_cost_a_few_rows_at_most() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    // Once: the request is halved, nothing is lost, and those behind it only come again.
+    world.fake.script([Act::Close(Code::InvalidArgument, "cannot parse")]);
+    world.accept_batches(1..20).await;
+    assert_eq!(world.settled().await.letters.len(), 1, "a batch of one row cannot be halved");
+    world.fake.script((0..200).map(|_| Act::Close(Code::InvalidArgument, "cannot parse")));
+    world.accept(ids(20..60)).await;
+    world.blocked().await;
+    assert!(world.letters().len() <= 4, "{:?}", world.letters());
+    world.state().script.clear();
+    assert_eq!(world.settled().await.stored.len(), 60 - world.letters().len());
+}
+
+/// A list that grows by one row with each answer does not cost a request for each row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_never_ends_is_cut_short_by_halving() {
+    let mut world = World::new().await;
+    world.state().listing = Listing::Some(1);
+    let all: Vec<_> = (0..200).collect();
+    world.accept_rows(rows(0..210, &all)).await;
+    let settled = world.settled().await;
+    assert_eq!((settled.letters.len(), settled.stored.len()), (200, 10));
 }
 
 /// Case 36: the service does not know the new columns yet.

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use self::verdict::STRANGER;
+pub use self::verdict::{NOT_THE_ROW, STRANGER};
 use self::{ensure::Registrar, table::Table};
 use crate::{
     deliver::{
@@ -40,6 +40,10 @@ pub const LIMITS: BatchLimits =
 
 /// Tables that have a stream at the same time, with a table for each day. Rows come some days late, not more.
 const MAX_TABLES: usize = 16;
+
+/// Times a batch is sent again without the rows that the service named, when it names ever more. Beyond, halves of it are
+/// less work.
+const ROUNDS: usize = 16;
 
 /// Why the sink cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +160,7 @@ impl Sink for BigQuerySink {
         // Index in the batch and bytes of the rows that are still to be written.
         let mut rows: Vec<(usize, Bytes)> =
             batch.rows.iter().enumerate().map(|(index, spooled)| (index, spooled.row.bytes().clone())).collect();
-        loop {
+        for _ in 0..ROUNDS {
             let writer = table.writer().await?;
             let mut encoded = Vec::with_capacity(rows.len());
             let mut sent = Vec::with_capacity(rows.len());
@@ -183,7 +187,7 @@ impl Sink for BigQuerySink {
                 Err(AppendError::Rows(faults)) => faults,
                 Err(AppendError::Failed(failure)) => return Err(table.judge(failure, rows.len())),
             };
-            let culprits = culprits(&faults, sent.len());
+            let mut culprits = culprits(&faults, sent.len());
             if culprits.is_empty() {
                 // The list is of no use: halving the batch finds them.
                 let words = faults.into_iter().next().map(|fault| fault.message).unwrap_or_default();
@@ -193,13 +197,16 @@ impl Sink for BigQuerySink {
                 // Perhaps nothing is wrong with the rows, and somebody has changed the table.
                 table.check_again().await?;
             }
-            for (position, message) in &culprits {
-                written.rejected.push((sent[*position], message.clone()));
+            let mut kept = Vec::with_capacity(sent.len() - culprits.len());
+            for (position, index) in sent.into_iter().enumerate() {
+                match culprits.remove(&position) {
+                    Some(message) => written.rejected.push((index, message)),
+                    None => kept.push(index),
+                }
             }
-            let kept = |index: &usize| !written.rejected.iter().any(|(rejected, _)| rejected == index);
-            let kept: Vec<_> = sent.into_iter().filter(kept).collect();
             rows.retain(|(index, _)| kept.binary_search(index).is_ok());
         }
+        Err(SinkError::Refused { source: "ever more of the rows are refused".into() })
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     verdict::{self, Verdict},
 };
 use crate::{
-    deliver::sink::SinkError,
+    deliver::{sink::SinkError, sinks::doubt::Doubt},
     gcp::{
         Failure,
         bigquery::{TableName, storage_paths},
@@ -43,8 +43,7 @@ pub struct Table {
     last: tokio::sync::Mutex<Option<Arc<Writer>>>,
     /// The Write API knows fewer columns than the tables API told: it is asked, too, from now on.
     behind: AtomicBool,
-    /// A row of this process was taken.
-    proven: AtomicBool,
+    doubt: Doubt,
     /// Since when the Write API does not know the table.
     unknown: Mutex<Option<Instant>>,
 }
@@ -82,7 +81,7 @@ impl Table {
             writer: ArcSwapOption::empty(),
             last: tokio::sync::Mutex::default(),
             behind: AtomicBool::new(false),
-            proven: AtomicBool::new(false),
+            doubt: Doubt::new(),
             unknown: Mutex::default(),
         }
     }
@@ -142,7 +141,7 @@ impl Table {
     /// Appends rows that `writer` has made. Queued before the first wait.
     pub async fn append(&self, writer: &Writer, rows: Vec<Bytes>) -> Result<(), AppendError> {
         let appended = self.appender.append(writer.schema.clone(), rows).await?;
-        self.proven.store(true, Ordering::Relaxed);
+        self.doubt.taken();
         *self.unknown.lock() = None;
         if let Some(schema) = appended.updated_schema {
             let mut last = self.last.lock().await;
@@ -175,13 +174,11 @@ impl Table {
                 self.behind.store(true, Ordering::Relaxed);
                 self.writer.store(None);
             }
-            // Without a row that was ever taken, what is refused may as well be the request: no reason to drop rows.
-            Verdict::BadRequest if rows == 1 && !self.proven.load(Ordering::Relaxed) => {
-                return verdict::blocked(
-                    &self.name,
-                    failure,
-                    "no row was taken so far, so that this may not be the row's fault: look at the table's columns",
-                );
+            // The table may have gone, or have been changed.
+            Verdict::NoRight | Verdict::Stuck => self.writer.store(None),
+            Verdict::BadRequest if rows == 1 && !self.doubt.is_at_fault() => {
+                self.writer.store(None);
+                return verdict::blocked(&self.name, failure, verdict::NOT_THE_ROW);
             }
             _ => {}
         }

@@ -89,6 +89,10 @@ impl Verdict {
 pub const STRANGER: &str = "set `GOOGLE_APPLICATION_CREDENTIALS` to a service account's key file, run `gcloud auth \
                         application-default login`, give the machine a service account, or see `writers.bq.auth` and `writers.pubsub.auth`";
 
+/// What to do about requests that are refused whatever is in them.
+pub const NOT_THE_ROW: &str = "one row after the other is refused, so that this may not be their fault: look at the \
+                               columns of the table, or at the schema of the topic";
+
 /// Somebody must act.
 pub fn blocked(table: &TableName, failure: Failure, hint: impl Into<Cow<'static, str>>) -> SinkError {
     SinkError::Blocked { source: format!("cannot write to `{table}`: {failure}").into(), hint: hint.into() }
