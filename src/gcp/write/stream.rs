@@ -25,6 +25,9 @@ use crate::gcp::{
 /// Who wrote the rows, for Google's support. The service wants a word before a colon.
 const TRACE_ID: &str = concat!("real-streaming:", env!("CARGO_PKG_VERSION"));
 
+/// Idle closes in a row that are taken for what they say.
+const MAX_IDLE_CLOSES: u32 = 3;
+
 /// A request, and who waits for its answer.
 pub struct Job {
     pub schema: Arc<WriterSchema>,
@@ -47,6 +50,8 @@ pub struct Stream {
     hurried: Option<Instant>,
     /// A token was refused, and nothing was answered since.
     refused: bool,
+    /// Streams that the server closed as idle since the last answer.
+    idle_closes: u32,
 }
 
 /// How one connection ended.
@@ -60,7 +65,17 @@ enum End {
 impl Stream {
     pub fn new(target: Target, timing: Timing, queue: mpsc::UnboundedReceiver<Job>) -> Stream {
         let (pending, in_flight) = (VecDeque::new(), VecDeque::new());
-        Stream { target, timing, queue, closed: false, pending, in_flight, hurried: None, refused: false }
+        Stream {
+            target,
+            timing,
+            queue,
+            closed: false,
+            pending,
+            in_flight,
+            hurried: None,
+            refused: false,
+            idle_closes: 0,
+        }
     }
 
     /// Works until nobody can send any more and everything is answered.
@@ -116,8 +131,10 @@ impl Stream {
             return !std::mem::replace(&mut self.refused, true);
         }
         if failure.is_idle_close() {
-            // The request crossed with the close: what is wrong with a stream that idled is its age.
-            return true;
+            // The request crossed with the close: nothing is wrong but the stream's age. A server that says so again
+            // and again means something else.
+            self.idle_closes += 1;
+            return self.idle_closes <= MAX_IDLE_CLOSES;
         }
         let passes = matches!(
             failure.code,
@@ -181,7 +198,7 @@ impl Stream {
                     let failure = match answer {
                         Some(Ok(answer)) => match self.settle(answer) {
                             Ok(()) => {
-                                (answered, self.refused) = (true, false);
+                                (answered, self.refused, self.idle_closes) = (true, false, 0);
                                 continue;
                             }
                             Err(failure) => failure,

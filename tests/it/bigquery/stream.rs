@@ -49,6 +49,14 @@ async fn the_services_idle_close_costs_nothing_even_when_a_request_crosses_it() 
     world.accept(ids(2..3)).await;
     world.settled().await;
     assert_eq!(retried(&world), 0);
+    // A server that says nothing else is not called in a hot loop.
+    world.fake.script((0..100_000).map(|_| Act::Close(Code::Aborted, IDLE_CLOSE)));
+    world.accept(ids(3..4)).await;
+    let before = world.state().calls;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(world.state().calls - before < 100, "{}", world.state().calls);
+    world.state().script.clear();
+    world.settled().await;
 }
 
 /// Cases 19, 20 and 22: whatever ends the stream, what was not answered is sent again in order, the first request with
