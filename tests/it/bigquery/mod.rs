@@ -8,6 +8,7 @@
 mod data;
 mod process;
 mod protocol;
+mod storm;
 mod stream;
 mod tables;
 
@@ -114,7 +115,8 @@ impl World {
             let letters = self.letters();
             let stored = self.fake.ids();
             let everywhere: HashSet<_> = stored.iter().chain(letters.keys()).cloned().collect();
-            assert_eq!(everywhere, self.accepted, "{caller}");
+            let strays: Vec<_> = everywhere.symmetric_difference(&self.accepted).collect();
+            assert!(strays.is_empty(), "{caller}: {} rows are lost or not ours: {strays:?}", strays.len());
             let distinct = stored.iter().collect::<HashSet<_>>().len();
             Settled { doubled: stored.len() - distinct, stored, letters }
         }
