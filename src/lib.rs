@@ -21,6 +21,9 @@ pub mod enrich;
 /// The journey of an event: a hit in, rows and an answer out.
 pub mod pipeline;
 
+/// Clients of Google Cloud: tokens, BigQuery, Pub/Sub.
+pub mod gcp;
+
 /// From rows to destinations: spool, couriers, sinks.
 pub mod deliver;
 

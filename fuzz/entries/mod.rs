@@ -9,6 +9,7 @@ mod config;
 mod edge;
 mod enrich;
 mod express;
+mod gcp;
 mod hit;
 mod lake;
 mod machines;
@@ -45,6 +46,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("row_bytes", lake::row_bytes),
     ("lake_folder", lake::folder),
     ("dead_letters", lake::dead_letters),
+    ("gcp_answers", gcp::answers),
 ];
 
 /// Runs the target of this name: each file in `fuzz_targets` has that of its target.

@@ -188,6 +188,22 @@ fn contents(path: &PathBuf, found: &mut Vec<Found>) -> Contents {
     (name, bytes)
 }
 
+/// The variables by which Google's clients find emulators, where the configuration does not name an endpoint itself.
+fn emulators(tree: &mut Node, variables: &[Variable]) {
+    for (name, part, key) in [
+        ("BIGQUERY_EMULATOR_HOST", "bq", "rest_endpoint"),
+        ("BIGQUERY_STORAGE_GRPC_ENDPOINT", "bq", "endpoint"),
+        ("PUBSUB_EMULATOR_HOST", "pubsub", "endpoint"),
+    ] {
+        let Some((host, place)) = variables::get(variables, name) else { continue };
+        let url = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
+        let node = tree.entry("writers", place).entry(part, place).entry(key, place);
+        if matches!(node.value, tree::Value::Null) {
+            *node = Node::from_json(url.into(), place);
+        }
+    }
+}
+
 /// Lays the other sources over the file's tree, reads it and checks it.
 fn resolve(
     mut tree: Node,
@@ -213,6 +229,8 @@ fn resolve(
             }
         }
     }
+
+    emulators(&mut tree, variables);
 
     let (config, misread) = read::read::<Config>(&mut tree, found);
     faulty.extend(misread);

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::schema::Row;
 
-    const LIMITS: BatchLimits = BatchLimits { rows: 4, bytes: 100, linger: Duration::from_secs(5) };
+    const LIMITS: BatchLimits = BatchLimits { rows: 4, bytes: 100, linger: Duration::from_secs(5), window: 1 };
 
     fn row(position: Position, day: i32, size: usize) -> Spooled {
         let bytes = Bytes::from(vec![0; size]);

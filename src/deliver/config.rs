@@ -8,7 +8,10 @@ use serde::{
 };
 
 use super::spool;
-use crate::problem::Problem;
+use crate::{
+    gcp::{Auth, Endpoint},
+    problem::Problem,
+};
 
 /// Where events go, and what keeps them until they are there.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -63,23 +66,52 @@ pub enum Format {
 }
 
 /// BigQuery, written to directly.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BigQueryConfig {
     /// Data set.
     pub dataset_id: String,
-    /// Table in the data set.
+    /// Table in the data set; with `table_layout: sharded` what its tables' names begin with.
     pub table_id: String,
+    /// The Storage Write API. `http://` is plaintext, without a token.
+    pub endpoint: String,
+    /// The API for tables and data sets. `http://` is plaintext, without a token.
+    pub rest_endpoint: String,
+    /// Where a data set is created, such as `EU`; empty is BigQuery's own default, `US`.
+    pub location: String,
+    /// Whether a missing data set is created.
+    pub create_dataset: bool,
+    /// Whether a missing table is created, and missing columns are added.
+    pub create_table: bool,
+    /// One table for all days, or one for each.
+    pub table_layout: TableLayout,
+    /// Who we are.
+    pub auth: Auth,
+}
+
+/// How days are kept apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableLayout {
+    /// One table, partitioned by column `date`.
+    #[default]
+    Partitioned,
+    /// A table `<table_id>_YYYYMMDD` for each day.
+    Sharded,
 }
 
 /// Pub/Sub.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PubSubConfig {
     /// Topic to publish to.
     pub topic_id: String,
     /// Subscription that writes to BigQuery.
     pub subscription_id: String,
+    /// The service. `http://` is plaintext, without a token.
+    pub endpoint: String,
+    /// Who we are.
+    pub auth: Auth,
 }
 
 impl WritersConfig {
@@ -93,9 +125,17 @@ impl WritersConfig {
         for (index, strategy) in strategies.iter().enumerate() {
             if strategies[..index].contains(strategy) {
                 problems.push(Problem::new(&at, format!("`{strategy}` is there twice")).hint("remove one"));
-            } else if *strategy != Strategy::Local {
-                problems.push(Problem::new(&at, format!("`{strategy}` is not in this version")).hint("use `local`"));
             }
+        }
+        if strategies.iter().any(|strategy| *strategy != Strategy::Local) {
+            let project = format!("{path}.project_id");
+            identifier(&self.project_id, &project, "a project, such as `my-project-123`", "-.:", problems);
+        }
+        if strategies.contains(&Strategy::Direct) {
+            self.bq.check(&format!("{path}.bq"), problems);
+        }
+        if strategies.contains(&Strategy::PubSub) {
+            self.pubsub.check(&format!("{path}.pubsub"), problems);
         }
         if self.local.directory.as_os_str().is_empty() {
             problems
@@ -108,6 +148,82 @@ impl WritersConfig {
             );
         }
         self.spool.check(&format!("{path}.spool"), problems);
+    }
+}
+
+impl BigQueryConfig {
+    fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        identifier(&self.dataset_id, &format!("{path}.dataset_id"), "a data set, such as `analytics`", "_", problems);
+        identifier(&self.table_id, &format!("{path}.table_id"), "a table, such as `events`", "_-", problems);
+        let mut endpoint = |key: &str, text: &str| match text.parse::<Endpoint>() {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                problems.push(Problem::new(format!("{path}.{key}"), error.to_string()));
+                None
+            }
+        };
+        let (write, rest) = (endpoint("endpoint", &self.endpoint), endpoint("rest_endpoint", &self.rest_endpoint));
+        if let (Some(write), Some(rest)) = (write, rest)
+            && write.is_plaintext() != rest.is_plaintext()
+        {
+            let message = "an emulator for one of `endpoint` and `rest_endpoint`, and not for the other";
+            let hint = "set both, or the variables `BIGQUERY_STORAGE_GRPC_ENDPOINT` and `BIGQUERY_EMULATOR_HOST`";
+            problems.push(Problem::new(format!("{path}.endpoint"), message).hint(hint));
+        }
+    }
+}
+
+impl PubSubConfig {
+    fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        let topic = format!("{path}.topic_id");
+        let before = problems.len();
+        identifier(&self.topic_id, &topic, "a topic, such as `events`", "-_.~+%", problems);
+        let begins_well =
+            self.topic_id.starts_with(|c: char| c.is_ascii_alphabetic()) && !self.topic_id.starts_with("goog");
+        if problems.len() == before && !(begins_well && (3..=255).contains(&self.topic_id.len())) {
+            let message = format!("`{}` cannot be a topic", self.topic_id);
+            let hint = "3 to 255 characters, the first a letter, and not beginning with `goog`";
+            problems.push(Problem::new(topic, message).hint(hint));
+        }
+        if let Err(error) = self.endpoint.parse::<Endpoint>() {
+            problems.push(Problem::new(format!("{path}.endpoint"), error.to_string()));
+        }
+    }
+}
+
+impl Default for PubSubConfig {
+    fn default() -> PubSubConfig {
+        PubSubConfig {
+            topic_id: String::new(),
+            subscription_id: String::new(),
+            endpoint: "https://pubsub.googleapis.com".to_owned(),
+            auth: Auth::Adc,
+        }
+    }
+}
+
+/// Names in Google Cloud; more about them is known there alone.
+fn identifier(text: &str, path: &str, example: &str, besides: &str, problems: &mut Vec<Problem>) {
+    if text.is_empty() {
+        problems.push(Problem::new(path, "must not be empty").hint(format!("name {example}")));
+    } else if !text.chars().all(|c| c.is_alphanumeric() || besides.contains(c)) {
+        problems.push(Problem::new(path, format!("`{text}` cannot be one")).hint(format!("name {example}")));
+    }
+}
+
+impl Default for BigQueryConfig {
+    fn default() -> BigQueryConfig {
+        BigQueryConfig {
+            dataset_id: String::new(),
+            table_id: String::new(),
+            endpoint: "https://bigquerystorage.googleapis.com".to_owned(),
+            rest_endpoint: "https://bigquery.googleapis.com".to_owned(),
+            location: String::new(),
+            create_dataset: false,
+            create_table: true,
+            table_layout: TableLayout::Partitioned,
+            auth: Auth::Adc,
+        }
     }
 }
 
@@ -231,11 +347,38 @@ mod tests {
     #[test]
     fn the_defaults_are_fine_and_everything_wrong_is_said_at_once() {
         assert_eq!(problems("{}"), [""; 0]);
-        let found = problems(r#"{"strategy":["direct","local","local"],"local":{"directory":""}}"#);
-        assert!(found.contains(&"writers.strategy: `direct` is not in this version (use `local`)".into()), "{found:?}");
+        let found = problems(r#"{"strategy":["pubsub","local","local"],"local":{"directory":""}}"#);
+        for path in ["writers.project_id: ", "writers.pubsub.topic_id: "] {
+            assert!(found.iter().any(|problem| problem.starts_with(path)), "{found:?}");
+        }
         assert!(found.contains(&"writers.strategy: `local` is there twice (remove one)".into()), "{found:?}");
         assert!(found.iter().any(|problem| problem.starts_with("writers.local.directory: ")), "{found:?}");
         assert!(problems(r#"{"strategy":[]}"#)[0].starts_with("writers.strategy: no destination"));
         assert!(problems(r#"{"spool":{"directory":"data/events/x"}}"#)[0].starts_with("writers.spool.directory: lies"));
+    }
+
+    #[test]
+    fn bigquery_needs_names_and_endpoints_that_belong_together() {
+        let named = r#""strategy":"direct","project_id":"p-1","bq":{"dataset_id":"d","table_id":"events""#;
+        assert_eq!(problems(&format!("{{{named}}}}}")), [""; 0]);
+        let paths = |json: &str| -> Vec<_> {
+            problems(json).into_iter().map(|problem| problem.split(": ").next().unwrap().to_owned()).collect()
+        };
+        let expected = ["writers.project_id", "writers.bq.dataset_id", "writers.bq.table_id"];
+        assert_eq!(paths(r#"{"strategy":"direct"}"#), expected);
+        assert_eq!(paths(&format!(r#"{{{named},"rest_endpoint":"http://127.0.0.1:1"}}}}"#)), ["writers.bq.endpoint"]);
+        assert_eq!(paths(&format!(r#"{{{named},"endpoint":"127.0.0.1"}}}}"#)), ["writers.bq.endpoint"]);
+        assert_eq!(paths(r#"{"bq":{"endpoint":"127.0.0.1"}}"#), [""; 0], "nobody uses it");
+    }
+
+    #[test]
+    fn topics_have_names_as_pubsub_wants_them() {
+        let found = |topic: &str| {
+            problems(&format!(r#"{{"strategy":"pubsub","project_id":"p","pubsub":{{"topic_id":"{topic}"}}}}"#)).len()
+        };
+        assert_eq!(found("events-1"), 0);
+        for topic in ["", "ab", "1abc", "google-events", "a/b/c"] {
+            assert_eq!(found(topic), 1, "{topic}");
+        }
     }
 }

@@ -6,21 +6,27 @@
 //! | the sink says | the courier |
 //! |---|---|
 //! | transient | tries again with back-off, for ever |
+//! | throttled | the same, with half as many batches in flight |
 //! | blocked | raises the alarm and prepares the sink every few seconds until that works |
 //! | refused | halves the batch until the culprits stand alone, and makes them dead letters |
 //! | rejected rows | makes them dead letters |
 //! | panics | like transient; a batch that panics again and again is treated as refused |
 //!
-//! One batch is in flight at a time. Batches of different days could be in flight together: the batcher keeps account
-//! of several, and sinks need order only within a day.
+//! As many batches are in flight as the sink's window allows. After a failure no further one is sent until those in
+//! flight have ended; then everything that failed goes again, in order.
 
 use std::{
-    collections::HashSet,
-    ops::ControlFlow,
+    collections::{BTreeMap, HashSet},
     sync::Arc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream::FuturesUnordered,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -30,10 +36,11 @@ use super::{
     ledger::Ledger,
     peek,
     retry::Backoff,
-    sink::{Batch, Sink, SinkError, Spooled, Written},
+    sink::{Batch, Position, Sink, SinkError, Spooled, Written},
     spool::{Reader, Spool},
     status::Status,
     unwound::unwound,
+    window::Window,
 };
 use crate::telemetry::{Metrics, metrics::BySink};
 
@@ -71,18 +78,44 @@ pub struct Courier {
     status: Arc<Status>,
     batcher: Batcher,
     label: BySink,
+    window: Window,
+    /// Writes under way.
+    flights: FuturesUnordered<BoxFuture<'static, Landing>>,
+    /// What is to be written before any new batch: failed ones and halves of refused ones, by their first positions.
+    again: BTreeMap<Position, Part>,
+    /// Batches that were taken and are not done, by their first positions.
+    taken: BTreeMap<Position, Taken>,
+    /// A write failed, and the sink was not prepared since.
+    trouble: Option<SinkError>,
+    /// The spool is closed and has been read to its end.
+    at_end: bool,
     /// Lost rows that are booked.
     skipped: u64,
-    /// When the oldest row of the batch in flight was accepted, in microseconds since the Unix epoch.
-    in_flight: Option<i64>,
     /// Not before then is the spool looked into again.
     look: Instant,
     /// When the log last spoke of the blocked sink.
     reminded: Option<Instant>,
 }
 
-/// The time to stop has come.
-struct Stopped;
+/// A batch, or a part of one, and its history.
+struct Part {
+    batch: Batch,
+    /// First position of the whole batch.
+    of: Position,
+    failures: u32,
+    panics: u32,
+}
+
+/// A part that was written or not; `None` when the sink panicked.
+type Landing = (Part, Option<Result<Written, SinkError>>);
+
+/// A batch on its way.
+struct Taken {
+    /// Parts that are not settled.
+    parts: usize,
+    /// When its oldest row was accepted, in microseconds since the Unix epoch.
+    since: Option<i64>,
+}
 
 impl Courier {
     /// A courier from `reader` to `sink`.
@@ -91,9 +124,24 @@ impl Courier {
         // The gauges exist from the start: an alert on a missing series helps nobody.
         office.metrics.sink_blocked.get_or_create(&label).set(0);
         office.metrics.sink_lag_seconds.get_or_create(&label).set(0.0);
-        let batcher = Batcher::new(sink.limits());
-        let look = Instant::now();
-        Courier { sink, reader, office, status, batcher, label, skipped: 0, in_flight: None, look, reminded: None }
+        let limits = sink.limits();
+        Courier {
+            sink,
+            reader,
+            office,
+            status,
+            batcher: Batcher::new(limits),
+            label,
+            window: Window::new(limits.window),
+            flights: FuturesUnordered::new(),
+            again: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            trouble: None,
+            at_end: false,
+            skipped: 0,
+            look: Instant::now(),
+            reminded: None,
+        }
     }
 
     /// Works until the spool is closed or a drain is over. Everything not committed stays in the spool.
@@ -102,46 +150,69 @@ impl Courier {
         tokio::select! {
             // Rows in the middle of a write may reach the sink all the same: it recognises them next time.
             () = over => {}
-            _ = self.work() => {}
+            () = self.work() => {}
         }
     }
 
-    async fn work(&mut self) -> Option<Stopped> {
-        let mut failures = 0;
-        while let Err(failure) = self.prepare().await {
-            failures += 1;
-            self.pause(failure, failures).await;
-        }
+    async fn work(&mut self) {
+        self.prepare_at_last(0).await;
         self.recovered();
         loop {
-            while let Some(batch) = self.batcher.take(Instant::now().into_std()) {
-                let oldest = batch.rows.first()?;
-                let first = oldest.position;
-                self.in_flight = peek::synced_at_micros(oldest.row.bytes());
-                self.deliver(batch).await;
-                self.in_flight = None;
-                self.batcher.done(first);
-                self.commit();
+            let in_drain = self.office.drain.has_begun();
+            // In a drain no row is on its way, so nothing is worth waiting for.
+            let all_read = self.at_end || in_drain && self.reader.position() >= self.office.spool.end();
+            if all_read {
+                self.batcher.flush();
             }
-            if self.fetch().await.is_break() {
-                return Some(Stopped);
+            if let Some(trouble) = self.trouble.take_if(|_| self.flights.is_empty()) {
+                self.recover(trouble).await;
+                continue;
             }
+            self.launch().await;
+            if all_read && self.flights.is_empty() && self.batcher.is_empty() {
+                return;
+            }
+            self.measure_lag();
+            self.turn(in_drain, all_read).await;
         }
     }
 
-    /// Waits for rows or for a batch to become due. Breaks when everything is delivered and nothing more comes.
-    async fn fetch(&mut self) -> ControlFlow<()> {
-        self.measure_lag();
-        let in_drain = self.office.drain.has_begun();
-        if in_drain && self.reader.position() >= self.office.spool.end() {
-            // No row is on its way, so nothing is worth waiting for.
-            return self.finish();
+    /// Sends what may be sent.
+    async fn launch(&mut self) {
+        while self.trouble.is_none() && self.flights.len() < self.window.size() {
+            let part = match self.again.pop_first() {
+                Some((_, part)) => part,
+                None => {
+                    let Some(batch) = self.batcher.take(Instant::now().into_std()) else { return };
+                    let since = batch.rows.first().and_then(|oldest| peek::synced_at_micros(oldest.row.bytes()));
+                    let of = first(&batch);
+                    self.taken.insert(of, Taken { parts: 1, since });
+                    Part { batch, of, failures: 0, panics: 0 }
+                }
+            };
+            let sink = self.sink.clone();
+            let mut flight: BoxFuture<'static, Landing> = Box::pin(async move {
+                let outcome = unwound(sink.write(&part.batch)).await;
+                (part, outcome)
+            });
+            // Each write gets as far as it can before the next one begins, which is what fixes their order.
+            let begun = std::future::poll_fn(|context| Poll::Ready(flight.poll_unpin(context))).await;
+            self.flights.push(match begun {
+                Poll::Ready(landing) => Box::pin(future::ready(landing)),
+                Poll::Pending => flight,
+            });
         }
+    }
+
+    /// Waits for the next thing to happen, and sees to it.
+    async fn turn(&mut self, in_drain: bool, all_read: bool) {
         let limits = self.sink.limits();
+        // What cannot be sent is not read: it would only fill memory.
+        let hungry = !all_read && self.trouble.is_none() && self.flights.len() < self.window.size();
         let due = self.batcher.due().map(Instant::from_std);
         let look = if self.batcher.is_empty() || in_drain { None } else { Some(self.look) };
         let rows = {
-            let (reader, drain) = (&mut self.reader, &mut self.office.drain);
+            let (reader, drain, flights) = (&mut self.reader, &mut self.office.drain, &mut self.flights);
             let next = async {
                 if let Some(look) = look {
                     tokio::time::sleep_until(look).await;
@@ -150,28 +221,86 @@ impl Courier {
             };
             tokio::select! {
                 biased;
-                () = drain.begun(), if !in_drain => None,
-                rows = next => Some(rows),
-                () = at(due) => None,
+                Some(landing) = flights.next() => Err(landing),
+                () = drain.begun(), if !in_drain => return,
+                rows = next, if hungry => Ok(rows),
+                () = at(due), if hungry => return,
             }
         };
-        let now = Instant::now();
         match rows {
-            Some(rows) if rows.is_empty() => return self.finish(),
-            Some(rows) => {
-                self.look = now + LOOK;
+            Err((part, outcome)) => self.land(part, outcome).await,
+            Ok(rows) if rows.is_empty() => self.at_end = true,
+            Ok(rows) => {
+                let now = Instant::now();
+                // As many as were asked for: more are there, and waiting would not gather them.
+                let more = rows.len() >= limits.rows;
+                self.look = if more { now } else { now + LOOK.min(limits.linger / 2) };
                 self.batcher.push(rows, now.into_std());
                 self.count_lost();
                 self.commit();
             }
-            None => {}
         }
-        ControlFlow::Continue(())
     }
 
-    fn finish(&mut self) -> ControlFlow<()> {
-        self.batcher.flush();
-        if self.batcher.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// Decides about a part that was written or not.
+    async fn land(&mut self, mut part: Part, outcome: Option<Result<Written, SinkError>>) {
+        let failure = match outcome {
+            Some(Ok(written)) => {
+                self.window.grow();
+                if self.trouble.is_none() {
+                    self.recovered();
+                }
+                self.office.metrics.batches_written.get_or_create(&self.label).inc();
+                self.settle(&part.batch, written).await;
+                return self.done(part.of);
+            }
+            Some(Err(SinkError::Refused { source })) => {
+                return self.split(part, Reason::Refused, source.to_string()).await;
+            }
+            Some(Err(failure)) => failure,
+            None => {
+                self.office.metrics.panics.inc();
+                part.panics += 1;
+                if part.panics >= PANICS {
+                    return self.split(part, Reason::Panicked, PANICKED.into()).await;
+                }
+                SinkError::Transient { source: PANICKED.into(), retry_after: None }
+            }
+        };
+        part.failures += 1;
+        self.office.metrics.batches_retried.get_or_create(&self.label).inc();
+        self.again.insert(first(&part.batch), part);
+        // Of several, the one that somebody must act upon.
+        if !matches!(self.trouble, Some(SinkError::Blocked { .. })) {
+            self.trouble = Some(failure);
+        }
+    }
+
+    /// Brings the culprits among the rows to stand alone, and makes them dead letters.
+    async fn split(&mut self, part: Part, reason: Reason, error: String) {
+        let Part { batch, of, .. } = part;
+        if batch.rows.len() > 1 {
+            tracing::debug!(sink = self.sink.name(), rows = batch.rows.len(), error, "halving a batch");
+            let (one, other) = batch.halves();
+            for batch in [one, other] {
+                self.again.insert(first(&batch), Part { batch, of, failures: 0, panics: 0 });
+            }
+            self.taken.entry(of).and_modify(|taken| taken.parts += 1);
+        } else {
+            self.set_aside(vec![(batch.rows.into_iter().next(), reason, error)]).await;
+            self.done(of);
+        }
+    }
+
+    /// A part of the batch that began at `of` is settled.
+    fn done(&mut self, of: Position) {
+        let Some(taken) = self.taken.get_mut(&of) else { return };
+        taken.parts -= 1;
+        if taken.parts == 0 {
+            self.taken.remove(&of);
+            self.batcher.done(of);
+            self.commit();
+        }
     }
 
     fn commit(&mut self) {
@@ -190,56 +319,26 @@ impl Courier {
 
     fn measure_lag(&self) {
         let waiting = self.batcher.oldest().and_then(|spooled| peek::synced_at_micros(spooled.row.bytes()));
-        let lag = waiting.into_iter().chain(self.in_flight).min().map_or(0.0, age);
+        let taken = self.taken.values().filter_map(|taken| taken.since);
+        let lag = waiting.into_iter().chain(taken).min().map_or(0.0, age);
         self.office.metrics.sink_lag_seconds.get_or_create(&self.label).set(lag);
     }
 
-    /// Brings every row of the batch to the sink or to the dead letters.
-    async fn deliver(&mut self, batch: Batch) {
-        // A refused batch is replaced by its halves, so rows stay in order.
-        let mut parts = vec![batch];
-        while let Some(batch) = parts.pop() {
-            match self.attempt(&batch).await {
-                Ok(written) => self.settle(&batch, written).await,
-                Err((_, error)) if batch.rows.len() > 1 => {
-                    tracing::debug!(sink = self.sink.name(), rows = batch.rows.len(), %error, "halving a batch");
-                    let (first, second) = batch.halves();
-                    parts.extend([second, first]);
-                }
-                Err((reason, error)) => self.set_aside(vec![(batch.rows.into_iter().next(), reason, error)]).await,
-            }
+    /// Waits as long as the failure asks for, and has the sink prepared again.
+    async fn recover(&mut self, trouble: SinkError) {
+        if matches!(trouble, SinkError::Throttled { .. }) {
+            self.window.halve();
         }
+        let failures = self.again.values().map(|part| part.failures).max().unwrap_or(1);
+        self.pause(trouble, failures).await;
+        self.prepare_at_last(failures).await;
     }
 
-    /// Tries until the sink takes the batch or refuses it.
-    async fn attempt(&mut self, batch: &Batch) -> Result<Written, (Reason, String)> {
-        let mut failures = 0;
-        let mut panics = 0;
-        loop {
-            let failure = match unwound(self.sink.write(batch)).await {
-                Some(Ok(written)) => {
-                    self.recovered();
-                    self.office.metrics.batches_written.get_or_create(&self.label).inc();
-                    return Ok(written);
-                }
-                Some(Err(SinkError::Refused { source })) => return Err((Reason::Refused, source.to_string())),
-                Some(Err(failure)) => failure,
-                None => {
-                    self.office.metrics.panics.inc();
-                    panics += 1;
-                    if panics >= PANICS {
-                        return Err((Reason::Panicked, PANICKED.into()));
-                    }
-                    SinkError::Transient { source: PANICKED.into(), retry_after: None }
-                }
-            };
+    /// Prepares the sink, however often that takes, after so many failures.
+    async fn prepare_at_last(&mut self, mut failures: u32) {
+        while let Err(failure) = self.prepare().await {
             failures += 1;
-            self.office.metrics.batches_retried.get_or_create(&self.label).inc();
             self.pause(failure, failures).await;
-            while let Err(failure) = self.prepare().await {
-                failures += 1;
-                self.pause(failure, failures).await;
-            }
         }
     }
 
@@ -264,6 +363,7 @@ impl Courier {
         let blocked = matches!(failure, SinkError::Blocked { .. });
         let (backoff, wish) = match &failure {
             SinkError::Transient { retry_after, .. } => (Backoff::TRANSIENT, *retry_after),
+            SinkError::Throttled { retry_after, .. } => (Backoff::THROTTLED, *retry_after),
             SinkError::Blocked { .. } | SinkError::Refused { .. } => (Backoff::BLOCKED, None),
         };
         let wait = backoff.wait(failures, fastrand::f64(), wish);
@@ -278,11 +378,20 @@ impl Courier {
         self.status.in_trouble(failure.to_string());
         self.measure_lag();
 
-        let drain = &mut self.office.drain;
-        let already = drain.has_begun();
-        tokio::select! {
-            () = drain.begun(), if !already => {}
-            () = tokio::time::sleep(wait) => {}
+        let already = self.office.drain.has_begun();
+        let mut blind = self.batcher.is_empty() && self.taken.is_empty() && !self.at_end;
+        loop {
+            let (reader, drain) = (&mut self.reader, &mut self.office.drain);
+            let rows = tokio::select! {
+                () = drain.begun(), if !already => return,
+                () = tokio::time::sleep_until(now + wait) => return,
+                // One row, to know how long it has waited: who asks for the lag need not know that nothing was read.
+                rows = reader.next(1, 1), if blind => rows,
+            };
+            blind = false;
+            self.at_end = rows.is_empty();
+            self.batcher.push(rows, Instant::now().into_std());
+            self.measure_lag();
         }
     }
 
@@ -341,6 +450,10 @@ impl Courier {
             self.office.ledger.dead_lettered(sink, &stream, reason.label());
         }
     }
+}
+
+fn first(batch: &Batch) -> Position {
+    batch.rows.first().expect("a batch is never empty").position
 }
 
 /// Seconds since an instant given in microseconds since the Unix epoch.

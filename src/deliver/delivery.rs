@@ -20,7 +20,11 @@ use super::{
     ledger::{Balance, Entry, Imbalance, Ledger},
     lock,
     sink::Sink,
-    sinks::parquet::ParquetSink,
+    sinks::{
+        bigquery::{BigQuerySink, SetupError},
+        parquet::ParquetSink,
+        pubsub::PubSubSink,
+    },
     spool::{Spool, SpoolError, SpoolFull},
     status::Status,
 };
@@ -57,11 +61,11 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
-    /// A destination this version does not have.
-    #[error("writer `{0}` is not in this version; use `local`")]
-    Unsupported(Strategy),
+    /// A client of Google Cloud.
+    #[error("cannot set up the writer `{0}`: {1}")]
+    Google(Strategy, SetupError),
     /// No destination.
-    #[error("no writer is configured; use `local`")]
+    #[error("no writer is configured; use `local`, `direct` or `pubsub`")]
     NoSink,
 }
 
@@ -107,9 +111,23 @@ impl Delivery {
     /// Opens the spool and sends a courier off for each sink, on `runtime`. Blocks while an old spool is read.
     pub fn start(config: &WritersConfig, metrics: Arc<Metrics>, runtime: &Handle) -> Result<Delivery, StartError> {
         let names = sink_names(config)?;
+        // Clients drive their connections on it.
+        let _on_runtime = runtime.enter();
+        let mut google: Vec<Arc<dyn Sink>> = Vec::new();
+        for &strategy in &config.strategy.0 {
+            let failed = |error| StartError::Google(strategy, error);
+            match strategy {
+                Strategy::Local => {}
+                Strategy::Direct => google.push(Arc::new(BigQuerySink::new(config).map_err(failed)?)),
+                Strategy::PubSub => google.push(Arc::new(PubSubSink::new(config).map_err(failed)?)),
+            }
+        }
         Delivery::with_sinks(config, metrics, runtime, &names, &mut |spool| {
-            let lake = ParquetSink::new(&config.local.directory, spool.id(), spool.end());
-            vec![Arc::new(lake)]
+            let mut google = google.drain(..);
+            let local =
+                || -> Arc<dyn Sink> { Arc::new(ParquetSink::new(&config.local.directory, spool.id(), spool.end())) };
+            let sink = |strategy: &Strategy| if *strategy == Strategy::Local { Some(local()) } else { google.next() };
+            config.strategy.0.iter().filter_map(sink).collect()
         })
     }
 
@@ -271,9 +289,10 @@ pub fn dead_letters(config: &WritersConfig) -> PathBuf {
 /// The names of the configured sinks, in order.
 pub fn sink_names(config: &WritersConfig) -> Result<Vec<&'static str>, StartError> {
     let names = config.strategy.0.iter().map(|strategy| match strategy {
-        Strategy::Local => Ok(ParquetSink::NAME),
-        Strategy::Direct | Strategy::PubSub => Err(StartError::Unsupported(*strategy)),
+        Strategy::Local => ParquetSink::NAME,
+        Strategy::Direct => BigQuerySink::NAME,
+        Strategy::PubSub => PubSubSink::NAME,
     });
-    let names: Vec<_> = names.collect::<Result<_, _>>()?;
+    let names: Vec<_> = names.collect();
     if names.is_empty() { Err(StartError::NoSink) } else { Ok(names) }
 }

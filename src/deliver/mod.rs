@@ -24,8 +24,9 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod unwound;
+mod window;
 
-pub use config::{BigQueryConfig, Format, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig};
+pub use config::{BigQueryConfig, Format, LocalConfig, PubSubConfig, Strategies, Strategy, TableLayout, WritersConfig};
 pub use delivery::{Delivery, Drained, Health, StartError};
 pub use ledger::{Balance, Imbalance};
 pub use replay::{ReplayStartError, replay};

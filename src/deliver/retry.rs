@@ -16,6 +16,9 @@ impl Backoff {
     /// For failures that pass by themselves.
     pub const TRANSIENT: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(30) };
 
+    /// For destinations that ask for less.
+    pub const THROTTLED: Backoff = Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+
     /// For failures that wait for a person: how often to look whether somebody acted.
     pub const BLOCKED: Backoff = Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(15) };
 

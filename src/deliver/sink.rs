@@ -1,6 +1,6 @@
 //! One destination, seen from its courier.
 
-use std::{error::Error, time::Duration};
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use async_trait::async_trait;
 
@@ -52,6 +52,9 @@ pub struct BatchLimits {
     pub bytes: usize,
     /// Longest time a row waits for others before its batch goes.
     pub linger: Duration,
+    /// Most batches in flight together, 1 or more. Writes of several begin in the order of their rows and each gets as
+    /// far as its first wait before the next begins.
+    pub window: usize,
 }
 
 /// The batch reached the destination, but for these rows, by index in the batch, which it will never take.
@@ -75,13 +78,21 @@ pub enum SinkError {
         /// The destination's own wish for the pause.
         retry_after: Option<Duration>,
     },
+    /// The destination asks for less: like `Transient`, and fewer batches are in flight for a while.
+    #[error("{source}")]
+    Throttled {
+        /// Cause.
+        source: BoxError,
+        /// The destination's own wish for the pause.
+        retry_after: Option<Duration>,
+    },
     /// Will not work until someone acts: the courier holds the batch, raises an alarm and probes.
     #[error("{source} ({hint})")]
     Blocked {
         /// Cause.
         source: BoxError,
         /// What to do about it.
-        hint: &'static str,
+        hint: Cow<'static, str>,
     },
     /// The destination refuses the batch as it is: the courier splits it until the culprits stand alone.
     #[error("{source}")]

@@ -40,6 +40,14 @@ struct Fake {
     refuses: Vec<Position>,
     rejects: Vec<Position>,
     panics_at: Vec<Position>,
+    /// Batches in flight; 0 counts as 1.
+    window: usize,
+    /// What a write takes.
+    delay: Duration,
+    /// Writes under way, and the most there were.
+    under_way: Mutex<(usize, usize)>,
+    /// First positions in the order in which writes began.
+    begun: Mutex<Vec<Position>>,
     prepared: Mutex<usize>,
     taken: Mutex<Vec<(Date, Position)>>,
 }
@@ -51,7 +59,7 @@ impl Sink for Fake {
     }
 
     fn limits(&self) -> BatchLimits {
-        BatchLimits { rows: 10, bytes: 1_000, linger: Duration::from_secs(5) }
+        BatchLimits { rows: 10, bytes: 1_000, linger: Duration::from_secs(5), window: self.window.max(1) }
     }
 
     async fn prepare(&self) -> Result<(), SinkError> {
@@ -62,6 +70,16 @@ impl Sink for Fake {
 
     async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
         let act = self.acts.lock().pop_front();
+        self.begun.lock().push(batch.rows[0].position);
+        {
+            let mut under_way = self.under_way.lock();
+            under_way.0 += 1;
+            under_way.1 = under_way.1.max(under_way.0);
+        }
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        self.under_way.lock().0 -= 1;
         perform(act).await?;
         let has = |positions: &[Position]| batch.rows.iter().any(|row| positions.contains(&row.position));
         assert!(!has(&self.panics_at), "a bug that this batch wakes");
@@ -94,7 +112,7 @@ fn transient() -> Act {
 }
 
 fn blocked() -> Act {
-    Act::Fail(SinkError::Blocked { source: "no right".into(), hint: "ask for it" })
+    Act::Fail(SinkError::Blocked { source: "no right".into(), hint: "ask for it".into() })
 }
 
 struct World {
@@ -228,6 +246,21 @@ async fn a_blocked_sink_raises_the_alarm_until_someone_acts() {
     assert_eq!(world.taken(), [0]);
     assert_eq!(world.lag(), 0.0);
     assert_eq!(world.delivery.health(), Health { ready: true, reasons: vec![] });
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lag_counts_from_the_first_row_though_the_sink_was_never_ready() {
+    let world =
+        World::new(Fake { prepare_acts: Mutex::new((0..1_000).map(|_| blocked()).collect()), ..Fake::default() });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.lag(), 0.0);
+    world.accept([1; 3]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(world.lag() > 1e9, "the rows say they were accepted in 1970: {}", world.lag());
+    world.sink.prepare_acts.lock().clear();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!((world.taken(), world.lag()), (vec![0, 1, 2], 0.0));
     world.books_balance();
 }
 
@@ -372,4 +405,58 @@ fn rows_of_a_request_that_was_given_up_are_booked() {
         assert_eq!((sink.taken.lock().len(), drained.left_in_spool), (51, 0));
         delivery.check_books().unwrap();
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_batches_are_in_flight_as_the_window_allows_and_they_begin_in_order() {
+    let world = World::new(Fake { window: 4, delay: Duration::from_secs(1), ..Fake::default() });
+    world.accept([1; 100]).await;
+    let before = tokio::time::Instant::now();
+    assert_eq!(world.drain(60).await, Drained { delivered: 100, left_in_spool: 0 });
+    assert_eq!(before.elapsed().as_secs(), 3, "ten batches of one second, four at a time");
+    assert_eq!(world.sink.under_way.lock().1, 4);
+    assert_eq!(*world.sink.begun.lock(), (0..100).step_by(10).collect::<Vec<_>>());
+    assert_eq!(world.taken(), (0..100).collect::<Vec<_>>());
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_everything_that_failed_goes_again_in_order_before_anything_new() {
+    let fails = |_| transient();
+    let acts = Mutex::new((0..4).map(fails).collect());
+    let world = World::new(Fake { acts, window: 4, delay: Duration::from_secs(1), ..Fake::default() });
+    world.accept([1; 60]).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(*world.sink.begun.lock(), [0, 10, 20, 30, 0, 10, 20, 30, 40, 50]);
+    assert_eq!(world.taken(), (0..60).collect::<Vec<_>>());
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_asks_for_less_gets_less() {
+    let throttled =
+        || Act::Fail(SinkError::Throttled { source: "quota".into(), retry_after: Some(Duration::from_secs(20)) });
+    let acts = Mutex::new((0..8).map(|_| throttled()).collect());
+    let world = World::new(Fake { acts, window: 8, delay: Duration::from_secs(1), ..Fake::default() });
+    world.accept([1; 200]).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(world.sink.begun.lock().len(), 8, "the wish for twenty seconds is granted");
+    *world.sink.under_way.lock() = (0, 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.taken().len(), 200);
+    assert!((4..=6).contains(&world.sink.under_way.lock().1), "{:?}", world.sink.under_way.lock());
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_batch_among_others_costs_its_culprits_and_nothing_is_committed_early() {
+    let sink = Fake { refuses: vec![7, 25], window: 4, delay: Duration::from_secs(1), ..Fake::default() };
+    let world = World::new(sink);
+    world.accept([1; 50]).await;
+    assert_eq!(world.drain(60).await, Drained { delivered: 48, left_in_spool: 0 });
+    let mut taken = world.taken();
+    taken.sort();
+    assert_eq!(taken, (0..50).filter(|position| ![7, 25].contains(position)).collect::<Vec<_>>());
+    assert_eq!(world.letters().len(), 2);
+    world.books_balance();
 }

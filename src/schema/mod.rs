@@ -14,6 +14,7 @@ mod encode;
 mod event;
 mod format;
 pub mod json;
+pub mod narrow;
 pub mod proto;
 pub mod reference;
 mod row;

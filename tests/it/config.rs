@@ -116,8 +116,17 @@ fn nothing_at_all_gives_the_documented_defaults() {
         ("/writers/local/format", "parquet"),
         ("/writers/bq/dataset_id", ""),
         ("/writers/bq/table_id", ""),
+        ("/writers/bq/endpoint", "https://bigquerystorage.googleapis.com"),
+        ("/writers/bq/rest_endpoint", "https://bigquery.googleapis.com"),
+        ("/writers/bq/location", ""),
+        ("/writers/bq/create_dataset", "false"),
+        ("/writers/bq/create_table", "true"),
+        ("/writers/bq/table_layout", "partitioned"),
+        ("/writers/bq/auth", "adc"),
         ("/writers/pubsub/topic_id", ""),
         ("/writers/pubsub/subscription_id", ""),
+        ("/writers/pubsub/endpoint", "https://pubsub.googleapis.com"),
+        ("/writers/pubsub/auth", "adc"),
         ("/writers/spool/directory", "data/spool"),
         ("/writers/spool/durability", "disk"),
     ] {
@@ -202,9 +211,29 @@ fn variables_are_read_as_the_type_behind_them_wants() {
 fn json_in_a_variable_is_laid_over_the_file_key_by_key() {
     let yaml = "writers: {bq: {dataset_id: a, table_id: b}}";
     let case = Case::new().yaml(yaml).var("APP_CONFIG__WRITERS", r#"{"bq": {"table_id": "c"}}"#);
-    assert_eq!(text(&case.ok(), "/writers/bq"), r#"{"dataset_id":"a","table_id":"c"}"#);
+    assert_eq!(text(&case.ok(), "/writers/bq/dataset_id"), "a");
+    assert_eq!(text(&case.ok(), "/writers/bq/table_id"), "c");
     let case = case.var("APP_CONFIG__WRITERS__BQ__TABLE_ID", "d");
     assert_eq!(text(&case.ok(), "/writers/bq/table_id"), "d", "the deeper name says it more precisely");
+}
+
+#[test]
+fn emulators_are_found_by_the_variables_of_googles_clients() {
+    let emulators = |case: Case| {
+        case.var("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9050")
+            .var("BIGQUERY_STORAGE_GRPC_ENDPOINT", "127.0.0.1:9060")
+            .var("PUBSUB_EMULATOR_HOST", "localhost:8085")
+    };
+    for case in [Case::new(), Case::new().yaml(""), Case::new().yaml("writers:\n  bq:\n")] {
+        let config = emulators(case).ok();
+        assert_eq!(text(&config, "/writers/bq/rest_endpoint"), "http://127.0.0.1:9050");
+        assert_eq!(text(&config, "/writers/bq/endpoint"), "http://127.0.0.1:9060");
+        assert_eq!(text(&config, "/writers/pubsub/endpoint"), "http://localhost:8085");
+    }
+    let config =
+        emulators(Case::new().yaml("writers: { bq: { endpoint: \"http://localhost:1\", dataset_id: d } }")).ok();
+    assert_eq!(text(&config, "/writers/bq/endpoint"), "http://localhost:1", "what is configured counts");
+    assert_eq!(text(&config, "/writers/bq/dataset_id"), "d");
 }
 
 #[test]

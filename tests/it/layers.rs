@@ -16,8 +16,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("schema", &[]),
     ("collect", &["schema", "units", "problem"]),
     ("enrich", &["collect", "schema", "problem"]),
+    ("gcp", &[]),
     ("pipeline", &["collect", "enrich", "schema"]),
-    ("deliver", &["schema", "telemetry", "problem"]),
+    ("deliver", &["gcp", "schema", "telemetry", "problem"]),
     ("edge", &["pipeline", "collect", "deliver", "telemetry", "units", "problem"]),
     ("config", &["collect", "deliver", "edge", "enrich", "units", "problem"]),
     ("demo", &["config"]),
@@ -28,8 +29,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Crates that only some rooms may name.
 const KEPT_CRATES: &[(&str, &[&str])] = &[
     ("pingora", &["edge"]),
-    ("tokio", &["edge", "deliver", "demo", "app", "cli"]),
+    ("tokio", &["edge", "deliver", "gcp", "demo", "app", "cli"]),
     ("hyper", &["edge", "demo"]),
+    ("tonic", &["gcp", "deliver"]),
+    ("gcp_auth", &["gcp"]),
     ("parquet", &["deliver"]),
     ("saphyr_parser", &["config", "enrich"]),
     ("clap", &["cli"]),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bigquery;
 mod books;
 mod callers;
 mod cli;
@@ -13,6 +14,7 @@ mod crash_in_lake;
 mod disk_full;
 mod edge;
 mod enrich;
+mod fakes;
 mod fuzz;
 mod golden;
 mod hit;
@@ -22,6 +24,7 @@ mod machines;
 mod main_job;
 mod mmdb;
 mod place;
+mod pubsub;
 mod redact;
 mod schema;
 mod site;

@@ -15,8 +15,10 @@ use crate::deliver::sink::{Batch, BatchLimits, Position, Sink, SinkError, Writte
 /// Batches of the lake.
 ///
 /// Rows are to be seen within ten seconds: five of waiting leave five for reading the spool and writing a full batch,
-/// which takes less than one. The bytes bound the memory a courier holds, whatever the rows weigh.
-pub const LIMITS: BatchLimits = BatchLimits { rows: 100_000, bytes: 8 * 1024 * 1024, linger: Duration::from_secs(5) };
+/// which takes less than one. The bytes bound the memory a courier holds, whatever the rows weigh. One at a time: files of
+/// a day must come in the order of their rows.
+pub const LIMITS: BatchLimits =
+    BatchLimits { rows: 100_000, bytes: 8 * 1024 * 1024, linger: Duration::from_secs(5), window: 1 };
 
 /// Writes batches as Parquet files and merges them in the background.
 pub struct ParquetSink {
@@ -93,7 +95,7 @@ fn classify(error: LakeError) -> SinkError {
         }
         _ => return transient(error),
     };
-    SinkError::Blocked { source: Box::new(error), hint }
+    SinkError::Blocked { source: Box::new(error), hint: hint.into() }
 }
 
 fn transient(error: impl std::error::Error + Send + Sync + 'static) -> SinkError {

@@ -1,0 +1,241 @@
+//! The direct sink: rows into BigQuery by the Storage Write API, without a re-encoding.
+//!
+//! At least once: a row whose answer was lost is sent again, and both carry the same `rs_info.event_id`. The order of
+//! rows is kept on every connection. A request is refused as a whole for a single bad row: the bad ones become dead
+//! letters and the others are sent again, as often as the service finds further ones. A table that lacks columns gets
+//! them, or, where that is not allowed, rows without them.
+
+mod ensure;
+mod table;
+mod verdict;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+pub use self::verdict::{NOT_THE_ROW, STRANGER};
+use self::{ensure::Registrar, table::Table};
+use crate::{
+    deliver::{
+        config::{BigQueryConfig, TableLayout, WritersConfig},
+        sink::{Batch, BatchLimits, Sink, SinkError, Written},
+    },
+    gcp::{
+        Auth, Endpoint, Tokens,
+        bigquery::{TableName, Tables},
+        rest::Rest,
+        write::{self, AppendError, RowFault, Target, Timing},
+    },
+    schema::Date,
+};
+
+/// Batches of the direct sink.
+///
+/// A megabyte is where the service's throughput per connection levels off, and 64 of them in flight hide any distance;
+/// the linger keeps rows below half a second from acceptance to the table.
+pub const LIMITS: BatchLimits =
+    BatchLimits { rows: 5_000, bytes: 1 << 20, linger: Duration::from_millis(200), window: write::MAX_IN_FLIGHT };
+
+/// Tables that have a stream at the same time, with a table for each day. Rows come some days late, not more.
+const MAX_TABLES: usize = 16;
+
+/// Times a batch is sent again without the rows that the service named, when it names ever more. Beyond, halves of it are
+/// less work.
+const ROUNDS: usize = 16;
+
+/// Why the sink cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SetupError(String);
+
+impl SetupError {
+    /// Because of this.
+    pub fn new(error: impl std::fmt::Display) -> SetupError {
+        SetupError(error.to_string())
+    }
+}
+
+/// Appends batches to the table, or to the tables of their days.
+pub struct BigQuerySink {
+    config: BigQueryConfig,
+    project: String,
+    endpoint: Endpoint,
+    tokens: Tokens,
+    timing: Timing,
+    registrar: Arc<Registrar>,
+    /// By day; with one table for all days, by day 0.
+    tables: Mutex<BTreeMap<Date, Arc<Table>>>,
+}
+
+impl BigQuerySink {
+    /// Name in metrics, logs and cursors.
+    pub const NAME: &'static str = "direct";
+
+    /// As configured. Calls nobody yet.
+    pub fn new(config: &WritersConfig) -> Result<BigQuerySink, SetupError> {
+        BigQuerySink::with_timing(config, Timing::default())
+    }
+
+    /// With other times than the usual ones.
+    pub fn with_timing(config: &WritersConfig, timing: Timing) -> Result<BigQuerySink, SetupError> {
+        let bq = config.bq.clone();
+        let endpoint = |text: &str| text.parse::<Endpoint>().map_err(SetupError::new);
+        let (endpoint, rest) = (endpoint(&bq.endpoint)?, endpoint(&bq.rest_endpoint)?);
+        let tokens_of = |endpoint: &Endpoint, tokens: &Tokens| match endpoint.is_plaintext() {
+            true => Tokens::none(),
+            false => tokens.clone(),
+        };
+        // One token for both services.
+        let tokens = Tokens::new(if endpoint.is_plaintext() && rest.is_plaintext() { &Auth::None } else { &bq.auth });
+        let rest_tokens = tokens_of(&rest, &tokens);
+        let rest = Rest::new(rest, rest_tokens).map_err(SetupError::new)?;
+        Ok(BigQuerySink {
+            registrar: Arc::new(Registrar::new(Tables::new(rest), &bq)),
+            project: config.project_id.clone(),
+            tokens: tokens_of(&endpoint, &tokens),
+            endpoint,
+            timing,
+            config: bq,
+            tables: Mutex::default(),
+        })
+    }
+
+    /// The table of a day.
+    fn table(&self, date: Date) -> Arc<Table> {
+        let sharded = self.config.table_layout == TableLayout::Sharded;
+        let key = if sharded { date } else { Date(0) };
+        let mut tables = self.tables.lock();
+        if let Some(table) = tables.get(&key) {
+            return table.clone();
+        }
+        if tables.len() >= MAX_TABLES {
+            // The oldest day; what it has in flight is still answered.
+            tables.pop_first();
+        }
+        let table =
+            if sharded { format!("{}_{}", self.config.table_id, date.compact()) } else { self.config.table_id.clone() };
+        let name = TableName { project: self.project.clone(), dataset: self.config.dataset_id.clone(), table };
+        let target =
+            Target { endpoint: self.endpoint.clone(), tokens: self.tokens.clone(), stream: name.default_stream() };
+        let table = Arc::new(Table::new(name, target, self.timing, self.registrar.clone()));
+        tables.insert(key, table.clone());
+        table
+    }
+}
+
+#[async_trait]
+impl Sink for BigQuerySink {
+    fn name(&self) -> &'static str {
+        BigQuerySink::NAME
+    }
+
+    fn limits(&self) -> BatchLimits {
+        LIMITS
+    }
+
+    async fn prepare(&self) -> Result<(), SinkError> {
+        if self.config.table_layout == TableLayout::Partitioned {
+            return self.table(Date(0)).writer().await.map(|_| ());
+        }
+        let tables: Vec<_> = self.tables.lock().values().cloned().collect();
+        if tables.is_empty() {
+            let name = TableName {
+                project: self.project.clone(),
+                dataset: self.config.dataset_id.clone(),
+                table: self.config.table_id.clone(),
+            };
+            return self.registrar.ensure_dataset(&name).await;
+        }
+        for table in tables {
+            table.writer().await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
+        let table = self.table(batch.date);
+        let mut written = Written::default();
+        // Index in the batch and bytes of the rows that are still to be written.
+        let mut rows: Vec<(usize, Bytes)> =
+            batch.rows.iter().enumerate().map(|(index, spooled)| (index, spooled.row.bytes().clone())).collect();
+        for _ in 0..ROUNDS {
+            let writer = table.writer().await?;
+            let mut encoded = Vec::with_capacity(rows.len());
+            let mut sent = Vec::with_capacity(rows.len());
+            for (index, row) in &rows {
+                match writer.row(row) {
+                    Ok(bytes) => {
+                        encoded.push(bytes);
+                        sent.push(*index);
+                    }
+                    Err(error) => written.rejected.push((*index, format!("the row is damaged: {error}"))),
+                }
+            }
+            if encoded.is_empty() {
+                return Ok(written);
+            }
+            let size = write::request_len(table.target(), &writer.schema, &encoded);
+            if size > write::MAX_REQUEST {
+                let words = format!("a request of {size} bytes is more than the {} that may be", write::MAX_REQUEST);
+                return Err(SinkError::Refused { source: words.into() });
+            }
+            let outcome = table.append(&writer, encoded).await;
+            let faults = match outcome {
+                Ok(()) => return Ok(written),
+                Err(AppendError::Rows(faults)) => faults,
+                Err(AppendError::Failed(failure)) => return Err(table.judge(failure, rows.len())),
+            };
+            let mut culprits = culprits(&faults, sent.len());
+            if culprits.is_empty() {
+                // The list is of no use: halving the batch finds them.
+                let words = faults.into_iter().next().map(|fault| fault.message).unwrap_or_default();
+                return Err(SinkError::Refused { source: words.into() });
+            }
+            if culprits.len() == sent.len() {
+                // Perhaps nothing is wrong with the rows, and somebody has changed the table.
+                table.check_again().await?;
+            }
+            let mut kept = Vec::with_capacity(sent.len() - culprits.len());
+            for (position, index) in sent.into_iter().enumerate() {
+                match culprits.remove(&position) {
+                    Some(message) => written.rejected.push((index, message)),
+                    None => kept.push(index),
+                }
+            }
+            rows.retain(|(index, _)| kept.binary_search(index).is_ok());
+        }
+        Err(SinkError::Refused { source: "ever more of the rows are refused".into() })
+    }
+}
+
+/// The rows the server names, by position in the request. None when it names one that was not sent: then the numbers
+/// mean something else, and no row may be dropped on their account.
+fn culprits(faults: &[RowFault], sent: usize) -> BTreeMap<usize, String> {
+    let mut culprits = BTreeMap::new();
+    for fault in faults {
+        match usize::try_from(fault.index) {
+            Ok(index) if index < sent => culprits.entry(index).or_insert_with(|| fault.message.clone()),
+            _ => return BTreeMap::new(),
+        };
+    }
+    culprits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(indices: &[i64]) -> Vec<RowFault> {
+        indices.iter().map(|&index| RowFault { index, message: format!("m{index}") }).collect()
+    }
+
+    #[test]
+    fn only_rows_that_were_sent_are_culprits() {
+        assert_eq!(culprits(&faults(&[3, 0, 3]), 4).into_keys().collect::<Vec<_>>(), [0, 3]);
+        for nonsense in [&[4][..], &[0, -1], &[]] {
+            assert!(culprits(&faults(nonsense), 4).is_empty(), "{nonsense:?}");
+        }
+    }
+}

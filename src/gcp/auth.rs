@@ -1,0 +1,379 @@
+//! Who we are to Google: access tokens, fetched by one caller for all, before they run out.
+//!
+//! [`Tokens::header`] costs a load while a token is fresh. From five minutes before its end it is renewed behind the
+//! callers' backs; only without a valid token do they wait, and then for one and the same fetch. A fetch that fails
+//! leaves the old token in use until it expires, and is not repeated at once.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use gcp_auth::{ConfigDefaultCredentials, CustomServiceAccount, MetadataServiceAccount, TokenProvider};
+use http::HeaderValue;
+use serde::{Deserialize, Serialize};
+use tokio::{sync::Mutex, time::Instant};
+
+/// Scope of every call: what may really be done is decided by the roles of the account.
+const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// Renewed this long before its end. The metadata server gives a new token from five minutes before, not earlier.
+const EARLY: Duration = Duration::from_secs(300);
+/// Longest wait for a token.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Rest after a fetch that failed.
+const REST: Duration = Duration::from_secs(1);
+/// A token from a file is read again this often: whoever writes the file rotates it.
+const FILE_LIFE: Duration = Duration::from_secs(60);
+
+/// Where tokens come from, as people configure it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// Application default credentials: the file that `GOOGLE_APPLICATION_CREDENTIALS` names, what `gcloud auth
+    /// application-default login` left, or the metadata server of Google Cloud's machines.
+    #[default]
+    Adc,
+    /// No token is sent: for emulators.
+    None,
+    /// A file that holds an access token, and that somebody else keeps fresh.
+    TokenFile(PathBuf),
+}
+
+/// A bearer token.
+pub struct Token {
+    /// What goes behind `Bearer`.
+    pub secret: String,
+    /// How long it will be valid.
+    pub lifetime: Duration,
+}
+
+/// Never shows the secret.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+/// Gets tokens from somewhere.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// A new token. May hang: the caller has a deadline.
+    async fn fetch(&self) -> Result<Token, AuthError>;
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no access token: {0}")]
+pub struct AuthError(Arc<str>);
+
+impl AuthError {
+    /// With these words.
+    pub fn new(words: impl fmt::Display) -> AuthError {
+        AuthError(words.to_string().into())
+    }
+}
+
+/// Tokens for all callers. Clones share them.
+#[derive(Clone)]
+pub struct Tokens(Option<Arc<Shared>>);
+
+struct Shared {
+    source: Box<dyn Source>,
+    held: ArcSwapOption<Held>,
+    /// Held while a token is fetched; inside, the last failure.
+    fetching: Mutex<Option<(Instant, AuthError)>>,
+}
+
+struct Held {
+    header: HeaderValue,
+    renew: Instant,
+    expires: Instant,
+}
+
+impl Tokens {
+    /// As configured.
+    pub fn new(auth: &Auth) -> Tokens {
+        match auth {
+            Auth::Adc => Tokens::from_source(DefaultCredentials),
+            Auth::None => Tokens::none(),
+            Auth::TokenFile(path) => Tokens::from_source(TokenFile(path.clone())),
+        }
+    }
+
+    /// No token is sent.
+    pub fn none() -> Tokens {
+        Tokens(None)
+    }
+
+    /// From a source of one's own.
+    pub fn from_source(source: impl Source + 'static) -> Tokens {
+        let (held, fetching) = (ArcSwapOption::empty(), Mutex::default());
+        Tokens(Some(Arc::new(Shared { source: Box::new(source), held, fetching })))
+    }
+
+    /// The value of `authorization`; `None` where no token is to be sent.
+    pub async fn header(&self) -> Result<Option<HeaderValue>, AuthError> {
+        let Some(shared) = &self.0 else { return Ok(None) };
+        let now = Instant::now();
+        if let Some(held) = &*shared.held.load() {
+            if now < held.renew {
+                return Ok(Some(held.header.clone()));
+            }
+            if now < held.expires {
+                shared.clone().renew_behind();
+                return Ok(Some(held.header.clone()));
+            }
+        }
+        shared.renew().await.map(Some)
+    }
+
+    /// The server would not have this header's token: the next caller gets another one. A newer token stays.
+    pub fn invalidate(&self, header: &HeaderValue) {
+        let Some(shared) = &self.0 else { return };
+        let current = shared.held.load();
+        if current.as_ref().is_some_and(|held| held.header == header) {
+            shared.held.compare_and_swap(&current, None);
+        }
+    }
+}
+
+impl Shared {
+    /// Renews on a task of its own, unless somebody does so already.
+    fn renew_behind(self: Arc<Shared>) {
+        if self.fetching.try_lock().is_ok() {
+            tokio::spawn(async move {
+                if let Err(error) = self.renew().await {
+                    tracing::warn!(%error, "access token could not be renewed, the old one is used while it is valid");
+                }
+            });
+        }
+    }
+
+    async fn renew(&self) -> Result<HeaderValue, AuthError> {
+        let mut failure = self.fetching.lock().await;
+        // Whoever waited for the lock finds what the one before brought: a token or a fresh failure.
+        let now = Instant::now();
+        if let Some(held) = self.held.load().as_ref().filter(|held| now < held.renew) {
+            return Ok(held.header.clone());
+        }
+        if let Some((at, error)) = &*failure
+            && now < *at + REST
+        {
+            return Err(error.clone());
+        }
+        let fetched = tokio::time::timeout(DEADLINE, self.source.fetch()).await;
+        let token = match fetched.unwrap_or_else(|_| Err(AuthError::new("the source does not answer"))) {
+            Ok(token) => token,
+            Err(error) => {
+                *failure = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
+        let mut header = HeaderValue::try_from(format!("Bearer {}", token.secret))
+            .map_err(|_| AuthError::new("the token has characters that no header may have"))?;
+        header.set_sensitive(true);
+        let now = Instant::now();
+        let early = EARLY.min(token.lifetime / 2);
+        let held = Held { header: header.clone(), renew: now + token.lifetime - early, expires: now + token.lifetime };
+        self.held.store(Some(Arc::new(held)));
+        *failure = None;
+        Ok(header)
+    }
+}
+
+/// Application default credentials.
+struct DefaultCredentials;
+
+#[async_trait]
+impl Source for DefaultCredentials {
+    /// Looks for credentials anew each time: a provider of `gcp_auth` would give its own token again until shortly
+    /// before the end. Unlike `gcp_auth::provider` it never runs the `gcloud` command, which blocks for seconds.
+    async fn fetch(&self) -> Result<Token, AuthError> {
+        let failed = |error: gcp_auth::Error| AuthError::new(with_causes(&error));
+        let provider: Box<dyn TokenProvider> = if let Some(key) = CustomServiceAccount::from_env().map_err(failed)? {
+            Box::new(key)
+        } else if let Ok(user) = ConfigDefaultCredentials::new().await {
+            Box::new(user)
+        } else {
+            let machine = MetadataServiceAccount::new().await.map_err(|error| {
+                AuthError::new(format!(
+                    "`GOOGLE_APPLICATION_CREDENTIALS` is not set, there are no default credentials of a user, and the \
+                     metadata server of Google Cloud says: {}; hint: set the variable to a service account's key file, \
+                     run `gcloud auth application-default login`, or give the machine a service account",
+                    with_causes(&error)
+                ))
+            })?;
+            Box::new(machine)
+        };
+        let token = provider.token(&[SCOPE]).await.map_err(failed)?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let end = Duration::from_secs(u64::try_from(token.expires_at().timestamp()).unwrap_or_default());
+        Ok(Token { secret: token.as_str().to_owned(), lifetime: end.saturating_sub(now) })
+    }
+}
+
+/// A file that holds a token.
+struct TokenFile(PathBuf);
+
+#[async_trait]
+impl Source for TokenFile {
+    async fn fetch(&self) -> Result<Token, AuthError> {
+        let path = self.0.display();
+        let text = tokio::fs::read_to_string(&self.0).await;
+        let text = text.map_err(|error| AuthError::new(format!("cannot read `{path}`: {error}")))?;
+        match text.trim() {
+            "" => Err(AuthError::new(format!("`{path}` is empty"))),
+            secret => Ok(Token { secret: secret.to_owned(), lifetime: FILE_LIFE }),
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Many errors repeat their cause in their own words.
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Counts fetches; fails while told to.
+    #[derive(Clone, Default)]
+    struct Fake(Arc<(AtomicUsize, parking_lot::Mutex<Option<&'static str>>)>);
+
+    #[async_trait]
+    impl Source for Fake {
+        async fn fetch(&self) -> Result<Token, AuthError> {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let number = self.0.0.fetch_add(1, Ordering::SeqCst);
+            let failure = *self.0.1.lock();
+            if let Some(why) = failure {
+                if why == "hang" {
+                    std::future::pending::<()>().await;
+                }
+                return Err(AuthError::new(why));
+            }
+            Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600) })
+        }
+    }
+
+    impl Fake {
+        fn fetches(&self) -> usize {
+            self.0.0.load(Ordering::SeqCst)
+        }
+
+        fn fail(&self, why: Option<&'static str>) {
+            *self.0.1.lock() = why;
+        }
+    }
+
+    async fn secret(tokens: &Tokens) -> Result<String, String> {
+        let header = tokens.header().await.map_err(|error| error.to_string())?;
+        Ok(header.unwrap().to_str().unwrap().to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_callers_are_one_fetch() {
+        let fake = Fake::default();
+        let tokens = Tokens::from_source(fake.clone());
+        let caller = |tokens: Tokens| tokio::spawn(async move { secret(&tokens).await });
+        let callers: Vec<_> = (0..1_000).map(|_| caller(tokens.clone())).collect();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap().unwrap(), "Bearer t0");
+        }
+        assert_eq!(fake.fetches(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_renewed_before_its_end_and_nobody_waits() {
+        let fake = Fake::default();
+        let tokens = Tokens::from_source(fake.clone());
+        secret(&tokens).await.unwrap();
+        tokio::time::advance(Duration::from_secs(3_290)).await;
+        assert_eq!(secret(&tokens).await.unwrap(), "Bearer t0");
+        assert_eq!(fake.fetches(), 1);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        let before = Instant::now();
+        assert_eq!(secret(&tokens).await.unwrap(), "Bearer t0");
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(secret(&tokens).await.unwrap(), "Bearer t1");
+        assert_eq!(fake.fetches(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_old_token_serves_until_its_end_and_a_failing_source_is_not_hammered() {
+        let fake = Fake::default();
+        let tokens = Tokens::from_source(fake.clone());
+        secret(&tokens).await.unwrap();
+        for why in ["metadata server is down", "hang"] {
+            fake.fail(Some(why));
+            tokio::time::advance(Duration::from_secs(1_700)).await;
+            assert_eq!(secret(&tokens).await.unwrap(), "Bearer t0");
+        }
+        tokio::time::advance(Duration::from_secs(300)).await;
+        let error = secret(&tokens).await.unwrap_err();
+        assert_eq!(error, "no access token: the source does not answer");
+        let fetches = fake.fetches();
+        for _ in 0..100 {
+            assert!(secret(&tokens).await.is_err());
+        }
+        assert_eq!(fake.fetches(), fetches);
+        fake.fail(None);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(secret(&tokens).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_the_server_refused_is_replaced_once() {
+        let fake = Fake::default();
+        let tokens = Tokens::from_source(fake.clone());
+        let first = tokens.header().await.unwrap().unwrap();
+        tokens.invalidate(&first);
+        assert_eq!(secret(&tokens).await.unwrap(), "Bearer t1");
+        tokens.invalidate(&first);
+        assert_eq!(secret(&tokens).await.unwrap(), "Bearer t1");
+        assert_eq!(fake.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_file_may_be_rotated_and_its_faults_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let tokens = Tokens::new(&Auth::TokenFile(path.clone()));
+        assert!(secret(&tokens).await.unwrap_err().contains("cannot read"));
+        std::fs::write(&path, "first\n").unwrap();
+        let tokens = Tokens::new(&Auth::TokenFile(path.clone()));
+        assert_eq!(secret(&tokens).await.unwrap(), "Bearer first");
+        std::fs::write(&path, "second\n").unwrap();
+        tokens.invalidate(&HeaderValue::from_static("Bearer first"));
+        assert_eq!(secret(&tokens).await.unwrap(), "Bearer second");
+        std::fs::write(&path, "a\u{7}b").unwrap();
+        tokens.invalidate(&HeaderValue::from_static("Bearer second"));
+        assert!(!secret(&tokens).await.unwrap_err().contains("a\u{7}b"), "secrets stay out of errors");
+    }
+
+    #[test]
+    fn the_setting_is_a_word_or_a_file() {
+        assert_eq!(serde_json::from_str::<Auth>(r#""adc""#).unwrap(), Auth::Adc);
+        assert_eq!(serde_json::from_str::<Auth>(r#""none""#).unwrap(), Auth::None);
+        let file = serde_json::from_str::<Auth>(r#"{"token_file":"/run/token"}"#).unwrap();
+        assert_eq!(file, Auth::TokenFile("/run/token".into()));
+    }
+}

@@ -1,0 +1,82 @@
+//! Publishing to a Pub/Sub topic.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use prost::Message;
+use tonic::{Code, transport::Channel};
+
+use super::{
+    Endpoint, Failure, Tokens,
+    call::head,
+    proto::pubsub::{PublishRequest, PubsubMessage, publisher_client::PublisherClient},
+};
+
+/// Most messages in one request.
+pub const MAX_MESSAGES: usize = 1_000;
+/// Most bytes of one encoded request: the service takes 10 MB.
+pub const MAX_REQUEST: usize = 9_000_000;
+/// Longest wait for an answer.
+const CALL: Duration = Duration::from_secs(60);
+
+/// Publishes to one topic, over a connection that is made at the first call and again after it broke. Calls share it.
+#[derive(Clone)]
+pub struct Publisher {
+    client: PublisherClient<Channel>,
+    tokens: Tokens,
+    topic: String,
+}
+
+impl Publisher {
+    /// Of `projects/P/topics/T`.
+    pub fn new(endpoint: &Endpoint, tokens: Tokens, topic: String) -> Result<Publisher, Failure> {
+        let channel = endpoint.channel().map_err(|error| Failure::unreachable(&error))?;
+        Ok(Publisher { client: PublisherClient::new(channel), tokens, topic })
+    }
+
+    /// The request that publishes these, each a message of its own.
+    pub fn request(&self, messages: Vec<Bytes>) -> PublishRequest {
+        let message = |data| PubsubMessage { data, ..PubsubMessage::default() };
+        PublishRequest { topic: self.topic.clone(), messages: messages.into_iter().map(message).collect() }
+    }
+
+    /// Publishes all messages of the request or none of them. After a failure they may have been published all the same.
+    /// A token that the service refuses is replaced, once.
+    pub async fn publish(&self, request: PublishRequest) -> Result<(), Failure> {
+        let token = self.token().await?;
+        match (self.once(request.clone(), token.as_ref()).await, token) {
+            (Err(failure), Some(token)) if failure.code == Code::Unauthenticated => {
+                self.tokens.invalidate(&token);
+                let token = self.token().await?;
+                self.once(request, token.as_ref()).await
+            }
+            (result, _) => result,
+        }
+    }
+
+    async fn token(&self) -> Result<Option<HeaderValue>, Failure> {
+        self.tokens.header().await.map_err(|error| Failure::without_token(&error))
+    }
+
+    async fn once(&self, request: PublishRequest, token: Option<&HeaderValue>) -> Result<(), Failure> {
+        let count = request.messages.len();
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(CALL);
+        head(&mut request, "topic", &self.topic, token);
+        // A clone is the same connection.
+        let mut client = self.client.clone();
+        let answer = tokio::time::timeout(CALL, client.publish(request)).await;
+        match answer {
+            Ok(Ok(answer)) if answer.get_ref().message_ids.len() == count => Ok(()),
+            Ok(Ok(_)) => Err(Failure::new(Code::Internal, "the answer is not about the messages of the request")),
+            Ok(Err(status)) => Err(Failure::of_status(&status)),
+            Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
+        }
+    }
+}
+
+/// The size of a request as it is sent.
+pub fn request_len(request: &PublishRequest) -> usize {
+    request.encoded_len()
+}

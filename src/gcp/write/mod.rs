@@ -1,0 +1,158 @@
+//! The Storage Write API's AppendRows: one long-lived, pipelined stream into one table.
+//!
+//! [`Appender::append`] queues a request at once and resolves when the server has answered it. Requests are sent in the
+//! order of the calls, many before the first answer, and answered in that order too. What the stream does by itself:
+//!
+//! | what happens | what the stream does |
+//! |---|---|
+//! | no traffic for nine minutes | closes; the next request opens a new one. The server would close it after ten |
+//! | it breaks, having answered something, for a reason that passes | opens a new one and sends every unanswered request again, in order |
+//! | `UNAUTHENTICATED` | the same, once, with another token |
+//! | it breaks again at once, or for another reason | every waiting request fails with that reason |
+//! | no answer for three minutes | counts as broken |
+//! | a request with another schema, or a day of age | lets what is in flight finish, then opens a new one |
+//!
+//! A request that was sent and not answered may have been applied: sending it again can double its rows.
+
+mod error;
+mod stream;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::error::{AppendError, RowFault};
+use self::stream::{Job, Stream};
+use super::{
+    Endpoint, Failure, Tokens,
+    call::head,
+    proto::storage::{
+        GetWriteStreamRequest, ProtoSchema, TableSchema, WriteStream, WriteStreamView,
+        big_query_write_client::BigQueryWriteClient,
+    },
+};
+
+/// Most bytes of one encoded request. The service takes 20 MB (quota "AppendRows request size").
+pub const MAX_REQUEST: usize = 19 << 20;
+
+/// Requests that are sent and not yet answered.
+pub const MAX_IN_FLIGHT: usize = 64;
+
+/// Longest wait for the answer to a call that is not a stream.
+const CALL: Duration = Duration::from_secs(60);
+
+/// The times of a stream. Tests have no minutes to lose.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Without traffic for so long, the stream is closed.
+    pub idle: Duration,
+    /// Without an answer for so long while requests wait, it counts as broken. The service gives up after two minutes.
+    pub answer: Duration,
+    /// A stream that broke sooner than this after another did is not opened again at once.
+    pub calm: Duration,
+    /// A stream older than this is replaced. The service ends calls after a day.
+    pub age: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            idle: Duration::from_secs(9 * 60),
+            answer: Duration::from_secs(180),
+            calm: Duration::from_secs(10),
+            age: Duration::from_secs(23 * 3_600),
+        }
+    }
+}
+
+/// Where a stream goes.
+#[derive(Clone)]
+pub struct Target {
+    /// The service.
+    pub endpoint: Endpoint,
+    /// Who we are.
+    pub tokens: Tokens,
+    /// `projects/P/datasets/D/tables/T/streams/_default`.
+    pub stream: String,
+}
+
+/// The row type as the server is told it; requests with the same `Arc` share a stream.
+#[derive(Debug)]
+pub struct WriterSchema {
+    /// What is sent.
+    pub proto: ProtoSchema,
+    /// Its encoded size.
+    pub len: usize,
+}
+
+impl WriterSchema {
+    /// Of rows with this descriptor, which must be self-contained and proto2.
+    pub fn new(descriptor: prost_types::DescriptorProto) -> WriterSchema {
+        let proto = ProtoSchema { proto_descriptor: Some(descriptor) };
+        let len = proto.encoded_len();
+        WriterSchema { proto, len }
+    }
+}
+
+/// The rows are in the table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Appended {
+    /// The table's columns, when they have changed since the stream was opened.
+    pub updated_schema: Option<TableSchema>,
+}
+
+/// One table's stream. Opened by the first request; ends when this is dropped and what was queued is answered.
+pub struct Appender {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Appender {
+    /// A stream to `target`, driven on the current runtime.
+    pub fn new(target: Target, timing: Timing) -> Appender {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        tokio::spawn(Stream::new(target, timing, queue).run());
+        Appender { jobs }
+    }
+
+    /// Queues the rows, which together with the schema must fit into [`MAX_REQUEST`] (see [`request_len`]), and resolves
+    /// with the server's answer. The queue has no bound of its own: callers limit what they have in flight.
+    pub fn append(
+        &self,
+        schema: Arc<WriterSchema>,
+        rows: Vec<Bytes>,
+    ) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
+        let (answer, answered) = oneshot::channel();
+        // Nobody takes jobs any more only when the runtime is going down: the answer is dropped with the job.
+        let _ = self.jobs.send(Job { schema, rows, answer });
+        async move {
+            let gone = || Failure::new(tonic::Code::Cancelled, "the process is shutting down").into();
+            answered.await.unwrap_or_else(|_| Err(gone()))
+        }
+    }
+}
+
+/// An upper bound of the encoded request's size, as the first on its stream.
+pub fn request_len(target: &Target, schema: &WriterSchema, rows: &[Bytes]) -> usize {
+    // A tag and a length of at most five bytes around each row and each enclosing message, and the fixed fields.
+    let rows: usize = rows.iter().map(|row| row.len() + 6).sum();
+    rows + schema.len + target.stream.len() + 128
+}
+
+/// What the service knows of the stream; with the table's columns as it sees them now, which may be behind what the
+/// tables API says by minutes.
+pub async fn describe(target: &Target) -> Result<WriteStream, Failure> {
+    let channel = target.endpoint.channel().map_err(|error| Failure::unreachable(&error))?;
+    let request = GetWriteStreamRequest { name: target.stream.clone(), view: WriteStreamView::Full.into() };
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(CALL);
+    let token = target.tokens.header().await.map_err(|error| Failure::without_token(&error))?;
+    head(&mut request, "name", &target.stream, token.as_ref());
+    let answer = tokio::time::timeout(CALL, BigQueryWriteClient::new(channel).get_write_stream(request)).await;
+    match answer {
+        Ok(Ok(stream)) => Ok(stream.into_inner()),
+        Ok(Err(status)) => Err(Failure::of_status(&status)),
+        Err(_) => Err(Failure::new(tonic::Code::DeadlineExceeded, "no answer")),
+    }
+}

@@ -1,0 +1,149 @@
+"""Writes events through the binary into `local-bigquery`, a stand-in that others wrote, and compares what SQL finds there
+with the rows of the local lake, field by field.
+
+usage: direct_into_local_bigquery.py <real-streaming> <local-bigquery>
+
+Exits 0 when both hold the same rows; 1 when they do not; 3 when pyarrow is not installed. `local-bigquery` (MIT) needs
+Python 3.13; `.ci/run` installs it.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+try:
+    import pyarrow.dataset
+except ImportError as error:
+    print(f"missing: {error.name}")
+    sys.exit(3)
+
+binary, emulator = sys.argv[1], sys.argv[2]
+EVENTS = 240
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def call(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
+    headers = {"Content-Type": "application/json", "User-Agent": agent, "Accept-Language": "de-DE,de;q=0.8"}
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
+        return answer.read()
+
+
+def eventually(what, holds, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            value = holds()
+            if value:
+                return value
+        except OSError:
+            pass
+        time.sleep(0.2)
+    sys.exit(f"never came true: {what}")
+
+
+def event(number):
+    """One of several shapes."""
+    page = {"key": "page_location", "value": {"string_value": f"https://example.com/{number}?utm_source=n%C3%A4ws"}}
+    number_of = {"key": "n", "value": {"int_value": number}}
+    odd = {"key": "odd", "value": {"double_value": number / 3}}
+    items = [
+        {"item_id": f"i{n}", "price": 0.1 * n, "quantity": n, "item_params": [{"key": "k", "value": {"int_value": 0}}]}
+        for n in range(number % 4)
+    ]
+    shapes = [
+        {"event_name": "page_view", "event_params": [page, number_of]},
+        {"event_name": "purchase", "event_params": [odd], "items": items},
+        {"event_name": "empty", "event_params": []},
+    ]
+    return {"event_id": f"e{number}", **shapes[number % 3]}
+
+
+def plain(value):
+    """Without nulls, empty lists and empty records; days and times as text and number."""
+    if isinstance(value, dict):
+        members = {name: plain(member) for name, member in value.items()}
+        return {name: member for name, member in members.items() if member is not None} or None
+    if isinstance(value, list):
+        return [plain(element) or {} for element in value] or None
+    if isinstance(value, datetime.datetime):
+        return (value - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
+def of_bigquery(text):
+    row = json.loads(text)
+    stamp, zone = row["synced_at_utc_"].rsplit("+", 1)
+    whole, _, fraction = stamp.partition(".")
+    stamp = f"{whole}.{fraction:0<6}+{zone:0<2}:00"
+    row["synced_at_utc_"] = datetime.datetime.fromisoformat(stamp)
+    return plain(row)
+
+
+folder = pathlib.Path(tempfile.mkdtemp())
+rest, grpc, public, admin = (free_port() for _ in range(4))
+log = open(folder / "log", "wb")
+processes = []
+try:
+    server = [emulator, "--port", str(rest), "--grpc-port", str(grpc), "--data-dir", str(folder / "bq"), "--project", "p1"]
+    processes.append(subprocess.Popen(server, stdout=log, stderr=log))
+    eventually("local-bigquery is up", lambda: socket.create_connection(("127.0.0.1", grpc), 1))
+    eventually("local-bigquery answers", lambda: socket.create_connection(("127.0.0.1", rest), 1))
+    config = folder / "c.yaml"
+    config.write_text(
+        f"""
+server: {{ listen: ["127.0.0.1:{public}"], admin: "127.0.0.1:{admin}" }}
+writers:
+  strategy: [local, direct]
+  project_id: p1
+  local: {{ directory: {folder}/lake }}
+  spool: {{ directory: {folder}/spool }}
+  bq: {{ dataset_id: analytics, table_id: events, create_dataset: true }}
+"""
+    )
+    hosts = {"BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{rest}", "BIGQUERY_STORAGE_GRPC_ENDPOINT": f"127.0.0.1:{grpc}"}
+    serve = subprocess.Popen(
+        [binary, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder, env={**os.environ, **hosts}
+    )
+    processes.append(serve)
+    eventually("the binary serves", lambda: call(f"http://127.0.0.1:{public}/healthz"))
+    for first in range(0, EVENTS, 8):
+        call(f"http://127.0.0.1:{public}/api/v1/streaming/1", [event(number) for number in range(first, first + 8)])
+    delivered = f'real_streaming_events_delivered_total{{sink="direct",stream="1"}} {EVENTS}'
+    eventually("everything is delivered", lambda: delivered in call(f"http://127.0.0.1:{admin}/metrics").decode())
+    serve.terminate()
+    if serve.wait(30) != 0:
+        sys.exit(f"the binary ended with {serve.returncode}")
+
+    query = {"query": "SELECT TO_JSON_STRING(e) FROM `p1.analytics.events` e", "useLegacySql": False, "maxResults": 10_000}
+    answer = json.loads(call(f"http://127.0.0.1:{rest}/bigquery/v2/projects/p1/queries", query))
+    stored = [of_bigquery(row["f"][0]["v"]) for row in answer["rows"]]
+finally:
+    for process in processes:
+        process.kill()
+        process.wait()
+
+files = sorted(str(path) for path in (folder / "lake" / "events").rglob("*.parquet"))
+lake = [plain(row) for row in pyarrow.dataset.dataset(files).to_table().to_pylist()]
+key = lambda row: int(row["rs_info"]["event_id"][1:])
+stored.sort(key=key)
+lake.sort(key=key)
+different = [(ours, theirs) for ours, theirs in zip(lake, stored) if ours != theirs]
+for ours, theirs in different[:3]:
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    print({name: (ours.get(name), theirs.get(name)) for name in names})
+print(f"{len(stored)} rows in local-bigquery, {len(lake)} in the lake, {len(different)} differ")
+sys.exit(1 if different or len(stored) != EVENTS or len(lake) != EVENTS else 0)

@@ -1,0 +1,204 @@
+//! Rows and columns that the table will not take.
+
+use std::collections::HashSet;
+
+use real_streaming::gcp::proto::rpc;
+use tonic::Code;
+
+use super::{Setup, World, ids, row, until};
+use crate::fakes::bigquery::{Act, BigQuery, Listing};
+
+fn rows(numbers: std::ops::Range<usize>, bad: &[usize]) -> Vec<real_streaming::schema::Row> {
+    numbers.map(|n| row(&format!("e{n}"), if bad.contains(&n) { "bad" } else { "good" })).collect()
+}
+
+fn names(numbers: &[usize]) -> Vec<String> {
+    numbers.iter().map(|n| format!("e{n}")).collect()
+}
+
+/// Case 32.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_that_are_named_become_dead_letters_and_the_others_are_stored() {
+    let mut world = World::new().await;
+    world.accept_rows(rows(0..10, &[3, 7])).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.stored, names(&[0, 1, 2, 4, 5, 6, 8, 9]));
+    assert_eq!(settled.letters["e3"], "row `e3` is bad");
+    assert_eq!((settled.letters.len(), settled.doubled), (2, 0));
+    assert_eq!(world.fake.seen().len(), 2, "refused once, then without the culprits");
+}
+
+/// Case 33.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_not_complete_is_asked_for_again() {
+    let mut world = World::new().await;
+    world.state().listing = Listing::Some(2);
+    world.accept_rows(rows(0..10, &[0, 2, 4, 6, 8, 9])).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.stored, names(&[1, 3, 5, 7]));
+    assert_eq!(settled.letters.keys().cloned().collect::<Vec<_>>(), names(&[0, 2, 4, 6, 8, 9]));
+    assert_eq!(world.fake.seen().len(), 4);
+}
+
+/// Case 34.
+#[tokio::test(flavor = "multi_thread")]
+async fn when_every_row_is_bad_the_stream_goes_on() {
+    let mut world = World::new().await;
+    world.accept_rows(rows(0..5, &[0, 1, 2, 3, 4])).await;
+    assert_eq!(world.settled().await.letters.len(), 5);
+    world.accept_rows(rows(5..6, &[])).await;
+    assert_eq!(world.settled().await.stored, ["e5"]);
+}
+
+/// Case 35.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_of_no_use_is_replaced_by_a_search() {
+    for listing in [Listing::None, Listing::Nonsense] {
+        let mut world = World::new().await;
+        world.accept_rows(rows(100..101, &[])).await;
+        world.settled().await;
+        world.state().listing = listing;
+        world.accept_rows(rows(0..16, &[5, 11])).await;
+        let settled = world.settled().await;
+        assert_eq!(settled.letters.keys().cloned().collect::<HashSet<_>>(), names(&[5, 11]).into_iter().collect());
+        assert_eq!((settled.stored.len(), settled.doubled), (15, 0), "{listing:?}");
+    }
+}
+
+/// A request that is refused for what is not in its rows must not empty the spool into the dead letters.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_always_refused_block_the_writer_and_lose_nothing() {
+    let mut world = World::new().await;
+    let refusal = rpc::Status { code: Code::InvalidArgument as i32, message: "no idea".into(), details: vec![] };
+    world.fake.script((0..200).map(|_| Act::Answer(refusal.clone())));
+    world.accept_rows(rows(0..8, &[])).await;
+    let words = world.blocked().await;
+    assert!(words.contains("no idea") && words.contains("one row after the other is refused"), "{words}");
+    assert_eq!(world.letters().len(), 0);
+    world.state().script.clear();
+    assert_eq!(world.settled().await.stored.len(), 8);
+}
+
+/// The same when the calls end with it, after rows were taken: a few dead letters at most, to be replayed.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_end_with_a_refusal_cost_a_few_rows_at_most() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    // Once: the request is halved, nothing is lost, and those behind it only come again.
+    world.fake.script([Act::Close(Code::InvalidArgument, "cannot parse")]);
+    world.accept_batches(1..20).await;
+    assert_eq!(world.settled().await.letters.len(), 1, "a batch of one row cannot be halved");
+    world.fake.script((0..200).map(|_| Act::Close(Code::InvalidArgument, "cannot parse")));
+    world.accept(ids(20..60)).await;
+    world.blocked().await;
+    assert!(world.letters().len() <= 4, "{:?}", world.letters());
+    world.state().script.clear();
+    assert_eq!(world.settled().await.stored.len(), 60 - world.letters().len());
+}
+
+/// A list that grows by one row with each answer does not cost a request for each row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_never_ends_is_cut_short_by_halving() {
+    let mut world = World::new().await;
+    world.state().listing = Listing::Some(1);
+    let all: Vec<_> = (0..200).collect();
+    world.accept_rows(rows(0..210, &all)).await;
+    let settled = world.settled().await;
+    assert_eq!((settled.letters.len(), settled.stored.len()), (200, 10));
+}
+
+/// Case 36: the service does not know the new columns yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_are_not_known_yet_are_left_out_until_they_are() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let known: HashSet<String> = real_streaming::schema::flatten()
+        .into_iter()
+        .map(|(path, _)| path)
+        .filter(|path| path != "event_name")
+        .collect();
+    world.state().tables.get_mut("p/d/events").unwrap().known = Some(known);
+    world.accept(ids(1..3)).await;
+    world.settled().await;
+    let rows = world.fake.rows();
+    assert!(rows[0].columns.has_field_by_name("event_name"));
+    assert!(rows[1].columns.get_field_by_name("event_name").is_none(), "the descriptor has no such field");
+    assert!(rows[1].columns.has_field_by_name("event_params"));
+
+    // Case 37: an answer says that they are known now.
+    world.state().tables.get_mut("p/d/events").unwrap().known = None;
+    world.fake.script([Act::Update]);
+    world.accept(ids(3..4)).await;
+    world.settled().await;
+    world.accept(ids(4..5)).await;
+    let settled = world.settled().await;
+    assert!(world.fake.rows().last().unwrap().columns.has_field_by_name("event_name"));
+    assert_eq!(settled.doubled, 0);
+}
+
+/// Case 36: columns are added where that is allowed, and rows are narrowed where it is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_lacks_columns_gets_them_or_rows_without_them() {
+    for (no_patch, create_table) in [(false, true), (true, true), (false, false)] {
+        let fake = BigQuery::start().await;
+        let mut columns = real_streaming::schema::bigquery::table_schema();
+        let list = columns.as_array_mut().unwrap();
+        list.retain(|column| column["name"] != "user_id");
+        let info = list.iter_mut().find(|column| column["name"] == "rs_info").unwrap();
+        info["fields"].as_array_mut().unwrap().retain(|member| member["name"] != "ip");
+        list.push(serde_json::json!({ "name": "theirs", "type": "JSON", "description": "not ours" }));
+        let body = serde_json::json!({ "schema": { "fields": columns }, "timePartitioning": { "type": "DAY" } });
+        let table = crate::fakes::bigquery::Table { body, ..Default::default() };
+        fake.state.lock().tables.insert("p/d/events".into(), table);
+        fake.state.lock().no_patch = no_patch;
+        let mut setup = Setup::default();
+        setup.bq.create_table = create_table;
+        let mut world = World::with(fake, setup);
+        world.accept(ids(0..3)).await;
+        assert_eq!(world.settled().await.stored.len(), 3);
+        let patched = !no_patch && create_table;
+        let body = world.state().tables["p/d/events"].body.clone();
+        let columns = body["schema"]["fields"].as_array().unwrap();
+        assert_eq!(columns.iter().any(|column| column["name"] == "user_id"), patched);
+        let theirs = columns.iter().find(|column| column["name"] == "theirs").unwrap();
+        assert_eq!(theirs["description"], "not ours");
+        let described = world.fake.rows()[0].columns.get_field_by_name("user_id").is_some();
+        assert_eq!(described, patched);
+    }
+}
+
+/// Case 38.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_somebody_changed_blocks_the_writer_until_it_is_changed_back() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let retype = |world: &World, kind: &str| {
+        let mut state = world.state();
+        let fields = &mut state.tables.get_mut("p/d/events").unwrap().body["schema"]["fields"];
+        let column = fields.as_array_mut().unwrap().iter_mut().find(|column| column["name"] == "event_name");
+        column.unwrap()["type"] = kind.into();
+    };
+    retype(&world, "INTEGER");
+    world.accept(ids(1..5)).await;
+    let words = world.blocked().await;
+    assert!(words.contains("`event_name` is INTEGER and not STRING"), "{words}");
+    assert_eq!(world.letters().len(), 0);
+    retype(&world, "STRING");
+    assert_eq!(world.settled().await.stored.len(), 5);
+}
+
+/// Case 41.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_deleted_under_the_stream_is_made_again() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let before = world.state().tables.remove("p/d/events").unwrap();
+    world.accept(ids(1..3)).await;
+    let stored = || world.fake.ids().len() == 2;
+    assert!(until(stored).await, "{:?}", world.delivery.health());
+    assert_eq!(before.rows.len(), 1);
+}

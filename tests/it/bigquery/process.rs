@@ -1,0 +1,162 @@
+//! The whole binary between browsers and BigQuery: killed, stopped, and with a writer that stands still.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Runtime;
+
+use crate::{
+    client::{get, post},
+    fakes::bigquery::{Act, BigQuery},
+    world::{Process, World, eventually},
+};
+
+/// The stand-in, on threads of its own.
+struct Backend {
+    fake: BigQuery,
+    _runtime: Runtime,
+}
+
+impl Backend {
+    fn start() -> Backend {
+        let runtime = Runtime::new().unwrap();
+        Backend { fake: runtime.block_on(BigQuery::start()), _runtime: runtime }
+    }
+
+    /// Starts the binary with these writers.
+    fn spawn(&self, world: &World, strategy: &str) -> Process {
+        let (endpoint, rest) = (format!("http://{}", self.fake.grpc), format!("http://{}", self.fake.rest));
+        world.spawn_with(&[
+            ("APP_CONFIG__WRITERS__STRATEGY", strategy),
+            ("APP_CONFIG__WRITERS__PROJECT_ID", "p"),
+            ("APP_CONFIG__WRITERS__BQ__DATASET_ID", "d"),
+            ("APP_CONFIG__WRITERS__BQ__TABLE_ID", "events"),
+            ("BIGQUERY_STORAGE_GRPC_ENDPOINT", &endpoint),
+            ("BIGQUERY_EMULATOR_HOST", &rest),
+        ])
+    }
+
+    /// How often each event id is stored.
+    fn counts(&self) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for id in self.fake.ids() {
+            *counts.entry(id).or_default() += 1;
+        }
+        counts
+    }
+
+    fn has(&self, ids: &HashSet<String>) -> bool {
+        let counts = self.counts();
+        ids.iter().all(|id| counts.contains_key(id))
+    }
+}
+
+fn send(addr: SocketAddr, id: &str) -> bool {
+    let body = format!(r#"{{"event_name":"e","event_id":"{id}"}}"#);
+    post(addr, "/api/v1/streaming/1", &body).is_ok_and(|answer| answer.status == 200)
+}
+
+/// One metric's value.
+fn metric(admin: SocketAddr, name: &str) -> Option<f64> {
+    let answer = get(admin, "/metrics").ok()?;
+    let line = answer.text().lines().find(|line| line.starts_with(name))?.to_owned();
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// Case 45: what got a 200 is in the table, whatever kills the process, and in the lake exactly once.
+#[test]
+fn kill_dash_nine_loses_nothing_on_the_way_to_bigquery() {
+    let (world, backend) = (World::new(), Backend::start());
+    let mut answered = HashSet::new();
+    for round in 0..8u64 {
+        let mut process = backend.spawn(&world, r#"["local","direct"]"#);
+        // Some rounds die while answers are outstanding.
+        if round % 2 == 0 {
+            backend.fake.script((0..5).map(|_| Act::Delay(Duration::from_millis(150))));
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..2)
+            .map(|client| {
+                let (addr, stop) = (process.public, stop.clone());
+                thread::spawn(move || {
+                    let ids = (0..).map(|n| format!("r{round}-c{client}-{n}"));
+                    ids.take_while(|id| !stop.load(Ordering::Relaxed) && send(addr, id)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(300 + round * 7_919 % 700));
+        process.kill();
+        stop.store(true, Ordering::Relaxed);
+        let ids: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        assert!(!ids.is_empty(), "round {round} had nothing to lose");
+        answered.extend(ids);
+    }
+    backend.fake.state.lock().script.clear();
+    let mut process = backend.spawn(&world, r#"["local","direct"]"#);
+    let arrived = eventually(Duration::from_secs(60), || backend.has(&answered));
+    assert_eq!(process.terminate(), Some(0));
+    let counts = backend.counts();
+    let lost = answered.iter().filter(|id| !counts.contains_key(*id)).count();
+    assert!(arrived, "{lost} of {} are lost", answered.len());
+    let in_lake = world.ids_in_lake();
+    assert!(answered.iter().all(|id| in_lake.get(id) == Some(&1)), "the lake has each once");
+    let doubled = counts.values().filter(|count| **count > 1).count();
+    println!("{} answered 200, {doubled} stored more than once", answered.len());
+}
+
+/// A writer that stands still keeps nobody waiting, and its lag is told; afterwards it catches up.
+#[test]
+fn a_blocked_writer_never_stalls_the_other() {
+    let (world, backend) = (World::new(), Backend::start());
+    backend.fake.state.lock().datasets.clear();
+    let mut process = backend.spawn(&world, r#"["local","direct"]"#);
+    let ids: HashSet<_> = (0..50).map(|n| format!("e{n}")).collect();
+    assert!(ids.iter().all(|id| send(process.public, id)));
+    assert!(eventually(Duration::from_secs(20), || world.ids_in_lake().len() == 50), "the lake has to wait");
+    let admin = process.admin;
+    assert_eq!(metric(admin, r#"real_streaming_sink_blocked{sink="direct"}"#), Some(1.0));
+    assert_eq!(metric(admin, r#"real_streaming_sink_blocked{sink="local"}"#), Some(0.0));
+    assert!(metric(admin, r#"real_streaming_sink_lag_seconds{sink="direct"}"#).unwrap() > 1.0);
+    assert_eq!(metric(admin, r#"real_streaming_events_in_spool{sink="direct",stream="1"}"#), Some(50.0));
+    assert!(world.log().contains("data set `p:d` does not exist"), "{}", world.log());
+
+    // The spool remembers for each writer how far it is.
+    process.kill();
+    backend.fake.state.lock().datasets.insert("p/d".into());
+    let mut process = backend.spawn(&world, r#"["local","direct"]"#);
+    assert!(eventually(Duration::from_secs(30), || backend.has(&ids)));
+    assert_eq!(process.terminate(), Some(0));
+    assert_eq!(world.ids_in_lake().values().filter(|count| **count == 1).count(), 50);
+}
+
+/// Case 44: with a backend that hangs the process ends in time, says so, and the next one delivers.
+#[test]
+fn sigterm_ends_in_time_and_leaves_the_rest_in_the_spool() {
+    let (world, backend) = (World::new(), Backend::start());
+    let mut process = backend.spawn(&world, "direct");
+    assert!(send(process.public, "first"));
+    assert!(eventually(Duration::from_secs(20), || !backend.fake.ids().is_empty()));
+    let before = Instant::now();
+    assert_eq!(process.terminate(), Some(0), "nothing is left");
+    assert!(before.elapsed() < Duration::from_secs(4), "{:?}", before.elapsed());
+
+    let mut process = backend.spawn(&world, "direct");
+    backend.fake.script([Act::Silent]);
+    let ids: HashSet<_> = (0..20).map(|n| format!("e{n}")).collect();
+    assert!(ids.iter().all(|id| send(process.public, id)));
+    let before = Instant::now();
+    assert_eq!(process.terminate(), Some(1), "something is left");
+    assert!(before.elapsed() < Duration::from_secs(9), "{:?}", before.elapsed());
+
+    let mut process = backend.spawn(&world, "direct");
+    assert!(eventually(Duration::from_secs(20), || backend.has(&ids)));
+    assert_eq!(process.terminate(), Some(0));
+}

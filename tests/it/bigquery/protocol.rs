@@ -1,0 +1,182 @@
+//! The shape of requests.
+
+use std::time::Duration;
+
+use prost_reflect::Value as Reflected;
+use real_streaming::schema::{
+    Event,
+    proto::event::{Item, Param, Value},
+};
+
+use super::{DAY, Setup, World, freeze, ids, row, until};
+use crate::fakes::bigquery::{Act, BigQuery};
+
+/// Cases 1, 2, 3 (the stand-in sends no headers before a request), 6 and 7 (it checks the descriptor).
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_says_everything_and_the_others_only_rows() {
+    let mut world = World::new().await;
+    for number in 0..3 {
+        world.accept(ids(number..number + 1)).await;
+        world.settled().await;
+    }
+    let seen = world.fake.seen();
+    assert_eq!(seen.len(), 3);
+    let stream = "projects/p/datasets/d/tables/events/streams/_default";
+    for (index, request) in seen.iter().enumerate() {
+        let first = index == 0;
+        assert_eq!(request.connection, 1);
+        assert_eq!(request.has_schema, first);
+        assert_eq!(request.write_stream, if first { stream } else { "" });
+        assert_eq!(request.trace_id.starts_with("real-streaming:"), first, "{}", request.trace_id);
+        assert!(!request.has_offset);
+        assert_eq!(request.authorization, None, "an emulator is shown no token");
+        let routing = "write_stream=projects%2Fp%2Fdatasets%2Fd%2Ftables%2Fevents%2Fstreams%2F_default";
+        assert_eq!(request.routing.as_deref(), Some(routing));
+    }
+}
+
+/// Cases 4 and 5.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_are_sent_before_the_first_answer() {
+    let mut world = World::new().await;
+    world.state().hold = 32;
+    world.accept_batches(0..32).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.doubled, 0);
+    let seen = world.fake.seen();
+    assert_eq!((seen.len(), seen.last().unwrap().connection), (32, 1));
+}
+
+/// Case 5.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_take_their_time_find_their_requests() {
+    let mut world = World::new().await;
+    world.fake.script((0..20).map(|n| Act::Delay(Duration::from_millis(n * 7 % 40))));
+    world.accept_batches(0..19).await;
+    world.accept_rows(vec![row("bad1", "bad")]).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.letters.keys().collect::<Vec<_>>(), ["bad1"]);
+    assert_eq!(settled.doubled, 0);
+}
+
+/// Case 8.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_and_a_zero_are_different_things() {
+    let mut world = World::new().await;
+    let event = Event {
+        event_name: Some("".into()),
+        event_value_in_usd: Some(0.0),
+        event_bundle_sequence_id: Some(0),
+        is_active_user: Some(false),
+        user_id: None,
+        items: vec![Item { quantity: Some(0), item_name: Some("".into()), ..Item::default() }],
+        ..Event::default()
+    };
+    world
+        .accept_rows(vec![freeze("zero", event, DAY), {
+            let event = Event { ..Event::default() };
+            freeze("none", event, DAY)
+        }])
+        .await;
+    world.settled().await;
+    let rows = world.fake.rows();
+    let columns = ["event_name", "event_value_in_usd", "event_bundle_sequence_id", "is_active_user"];
+    for name in columns {
+        assert!(rows[0].columns.has_field_by_name(name), "{name} is zero, not null");
+        assert!(!rows[1].columns.has_field_by_name(name), "{name} is null");
+    }
+    assert!(!rows[0].columns.has_field_by_name("user_id"));
+    let items = rows[0].columns.get_field_by_name("items").unwrap().into_owned();
+    let Reflected::List(items) = items else { panic!("{items:?}") };
+    let item = items[0].as_message().unwrap();
+    assert!(item.has_field_by_name("quantity") && item.has_field_by_name("item_name"));
+    assert!(!item.has_field_by_name("item_id"));
+}
+
+/// Case 9.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_within_lists_arrive_whole() {
+    let mut world = World::new().await;
+    let param = |n: usize| Param {
+        key: Some(format!("k{n}").into()),
+        value: Some(Value { int_value: Some(n as i64), ..Value::default() }),
+    };
+    let items = (0..300).map(|n| Item { item_params: (0..n % 4).map(param).collect(), ..Item::default() }).collect();
+    world.accept_rows(vec![freeze("long", Event { items, ..Event::default() }, DAY), row("short", "e")]).await;
+    world.settled().await;
+    let rows = world.fake.rows();
+    let list = |row: usize| rows[row].columns.get_field_by_name("items").unwrap().as_list().unwrap().to_vec();
+    assert_eq!((list(0).len(), list(1).len()), (300, 0));
+    let params = list(0)[7].as_message().unwrap().get_field_by_name("item_params").unwrap().into_owned();
+    let value = params.as_list().unwrap()[2].as_message().unwrap().get_field_by_name("value").unwrap().into_owned();
+    assert_eq!(value.as_message().unwrap().get_field_by_name("int_value").unwrap().as_i64(), Some(2));
+}
+
+/// Cases 10 and 11, as far as rows can carry them.
+#[tokio::test(flavor = "multi_thread")]
+async fn extremes_arrive_as_they_are_and_impossible_days_become_dead_letters() {
+    let mut world = World::new().await;
+    let extreme = |id: &str, day: i32, number: i64, float: f64| {
+        let event = Event {
+            event_timestamp: Some(number),
+            event_value_in_usd: Some(float),
+            user_id: Some("a\0b\u{10ffff}".into()),
+            ..Event::default()
+        };
+        freeze(id, event, day)
+    };
+    world
+        .accept_rows(vec![
+            extreme("low", -719_162, i64::MIN, f64::MIN),
+            extreme("high", 2_932_896, i64::MAX, f64::INFINITY),
+            extreme("epoch", 0, 0, f64::NAN),
+            extreme("never", 2_932_897, 1, 1.0),
+        ])
+        .await;
+    let settled = world.settled().await;
+    assert_eq!(settled.letters.keys().collect::<Vec<_>>(), ["never"]);
+    assert!(settled.letters["never"].contains("out of range"), "{:?}", settled.letters);
+    let low = world.fake.rows().into_iter().find(|row| row.id == "low").unwrap().columns;
+    assert_eq!(low.get_field_by_name("event_timestamp").unwrap().as_i64(), Some(i64::MIN));
+    assert_eq!(low.get_field_by_name("user_id").unwrap().as_str(), Some("a\0b\u{10ffff}"));
+}
+
+/// Cases 12 and 13.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_too_large_and_a_row_that_would_be_holds_nobody_up() {
+    let mut world = World::new().await;
+    let large = |id: &str, size: usize| {
+        let user_id = Some("x".repeat(size).into());
+        freeze(id, Event { user_id, ..Event::default() }, DAY)
+    };
+    for number in 0..6 {
+        world.accept_rows(vec![large(&format!("m{number}"), 700 << 10)]).await;
+    }
+    world.accept_rows(vec![large("monster", 19 << 20)]).await;
+    world.accept(ids(0..5)).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.letters.keys().collect::<Vec<_>>(), ["monster"]);
+    assert!(settled.letters["monster"].contains("bytes is more than"), "{:?}", settled.letters);
+    let largest = world.fake.seen().iter().map(|request| request.size).max().unwrap();
+    assert!(largest <= 2 << 20, "{largest}");
+}
+
+/// Case 15, and the layout with a table for each day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_for_each_day_has_a_stream_of_its_own() {
+    let fake = BigQuery::start().await;
+    let mut setup = Setup::default();
+    setup.bq.table_layout = real_streaming::deliver::TableLayout::Sharded;
+    let mut world = World::with(fake, setup);
+    let days = [DAY, DAY + 1, DAY, DAY + 1];
+    let rows = days.iter().enumerate().map(|(n, day)| super::row_of_day(&format!("e{n}"), *day));
+    world.delivery.accept(rows.collect()).await.unwrap();
+    assert!(until(|| super::in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    let tables = world.state().tables.clone();
+    assert_eq!(tables.keys().collect::<Vec<_>>(), ["p/d/events_20260101", "p/d/events_20260102"]);
+    for (table, expected) in tables.values().zip([["e0", "e2"], ["e1", "e3"]]) {
+        assert_eq!(table.rows.iter().map(|row| &row.id[..]).collect::<Vec<_>>(), expected);
+        assert!(table.body.get("timePartitioning").is_none());
+    }
+    world.accepted.clear();
+}

@@ -1,0 +1,240 @@
+//! Streams that break, stall and come back.
+
+use std::time::{Duration, Instant};
+
+use real_streaming::gcp::{proto::rpc, write::Timing};
+use tonic::{Code, Status};
+
+use super::{PATIENCE, Setup, World, ids, until};
+use crate::fakes::{
+    bigquery::{Act, BigQuery},
+    proxy::{Mode, Proxy},
+};
+
+const IDLE_CLOSE: &str = "Closing the stream because it has been inactive for 600 seconds. Entity: x";
+
+fn retried(world: &World) -> u64 {
+    let text = world.metrics.encode();
+    let line = text.lines().find(|line| line.starts_with(r#"real_streaming_batches_retried_total{sink="direct"}"#));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+/// Case 17: the stream is closed by us before the service would, and nobody notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_stream_is_closed_and_the_next_row_opens_another() {
+    let timing = Timing { idle: Duration::from_millis(300), ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    for number in 0..2 {
+        world.accept(ids(number..number + 1)).await;
+        world.settled().await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+    let connections: Vec<_> = world.fake.seen().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [1, 2]);
+    assert_eq!(retried(&world), 0);
+}
+
+/// Cases 17 and 18: the service's own close, with a request that crosses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_services_idle_close_costs_nothing_even_when_a_request_crosses_it() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.fake.script([Act::Close(Code::Aborted, IDLE_CLOSE)]);
+    world.accept(ids(1..2)).await;
+    let settled = world.settled().await;
+    assert_eq!((settled.stored, settled.doubled, retried(&world)), (vec!["e0".into(), "e1".into()], 0, 0));
+    // Even twice in a row it is no failure.
+    world.fake.script([Act::Close(Code::Aborted, IDLE_CLOSE), Act::Close(Code::Aborted, IDLE_CLOSE)]);
+    world.accept(ids(2..3)).await;
+    world.settled().await;
+    assert_eq!(retried(&world), 0);
+    // A server that says nothing else is not called in a hot loop.
+    world.fake.script((0..100_000).map(|_| Act::Close(Code::Aborted, IDLE_CLOSE)));
+    world.accept(ids(3..4)).await;
+    let before = world.state().calls;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(world.state().calls - before < 100, "{}", world.state().calls);
+    world.state().script.clear();
+    world.settled().await;
+}
+
+/// Cases 19, 20 and 22: whatever ends the stream, what was not answered is sent again in order, the first request with
+/// stream and schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn unanswered_requests_are_sent_again_in_order() {
+    let ends = [
+        Act::Close(Code::Unavailable, "try elsewhere"),
+        Act::Close(Code::Internal, "oops"),
+        Act::Close(Code::Unknown, "?"),
+        Act::Close(Code::Cancelled, "the connection is draining"),
+        Act::Close(Code::DeadlineExceeded, "slow"),
+        Act::End,
+    ];
+    for end in ends {
+        let mut world = World::new().await;
+        world.accept(ids(0..1)).await;
+        world.settled().await;
+        // Ten requests come; the fourth of them ends the call.
+        let pause = Act::Delay(Duration::from_millis(20));
+        world.fake.script([pause.clone(), pause.clone(), pause, end.clone()]);
+        world.accept_batches(1..11).await;
+        let settled = world.settled().await;
+        assert_eq!(settled.stored, ids(0..11).collect::<Vec<_>>(), "{end:?}");
+        let seen = world.fake.seen();
+        let first_again = seen.iter().find(|request| request.connection == 2).unwrap();
+        assert!(first_again.has_schema && !first_again.write_stream.is_empty());
+        assert_eq!(first_again.ids, ["e4"], "{end:?}");
+        assert_eq!(retried(&world), 0, "a stream that had worked is opened again at once");
+    }
+}
+
+/// Case 25: the rows were stored, the answer was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_doubles_at_most_what_was_not_answered() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.fake.script([Act::StoreAndClose(Code::Unavailable, "gone")]);
+    world.accept(ids(1..4)).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.doubled, 3, "{:?}", settled.stored);
+}
+
+/// Cases 21 and 23: connections are cut, again and again, under load.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_reset_under_load_lose_nothing() {
+    let fake = BigQuery::start().await;
+    let proxy = Proxy::to(fake.grpc).await;
+    let timing = Timing { calm: Duration::from_millis(50), ..Timing::default() };
+    let mut world = World::with(fake, Setup { grpc: Some(proxy.addr), timing, ..Setup::default() });
+    for round in 0..10 {
+        world.accept_batches(round * 20..round * 20 + 20).await;
+        tokio::time::sleep(Duration::from_millis(round as u64 * 13 % 60)).await;
+        if round % 2 == 0 { proxy.reset() } else { world.fake.cut() }
+    }
+    let settled = world.settled().await;
+    assert!(world.state().calls >= 3, "{}", world.state().calls);
+    assert!(settled.doubled <= 200, "{}", settled.doubled);
+    assert_eq!(settled.letters.len(), 0);
+}
+
+/// Case 24: nobody says that the peer is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_went_silent_is_given_up() {
+    let fake = BigQuery::start().await;
+    let proxy = Proxy::to(fake.grpc).await;
+    let timing = Timing { answer: Duration::from_millis(500), ..Timing::default() };
+    let mut world = World::with(fake, Setup { grpc: Some(proxy.addr), timing, ..Setup::default() });
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    proxy.set(Mode::BlackHole);
+    world.accept(ids(1..2)).await;
+    // By then the row has gone, and the connection it went into stays silent for good.
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    proxy.set(Mode::Pass);
+    let settled = world.settled().await;
+    assert_eq!(settled.stored, ["e0", "e1"]);
+    assert_eq!(world.state().calls, 2);
+}
+
+/// Case 24: the same with a server that takes requests and never answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_answers_is_given_up() {
+    let timing = Timing { answer: Duration::from_millis(300), ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    world.fake.script([Act::Silent]);
+    world.accept(ids(0..2)).await;
+    assert_eq!(world.settled().await.stored, ["e0", "e1"]);
+    assert!(retried(&world) >= 1);
+}
+
+/// Case 26: a stream that breaks a hundred times is not opened in a hot loop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_keeps_breaking_is_tried_more_and_more_slowly() {
+    let mut world = World::new().await;
+    world.fake.script((0..100).map(|_| Act::Close(Code::Internal, "flapping")));
+    world.accept(ids(0..1)).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = world.state().calls;
+    // With full jitter the sum of nine waits is some 25 s; a hot loop would have come a thousand times.
+    assert!((2..40).contains(&calls), "{calls}");
+    world.state().script.clear();
+    world.settled().await;
+}
+
+/// Cases 27 and 28.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_waited_for_as_long_as_the_service_says() {
+    let delay = rpc::RetryInfo { retry_delay: Some(prost_types::Duration { seconds: 2, nanos: 0 }) };
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/google.rpc.RetryInfo".into(),
+        value: prost::Message::encode_to_vec(&delay),
+    };
+    let quota = rpc::Status {
+        code: Code::ResourceExhausted as i32,
+        message: "Exceeds 'AppendRows throughput' quota".into(),
+        details: vec![any],
+    };
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.fake.script([Act::Answer(quota)]);
+    let before = Instant::now();
+    world.accept(ids(1..2)).await;
+    let settled = world.settled().await;
+    assert!(before.elapsed() >= Duration::from_secs(2), "{:?}", before.elapsed());
+    assert_eq!((settled.stored.len(), world.state().calls), (2, 1), "the stream goes on");
+
+    world.state().openings.push_back(Status::resource_exhausted("Exceeds 'CreateWriteStream requests' quota"));
+    world.fake.cut();
+    world.accept(ids(2..3)).await;
+    world.settled().await;
+}
+
+/// Case 29.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_nothing_ends_the_stream_and_loses_nothing() {
+    let mut world = World::new().await;
+    world.fake.script([Act::Twice]);
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.accept(ids(1..2)).await;
+    assert_eq!(world.settled().await.stored, ["e0", "e1"]);
+}
+
+/// Case 30: a server that takes nothing holds no memory beyond the window, and the spool keeps the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_answer_bounds_what_is_in_flight() {
+    let mut world = World::new().await;
+    world.fake.script([Act::Silent]);
+    world.accept_batches(0..300).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The first one is being "handled", and the others wait in buffers; none is read beyond the window.
+    assert_eq!(super::in_spool(&world.delivery), 300);
+    assert!(world.fake.seen().len() <= 1);
+    world.fake.cut();
+    let settled = world.settled().await;
+    assert_eq!(settled.stored.len(), 300 + settled.doubled);
+}
+
+/// Case 31: slow answers cost latency, not throughput.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_answers_do_not_slow_the_stream() {
+    let mut world = World::new().await;
+    world.state().hold = 30;
+    let before = Instant::now();
+    world.accept_batches(0..60).await;
+    assert!(until(|| world.fake.seen().len() >= 60).await);
+    assert!(before.elapsed() < PATIENCE / 2);
+    assert_eq!(world.settled().await.doubled, 0);
+}
+
+/// Case 28: opening fails for a while, for reasons that pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_cannot_be_opened_are_tried_again() {
+    let mut world = World::new().await;
+    world.state().openings.extend([Status::unavailable("a"), Status::aborted("b"), Status::internal("c")]);
+    world.accept(ids(0..3)).await;
+    assert_eq!(world.settled().await.stored, ["e0", "e1", "e2"]);
+}

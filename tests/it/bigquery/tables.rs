@@ -1,0 +1,180 @@
+//! Tables, data sets, rights and tokens.
+
+use std::{sync::Arc, time::Duration};
+
+use real_streaming::gcp::{
+    Tokens,
+    auth::{AuthError, Source, Token},
+    write::{Appender, Target, Timing, WriterSchema},
+};
+use tonic::{Code, Status};
+
+use super::{Setup, World, ids, row, until};
+use crate::fakes::bigquery::BigQuery;
+
+/// Case 39.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_table_is_created_as_it_should_be() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let body = world.state().tables["p/d/events"].body.clone();
+    assert_eq!(body["timePartitioning"], serde_json::json!({ "type": "DAY", "field": "date" }));
+    assert_eq!(body["clustering"]["fields"], serde_json::json!(["user_pseudo_id", "event_name"]));
+    assert_eq!(body["labels"]["managed-by"], "real-streaming");
+    let columns = body["schema"]["fields"].as_array().unwrap();
+    assert!(columns.iter().all(|column| !column["description"].as_str().unwrap_or_default().is_empty()));
+    let names: Vec<_> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
+    for metadata in ["subscription_name", "message_id", "publish_time", "attributes"] {
+        assert!(names.contains(&metadata), "{metadata} is what a subscription writes");
+    }
+}
+
+/// Case 39: several instances start together.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_together_share_one_table() {
+    let fake = BigQuery::start().await;
+    let mut worlds: Vec<_> = (0..5).map(|_| World::with(fake.clone(), Setup::default())).collect();
+    for (number, world) in worlds.iter_mut().enumerate() {
+        world.accept(ids(number..number + 1)).await;
+    }
+    assert!(until(|| fake.ids().len() == 5).await);
+    assert_eq!(fake.state.lock().tables.len(), 1);
+}
+
+/// Case 40: the table is there and the Write API does not know it for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_not_known_yet_is_waited_for() {
+    let mut world = World::new().await;
+    world.state().amnesia = true;
+    world.accept(ids(0..3)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(super::in_spool(&world.delivery), 3);
+    assert!(!world.metrics.encode().contains(r#"sink_blocked{sink="direct"} 1"#), "it will pass by itself");
+    world.state().amnesia = false;
+    assert_eq!(world.settled().await.stored.len(), 3);
+}
+
+/// Case 42: a data set that nobody may create.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_data_set_is_named_with_the_command_that_makes_it() {
+    let fake = BigQuery::start().await;
+    fake.state.lock().datasets.clear();
+    let mut setup = Setup::default();
+    setup.bq.location = "EU".into();
+    let mut world = World::with(fake, setup.clone());
+    world.accept(ids(0..2)).await;
+    let words = world.blocked().await;
+    assert!(words.contains("data set `p:d` does not exist"), "{words}");
+    assert!(words.contains("`bq --location=EU mk --dataset p:d`"), "{words}");
+    world.state().datasets.insert("p/d".into());
+    assert_eq!(world.settled().await.stored.len(), 2);
+
+    let fake = BigQuery::start().await;
+    fake.state.lock().datasets.clear();
+    setup.bq.create_dataset = true;
+    let mut world = World::with(fake, setup);
+    world.accept(ids(0..2)).await;
+    world.settled().await;
+}
+
+/// Case 42: answers that pass, and answers that do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_pass_are_waited_for_and_a_missing_right_is_named() {
+    let fake = BigQuery::start().await;
+    fake.state.lock().refusals.extend([
+        ("GET", 403, "rateLimitExceeded"),
+        ("GET", 503, "backendError"),
+        ("POST", 500, "internalError"),
+        ("GET", 429, "rateLimitExceeded"),
+    ]);
+    let mut world = World::with(fake, Setup::default());
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+
+    let fake = BigQuery::start().await;
+    fake.state.lock().refusals.extend((0..3).map(|_| ("POST", 403, "accessDenied")));
+    let mut world = World::with(fake, Setup::default());
+    world.accept(ids(0..1)).await;
+    let words = world.blocked().await;
+    for part in ["cannot create `p:d.events`", "`bigquery.tables.create`", "`p:d`", "roles/bigquery.dataEditor"] {
+        assert!(words.contains(part), "{words}");
+    }
+    assert_eq!(world.settled().await.stored, ["e0"]);
+}
+
+/// Case 42: columns are added by two at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_came_too_late_is_made_anew() {
+    let fake = BigQuery::start().await;
+    let body = serde_json::json!({ "schema": { "fields": [{ "name": "date", "type": "DATE" }] } });
+    let table = crate::fakes::bigquery::Table { body, ..Default::default() };
+    fake.state.lock().tables.insert("p/d/events".into(), table);
+    fake.state.lock().refusals.push_back(("PATCH", 412, "conditionNotMet"));
+    let mut world = World::with(fake, Setup::default());
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let patches = world.state().rest_seen.iter().filter(|call| call.starts_with("PATCH")).count();
+    assert_eq!(patches, 2);
+}
+
+/// No right to write: nothing is lost, and somebody is told what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_write_rows_wait_in_the_spool() {
+    let mut world = World::new().await;
+    let denied = || Status::permission_denied("Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'");
+    world.state().openings.extend((0..3).map(|_| denied()));
+    world.accept(ids(0..4)).await;
+    let words = world.blocked().await;
+    assert!(words.contains("TABLES_UPDATE_DATA") && words.contains("`bigquery.tables.updateData`"), "{words}");
+    assert_eq!(world.letters().len(), 0);
+    assert_eq!(world.settled().await.stored.len(), 4);
+}
+
+/// Hands out `t0`, `t1`, ….
+#[derive(Clone, Default)]
+struct Numbered(Arc<std::sync::atomic::AtomicUsize>);
+
+#[tonic::async_trait]
+impl Source for Numbered {
+    async fn fetch(&self) -> Result<Token, AuthError> {
+        let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600) })
+    }
+}
+
+/// Case 43: a token is refused in the middle of the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_is_replaced_once_and_a_second_refusal_is_told() {
+    let fake = BigQuery::start().await;
+    let mut world = World::with(fake.clone(), Setup::default());
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.accepted.clear();
+
+    let source = Numbered::default();
+    let target = Target {
+        endpoint: format!("http://{}", fake.grpc).parse().unwrap(),
+        tokens: Tokens::from_source(source.clone()),
+        stream: "projects/p/datasets/d/tables/events/streams/_default".into(),
+    };
+    let appender = Appender::new(target, Timing::default());
+    let schema = Arc::new(WriterSchema::new(real_streaming::schema::descriptor::self_contained()));
+    let append = |id: &str| appender.append(schema.clone(), vec![row(id, "e").bytes().clone()]);
+    append("a").await.unwrap();
+    let token = |fake: &BigQuery| fake.seen().last().unwrap().authorization.clone().unwrap();
+    assert_eq!(token(&fake), "Bearer t0");
+
+    // The service finds the token expired, within the stream and then when it is opened again.
+    fake.state.lock().bad_tokens.insert("Bearer t0".into());
+    fake.script([crate::fakes::bigquery::Act::Close(Code::Unauthenticated, "expired")]);
+    append("b").await.unwrap();
+    assert_eq!(token(&fake), "Bearer t1");
+    assert_eq!(source.0.load(std::sync::atomic::Ordering::SeqCst), 2);
+
+    fake.state.lock().bad_tokens.extend(["Bearer t1".into(), "Bearer t2".into()]);
+    fake.cut();
+    let error = append("c").await.unwrap_err().to_string();
+    assert!(error.contains("UNAUTHENTICATED"), "{error}");
+    append("d").await.unwrap();
+}

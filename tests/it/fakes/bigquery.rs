@@ -1,0 +1,412 @@
+//! A stand-in for BigQuery: the Storage Write API by gRPC and tables by REST. It sends no headers before it has a request,
+//! reads rows as proto2 with the descriptor it was sent, and does what a script says.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{Stream, stream};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
+use parking_lot::Mutex;
+use prost_reflect::MessageDescriptor;
+use real_streaming::gcp::proto::{
+    rpc,
+    storage::{
+        AppendRowsRequest, AppendRowsResponse, CreateWriteStreamRequest, FinalizeWriteStreamRequest,
+        FinalizeWriteStreamResponse, GetWriteStreamRequest, RowError, TableSchema, WriteStream, append_rows_request,
+        append_rows_response::{AppendResult, Response as Answer},
+    },
+};
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::{judge, rest};
+
+#[allow(clippy::all, clippy::pedantic, unused)]
+mod service {
+    include!(concat!(env!("OUT_DIR"), "/google_servers/google.cloud.bigquery.storage.v1.rs"));
+}
+use service::big_query_write_server::{BigQueryWrite, BigQueryWriteServer};
+
+/// What happens to one request. Without one it is judged and answered.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Judged after so long.
+    Delay(Duration),
+    /// Answered with an error, and nothing is stored.
+    Answer(rpc::Status),
+    /// The call ends with this status, and nothing is stored.
+    Close(Code, &'static str),
+    /// Stored; then the call ends before the answer.
+    StoreAndClose(Code, &'static str),
+    /// The call ends well, and nothing is stored.
+    End,
+    /// Never answered.
+    Silent,
+    /// Judged, and the answer says that the table's columns have changed.
+    Update,
+    /// Judged, then answered twice.
+    Twice,
+}
+
+/// How bad rows are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Listing {
+    /// All of them.
+    #[default]
+    All,
+    /// So many at most.
+    Some(usize),
+    /// Not at all: `INVALID_ARGUMENT` alone.
+    None,
+    /// By an index beyond the request.
+    Nonsense,
+}
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub connection: usize,
+    pub routing: Option<String>,
+    pub authorization: Option<String>,
+    pub write_stream: String,
+    pub has_schema: bool,
+    pub has_offset: bool,
+    pub trace_id: String,
+    pub size: usize,
+    pub ids: Vec<String>,
+}
+
+/// A row that was stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub id: String,
+    pub columns: prost_reflect::DynamicMessage,
+}
+
+/// A table.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// The body it was created with, its schema kept new.
+    pub body: Value,
+    pub version: u64,
+    pub rows: Vec<Stored>,
+    /// What the Write API knows of its columns, when that is less.
+    pub known: Option<HashSet<String>>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub datasets: HashSet<String>,
+    /// By `project/dataset/table`.
+    pub tables: BTreeMap<String, Table>,
+    pub script: VecDeque<Act>,
+    /// Statuses that calls end with before anything else.
+    pub openings: VecDeque<Status>,
+    /// Answers to REST calls before anything else: method, status, reason.
+    pub refusals: VecDeque<(&'static str, u16, &'static str)>,
+    pub seen: Vec<Seen>,
+    pub rest_seen: Vec<String>,
+    /// Answers are held back until so many requests have come on a connection.
+    pub hold: usize,
+    pub listing: Listing,
+    /// The Write API does not know any table.
+    pub amnesia: bool,
+    /// Statuses for patches of tables.
+    pub no_patch: bool,
+    /// Opened calls.
+    pub calls: usize,
+    /// Tokens that are not taken.
+    pub bad_tokens: HashSet<String>,
+    /// Connections, to be cut.
+    pub connections: Vec<AbortHandle>,
+}
+
+/// The stand-in. Ends with its runtime.
+#[derive(Clone)]
+pub struct BigQuery {
+    pub grpc: SocketAddr,
+    pub rest: SocketAddr,
+    pub state: Arc<Mutex<State>>,
+}
+
+impl BigQuery {
+    /// Serves on free ports, with data set `p/d`.
+    pub async fn start() -> BigQuery {
+        let state = Arc::new(Mutex::new(State { datasets: ["p/d".to_owned()].into(), ..State::default() }));
+        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let rest = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fake =
+            BigQuery { grpc: grpc.local_addr().unwrap(), rest: rest.local_addr().unwrap(), state: state.clone() };
+        tokio::spawn(serve_grpc(grpc, state.clone()));
+        tokio::spawn(rest::serve(rest, state));
+        fake
+    }
+
+    pub fn script(&self, acts: impl IntoIterator<Item = Act>) {
+        self.state.lock().script.extend(acts);
+    }
+
+    /// Requests so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.lock().seen.clone()
+    }
+
+    /// Rows of table `events`, in the order in which they were stored.
+    pub fn rows(&self) -> Vec<Stored> {
+        self.state.lock().tables.get("p/d/events").map(|table| table.rows.clone()).unwrap_or_default()
+    }
+
+    /// Their event ids.
+    pub fn ids(&self) -> Vec<String> {
+        self.rows().into_iter().map(|row| row.id).collect()
+    }
+
+    /// Cuts every gRPC connection, without a word.
+    pub fn cut(&self) {
+        for connection in self.state.lock().connections.drain(..) {
+            connection.abort();
+        }
+    }
+}
+
+async fn serve_grpc(listener: TcpListener, state: Arc<Mutex<State>>) {
+    let service = BigQueryWriteServer::new(Service(state.clone())).max_decoding_message_size(20 << 20);
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = TowerToHyperService::new(service.clone());
+        let connection = tokio::spawn(async move {
+            let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = http2.serve_connection(TokioIo::new(stream), service).await;
+        });
+        state.lock().connections.push(connection.abort_handle());
+    }
+}
+
+struct Service(Arc<Mutex<State>>);
+
+type Answers = Pin<Box<dyn Stream<Item = Result<AppendRowsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl BigQueryWrite for Service {
+    type AppendRowsStream = Answers;
+
+    async fn append_rows(&self, request: Request<Streaming<AppendRowsRequest>>) -> Result<Response<Answers>, Status> {
+        let header = |name: &str| Some(request.metadata().get(name)?.to_str().ok()?.to_owned());
+        let (routing, authorization) = (header("x-goog-request-params"), header("authorization"));
+        let connection = {
+            let mut state = self.0.lock();
+            state.calls += 1;
+            if let Some(status) = state.openings.pop_front() {
+                return Err(status);
+            }
+            if authorization.as_ref().is_some_and(|token| state.bad_tokens.contains(token)) {
+                return Err(Status::unauthenticated("Request had invalid authentication credentials."));
+            }
+            state.calls
+        };
+        let Some(routing) = routing else {
+            return Err(Status::permission_denied("the routing header is missing (or the resource may not exist)"));
+        };
+        let mut requests = request.into_inner();
+        // No headers before there is a request: a client that waits for them first waits for ever.
+        let Some(first) = requests.message().await? else { return Ok(Response::new(Box::pin(stream::empty()))) };
+        let (answers, answered) = mpsc::unbounded_channel();
+        let talk = Talk {
+            state: self.0.clone(),
+            connection,
+            routing,
+            authorization,
+            stream: String::new(),
+            descriptor: None,
+            came: 0,
+            held: Vec::new(),
+            answers,
+        };
+        tokio::spawn(talk.run(first, requests));
+        let answered = stream::unfold(answered, |mut answered| async { Some((answered.recv().await?, answered)) });
+        Ok(Response::new(Box::pin(answered)))
+    }
+
+    async fn get_write_stream(&self, request: Request<GetWriteStreamRequest>) -> Result<Response<WriteStream>, Status> {
+        let name = request.into_inner().name;
+        let state = self.0.lock();
+        let table =
+            state.tables.get(&table_of(&name)).ok_or_else(|| Status::not_found("Requested entity was not found"))?;
+        let schema = TableSchema { fields: judge::storage_fields(&table.body["schema"]["fields"], "", &table.known) };
+        Ok(Response::new(WriteStream {
+            name,
+            table_schema: Some(schema),
+            location: "EU".into(),
+            ..WriteStream::default()
+        }))
+    }
+
+    async fn create_write_stream(&self, _: Request<CreateWriteStreamRequest>) -> Result<Response<WriteStream>, Status> {
+        Err(Status::unimplemented("only the default stream"))
+    }
+
+    async fn finalize_write_stream(
+        &self,
+        _: Request<FinalizeWriteStreamRequest>,
+    ) -> Result<Response<FinalizeWriteStreamResponse>, Status> {
+        Err(Status::unimplemented("only the default stream"))
+    }
+}
+
+/// `projects/P/datasets/D/tables/T/streams/_default` as the tables' keys have it.
+fn table_of(stream: &str) -> String {
+    let parts: Vec<_> = stream.split('/').collect();
+    match parts[..] {
+        ["projects", project, "datasets", dataset, "tables", table, "streams", "_default"] => {
+            format!("{project}/{dataset}/{table}")
+        }
+        _ => format!("no table: {stream}"),
+    }
+}
+
+/// One call of AppendRows.
+struct Talk {
+    state: Arc<Mutex<State>>,
+    connection: usize,
+    routing: String,
+    authorization: Option<String>,
+    stream: String,
+    descriptor: Option<MessageDescriptor>,
+    came: usize,
+    held: Vec<AppendRowsResponse>,
+    answers: mpsc::UnboundedSender<Result<AppendRowsResponse, Status>>,
+}
+
+impl Talk {
+    async fn run(mut self, first: AppendRowsRequest, mut requests: Streaming<AppendRowsRequest>) {
+        let mut next = Some(first);
+        while let Some(request) = next {
+            self.came += 1;
+            let act = self.state.lock().script.pop_front();
+            let answer = self.take_in(&request);
+            let (mut answer, act) = match (answer, act) {
+                (Err(status), _) => return self.end(status),
+                (Ok(prepared), act) => match act {
+                    Some(Act::Answer(status)) => (error(status), None),
+                    Some(Act::Close(code, words)) => return self.end(Status::new(code, words)),
+                    Some(Act::End) => return,
+                    Some(Act::Silent) => std::future::pending().await,
+                    Some(Act::Delay(time)) => {
+                        tokio::time::sleep(time).await;
+                        (self.judge(prepared), None)
+                    }
+                    Some(Act::StoreAndClose(code, words)) => {
+                        self.judge(prepared);
+                        return self.end(Status::new(code, words));
+                    }
+                    act => (self.judge(prepared), act),
+                },
+            };
+            if matches!(act, Some(Act::Update)) {
+                let state = self.state.lock();
+                let table = &state.tables[&table_of(&self.stream)];
+                let fields = judge::storage_fields(&table.body["schema"]["fields"], "", &table.known);
+                answer.updated_schema = Some(TableSchema { fields });
+            }
+            if matches!(act, Some(Act::Twice)) {
+                self.held.push(answer.clone());
+            }
+            self.held.push(answer);
+            if self.came >= self.state.lock().hold {
+                for answer in self.held.drain(..) {
+                    let _ = self.answers.send(Ok(answer));
+                }
+            }
+            next = requests.message().await.ok().flatten();
+        }
+    }
+
+    fn end(&self, status: Status) {
+        let _ = self.answers.send(Err(status));
+    }
+
+    /// Notes the request, checks its frame and reads its rows.
+    fn take_in(&mut self, request: &AppendRowsRequest) -> Result<Vec<judge::Read>, Status> {
+        let append_rows_request::Rows::ProtoRows(data) =
+            request.rows.as_ref().ok_or_else(|| Status::invalid_argument("no rows"))?;
+        if self.came == 1 {
+            self.stream = request.write_stream.clone();
+            let schema = data.writer_schema.as_ref().and_then(|schema| schema.proto_descriptor.clone());
+            let descriptor = schema.ok_or_else(|| Status::invalid_argument("the first request has no schema"))?;
+            self.descriptor = Some(judge::as_proto2(descriptor).map_err(Status::invalid_argument)?);
+        }
+        let descriptor = self.descriptor.as_ref().expect("the first request brought it");
+        let rows = data.rows.as_ref().map(|rows| &rows.serialized_rows[..]).unwrap_or_default();
+        let read: Vec<_> = rows.iter().map(|row| judge::read(descriptor, row)).collect();
+        self.state.lock().seen.push(Seen {
+            connection: self.connection,
+            routing: Some(self.routing.clone()),
+            authorization: self.authorization.clone(),
+            write_stream: request.write_stream.clone(),
+            has_schema: data.writer_schema.is_some(),
+            has_offset: request.offset.is_some(),
+            trace_id: request.trace_id.clone(),
+            size: prost::Message::encoded_len(request),
+            ids: read.iter().map(|row| row.id.clone()).collect(),
+        });
+        let expected = format!("write_stream={}", self.stream.replace('/', "%2F"));
+        if self.routing != expected {
+            return Err(Status::permission_denied(format!("routed by `{}`", self.routing)));
+        }
+        if request.offset.is_some() {
+            return Err(Status::invalid_argument("the default stream has no offsets"));
+        }
+        Ok(read)
+    }
+
+    /// Stores the rows, or says why not.
+    fn judge(&self, read: Vec<judge::Read>) -> AppendRowsResponse {
+        let mut state = self.state.lock();
+        let listing = state.listing;
+        let key = table_of(&self.stream);
+        if state.amnesia || !state.tables.contains_key(&key) {
+            return error(judge::storage_error(Code::NotFound, 1, "Requested entity was not found"));
+        }
+        let table = state.tables.get_mut(&key).expect("looked at above");
+        let descriptor = self.descriptor.as_ref().expect("the first request brought it");
+        if let Err(words) = judge::fits(descriptor, &table.body["schema"]["fields"], &table.known) {
+            return error(judge::storage_error(Code::InvalidArgument, 7, &words));
+        }
+        let faults: HashMap<usize, String> =
+            read.iter().enumerate().filter_map(|(index, row)| Some((index, row.fault.clone()?))).collect();
+        if faults.is_empty() {
+            let rows = read.into_iter().map(|row| Stored { id: row.id, columns: row.columns });
+            table.rows.extend(rows);
+            return AppendRowsResponse {
+                response: Some(Answer::AppendResult(AppendResult { offset: None })),
+                ..AppendRowsResponse::default()
+            };
+        }
+        let words = "Errors found while processing rows. Please refer to the row_errors field for details.";
+        let mut answer =
+            error(rpc::Status { code: Code::InvalidArgument as i32, message: words.into(), details: vec![] });
+        let mut list: Vec<_> =
+            faults.into_iter().map(|(index, message)| RowError { index: index as i64, code: 1, message }).collect();
+        list.sort_by_key(|fault| fault.index);
+        match listing {
+            Listing::All => {}
+            Listing::Some(most) => list.truncate(most),
+            Listing::None => list.clear(),
+            Listing::Nonsense => list.iter_mut().for_each(|fault| fault.index += 1_000_000),
+        }
+        answer.row_errors = list;
+        answer
+    }
+}
+
+fn error(status: rpc::Status) -> AppendRowsResponse {
+    AppendRowsResponse { response: Some(Answer::Error(status)), ..AppendRowsResponse::default() }
+}

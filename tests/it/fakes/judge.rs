@@ -1,0 +1,151 @@
+//! The service's rules about descriptors, columns and rows.
+
+use std::collections::HashSet;
+
+use prost::Message;
+use prost_reflect::{
+    Cardinality, DescriptorPool, DynamicMessage, Kind, MessageDescriptor,
+    prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet},
+};
+use real_streaming::gcp::proto::{
+    rpc,
+    storage::{StorageError, TableFieldSchema, table_field_schema},
+};
+use serde_json::Value;
+use tonic::Code;
+
+/// A row as it was read.
+pub struct Read {
+    pub id: String,
+    pub columns: DynamicMessage,
+    pub fault: Option<String>,
+}
+
+/// The descriptor as the service takes it: alone, and as proto2.
+pub fn as_proto2(descriptor: DescriptorProto) -> Result<MessageDescriptor, String> {
+    clean(&descriptor)?;
+    let name = descriptor.name().to_owned();
+    let file = FileDescriptorProto {
+        name: Some("row.proto".into()),
+        message_type: vec![descriptor],
+        syntax: Some("proto2".into()),
+        ..FileDescriptorProto::default()
+    };
+    let pool = DescriptorPool::from_file_descriptor_set(FileDescriptorSet { file: vec![file] });
+    let pool = pool.map_err(|error| format!("the descriptor is not self-contained: {error}"))?;
+    pool.get_message_by_name(&name).ok_or_else(|| format!("no message `{name}`"))
+}
+
+fn clean(descriptor: &DescriptorProto) -> Result<(), String> {
+    if !descriptor.oneof_decl.is_empty() {
+        return Err(format!("`{}` has oneofs", descriptor.name()));
+    }
+    for field in &descriptor.field {
+        if field.proto3_optional.is_some() || field.oneof_index.is_some() {
+            return Err(format!("`{}` is a proto3 optional", field.name()));
+        }
+    }
+    descriptor.nested_type.iter().try_for_each(clean)
+}
+
+/// Reads a row. What is wrong with it is a fault; rows named `bad` have one by themselves.
+pub fn read(descriptor: &MessageDescriptor, bytes: &[u8]) -> Read {
+    let (columns, mut fault) = match DynamicMessage::decode(descriptor.clone(), bytes) {
+        Ok(columns) => (columns, None),
+        Err(error) => (DynamicMessage::new(descriptor.clone()), Some(format!("cannot be parsed: {error}"))),
+    };
+    let text = |message: &DynamicMessage, name: &str| {
+        Some(message.get_field_by_name(name)?.as_str()?.to_owned()).filter(|text| !text.is_empty())
+    };
+    let info = columns.get_field_by_name("rs_info").and_then(|info| info.as_message().cloned());
+    let id = info.and_then(|info| text(&info, "event_id")).unwrap_or_default();
+    if fault.is_none() && has_unknown(&columns) {
+        fault = Some("has fields that the descriptor has not".into());
+    }
+    if text(&columns, "event_name").as_deref() == Some("bad") {
+        fault = Some(format!("row `{id}` is bad"));
+    }
+    let days = columns.get_field_by_name("date").and_then(|days| days.as_i32()).unwrap_or_default();
+    if !(-719_162..=2_932_896).contains(&days) {
+        fault = Some(format!("Date value is out of range: {days}"));
+    }
+    Read { id, columns, fault }
+}
+
+fn has_unknown(message: &DynamicMessage) -> bool {
+    message.unknown_fields().next().is_some()
+        || message.fields().any(|(_, value)| match value {
+            prost_reflect::Value::Message(inner) => has_unknown(inner),
+            prost_reflect::Value::List(list) => list.iter().any(|value| value.as_message().is_some_and(has_unknown)),
+            _ => false,
+        })
+}
+
+/// Whether every field of the descriptor is a column of its type. `known` are the only ones the service sees, when given.
+pub fn fits(descriptor: &MessageDescriptor, columns: &Value, known: &Option<HashSet<String>>) -> Result<(), String> {
+    fits_below(descriptor, columns, "", known)
+}
+
+fn fits_below(
+    descriptor: &MessageDescriptor,
+    columns: &Value,
+    prefix: &str,
+    known: &Option<HashSet<String>>,
+) -> Result<(), String> {
+    let none = Vec::new();
+    let columns = columns.as_array().unwrap_or(&none);
+    for field in descriptor.fields() {
+        let path = format!("{prefix}{}", field.name());
+        let column = columns.iter().find(|column| column["name"].as_str() == Some(field.name()));
+        let seen = known.as_ref().is_none_or(|known| known.contains(&path));
+        let Some(column) = column.filter(|_| seen) else {
+            return Err(format!("Input schema has more fields than BigQuery schema, extra fields: '{path}'"));
+        };
+        let kind = column["type"].as_str().unwrap_or_default();
+        let takes = matches!(
+            (field.kind(), kind),
+            (Kind::String, "STRING" | "JSON")
+                | (Kind::Int64, "INTEGER" | "TIMESTAMP")
+                | (Kind::Int32, "DATE" | "INTEGER")
+                | (Kind::Double, "FLOAT")
+                | (Kind::Bool, "BOOLEAN")
+                | (Kind::Message(_), "RECORD")
+        );
+        let repeated = column["mode"].as_str() == Some("REPEATED");
+        if !takes || repeated != (field.cardinality() == Cardinality::Repeated) {
+            return Err(format!("The proto field mismatched with BigQuery field at '{path}'"));
+        }
+        if let Kind::Message(inner) = field.kind() {
+            fits_below(&inner, &column["fields"], &format!("{path}."), known)?;
+        }
+    }
+    Ok(())
+}
+
+/// A table's columns as the Write API describes them.
+pub fn storage_fields(columns: &Value, prefix: &str, known: &Option<HashSet<String>>) -> Vec<TableFieldSchema> {
+    let none = Vec::new();
+    let columns = columns.as_array().unwrap_or(&none);
+    let described = columns.iter().filter_map(|column| {
+        let name = column["name"].as_str()?.to_owned();
+        let path = format!("{prefix}{name}");
+        if known.as_ref().is_some_and(|known| !known.contains(&path)) {
+            return None;
+        }
+        let fields = storage_fields(&column["fields"], &format!("{path}."), known);
+        let r#type =
+            if fields.is_empty() { table_field_schema::Type::String } else { table_field_schema::Type::Struct };
+        Some(TableFieldSchema { name, r#type: r#type.into(), fields, ..TableFieldSchema::default() })
+    });
+    described.collect()
+}
+
+/// A status with one of the Write API's own codes in it.
+pub fn storage_error(code: Code, storage: i32, words: &str) -> rpc::Status {
+    let detail = StorageError { code: storage, error_message: words.into(), ..StorageError::default() };
+    let any = prost_types::Any {
+        type_url: "type.googleapis.com/google.cloud.bigquery.storage.v1.StorageError".into(),
+        value: detail.encode_to_vec(),
+    };
+    rpc::Status { code: code as i32, message: words.into(), details: vec![any] }
+}

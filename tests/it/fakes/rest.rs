@@ -1,0 +1,127 @@
+//! Tables and data sets by REST, with Google's answers.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::bigquery::{State, Table};
+
+pub async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let state = state.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(request, state.clone()));
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let method = request.method().as_str().to_owned();
+    let path = request.uri().path().to_owned();
+    let etag = request.headers().get("if-match").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let (status, body) = {
+        let mut state = state.lock();
+        state.rest_seen.push(format!("{method} {path}"));
+        let scripted = state.refusals.iter().position(|(on, _, _)| *on == method);
+        match scripted.and_then(|at| state.refusals.remove(at)) {
+            Some((_, status, reason)) => refusal(status, reason, "as the script says"),
+            None => act(&mut state, &method, &path, etag.as_deref(), body),
+        }
+    };
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    Ok(response.body(Full::from(body.to_string())).unwrap())
+}
+
+fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Value) -> (u16, Value) {
+    let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
+    match (method, &parts[..]) {
+        ("POST", ["bigquery", "v2", "projects", project, "datasets"]) => {
+            let dataset = body["datasetReference"]["datasetId"].as_str().unwrap_or_default();
+            match state.datasets.insert(format!("{project}/{dataset}")) {
+                true => (200, body),
+                false => refusal(409, "duplicate", "Already Exists: Dataset"),
+            }
+        }
+        (_, ["bigquery", "v2", "projects", project, "datasets", dataset, rest @ ..]) => {
+            let key = format!("{project}/{dataset}");
+            if !state.datasets.contains(&key) {
+                return refusal(404, "notFound", &format!("Not found: Dataset {project}:{dataset}"));
+            }
+            match (method, rest) {
+                ("GET", []) => (200, json!({ "id": format!("{project}:{dataset}") })),
+                ("POST", ["tables"]) => {
+                    let table = body["tableReference"]["tableId"].as_str().unwrap_or_default().to_owned();
+                    let key = format!("{key}/{table}");
+                    if state.tables.contains_key(&key) {
+                        return refusal(
+                            409,
+                            "duplicate",
+                            &format!("Already Exists: Table {project}:{dataset}.{table}"),
+                        );
+                    }
+                    state.tables.insert(key.clone(), Table { body, ..Table::default() });
+                    (200, shown(&state.tables[&key]))
+                }
+                (_, ["tables", table]) => {
+                    let no_patch = state.no_patch;
+                    let Some(found) = state.tables.get_mut(&format!("{key}/{table}")) else {
+                        return refusal(404, "notFound", &format!("Not found: Table {project}:{dataset}.{table}"));
+                    };
+                    match method {
+                        "PATCH" if no_patch => {
+                            refusal(403, "accessDenied", "Access Denied: Permission bigquery.tables.update denied")
+                        }
+                        "PATCH" if etag.is_some_and(|etag| etag != found.version.to_string()) => {
+                            refusal(412, "conditionNotMet", "Precondition Failed")
+                        }
+                        "PATCH" => match removed(&found.body["schema"]["fields"], &body["schema"]["fields"]) {
+                            Some(name) => refusal(400, "invalid", &format!("Cannot remove field: {name}")),
+                            None => {
+                                found.body["schema"] = body["schema"].clone();
+                                found.version += 1;
+                                (200, shown(found))
+                            }
+                        },
+                        _ => (200, shown(found)),
+                    }
+                }
+                _ => refusal(404, "notFound", "no such method"),
+            }
+        }
+        _ => refusal(404, "notFound", "no such path"),
+    }
+}
+
+fn shown(table: &Table) -> Value {
+    let mut body = table.body.clone();
+    body["etag"] = table.version.to_string().into();
+    body
+}
+
+/// A column that a patch leaves out or changes.
+fn removed(before: &Value, after: &Value) -> Option<String> {
+    let none = Vec::new();
+    for column in before.as_array().unwrap_or(&none) {
+        let name = column["name"].as_str().unwrap_or_default();
+        let same = after.as_array().unwrap_or(&none).iter().find(|other| other["name"] == column["name"]);
+        let Some(same) = same.filter(|same| same["type"] == column["type"]) else { return Some(name.to_owned()) };
+        if let Some(member) = removed(&column["fields"], &same["fields"]) {
+            return Some(format!("{name}.{member}"));
+        }
+    }
+    None
+}
+
+fn refusal(status: u16, reason: &str, message: &str) -> (u16, Value) {
+    let error = json!({ "code": status, "message": message, "errors": [{ "domain": "global", "reason": reason }] });
+    (status, json!({ "error": error }))
+}

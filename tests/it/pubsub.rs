@@ -1,0 +1,304 @@
+//! The Pub/Sub writer against a strict stand-in, and against Google's own emulator where it is installed.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use real_streaming::{
+    deliver::{Delivery, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig, dead_letter, spool},
+    schema::{
+        Date, Event, Row,
+        proto::event::{Item, Param, RsInfo, Value},
+    },
+    telemetry::Metrics,
+};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tonic::Code;
+
+use crate::{
+    client,
+    fakes::pubsub::{Act, PubSub, subscription_takes},
+    world::skip,
+};
+
+struct World {
+    folder: TempDir,
+    delivery: Delivery,
+    metrics: Arc<Metrics>,
+    accepted: HashSet<String>,
+}
+
+impl World {
+    fn before(addr: SocketAddr) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let config = WritersConfig {
+            strategy: Strategies(vec![Strategy::PubSub]),
+            project_id: "p".into(),
+            local: LocalConfig { directory: folder.path().into(), ..LocalConfig::default() },
+            pubsub: PubSubConfig {
+                topic_id: "events".into(),
+                endpoint: format!("http://{addr}"),
+                ..PubSubConfig::default()
+            },
+            spool: spool::Config { directory: folder.path().join("spool"), ..spool::Config::default() },
+            ..WritersConfig::default()
+        };
+        let metrics = Arc::new(Metrics::new());
+        let delivery = Delivery::start(&config, metrics.clone(), &Handle::current()).unwrap();
+        World { folder, delivery, metrics, accepted: HashSet::new() }
+    }
+
+    async fn accept(&mut self, numbers: std::ops::Range<usize>) {
+        self.accept_rows(numbers.map(|n| row(&format!("e{n}"), Event::default())).collect()).await;
+    }
+
+    async fn accept_rows(&mut self, rows: Vec<Row>) {
+        self.accepted.extend(rows.iter().map(|row| row.id.to_string()));
+        self.delivery.accept(rows).await.unwrap();
+    }
+
+    fn in_spool(&self) -> i64 {
+        self.delivery.balances().iter().map(|balance| balance.in_spool).sum()
+    }
+
+    fn letters(&self) -> BTreeMap<String, String> {
+        let letters = dead_letter::list(&self.folder.path().join(dead_letter::FOLDER)).unwrap();
+        letters.into_iter().map(|(letter, _)| (letter.event_id, letter.message)).collect()
+    }
+
+    /// Waits until nothing is left; then everything must be published or a dead letter. Rows published twice.
+    #[track_caller]
+    fn settled<'a>(&'a self, fake: &'a PubSub) -> impl Future<Output = usize> + use<'a> {
+        let caller = std::panic::Location::caller();
+        async move {
+            assert!(until(|| self.in_spool() == 0).await, "{caller}: {:?}", self.delivery.health());
+            self.delivery.check_books().unwrap();
+            let published = fake.ids();
+            let distinct: HashSet<_> = published.iter().cloned().collect();
+            let doubled = published.len() - distinct.len();
+            let everywhere: HashSet<_> = distinct.into_iter().chain(self.letters().into_keys()).collect();
+            assert_eq!(everywhere, self.accepted, "{caller}");
+            doubled
+        }
+    }
+
+    async fn blocked(&self) -> String {
+        let blocked = || self.metrics.encode().contains(r#"sink_blocked{sink="pubsub"} 1"#);
+        assert!(until(blocked).await, "{:?}", self.delivery.health());
+        self.delivery.health().reasons.join("\n")
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    true
+}
+
+fn row(id: &str, event: Event<'_>) -> Row {
+    let day = Date(20_454);
+    let rs_info = Some(RsInfo { event_id: Some(id.to_owned().into()), ..RsInfo::default() });
+    let event = Event { date: Some(day.0), synced_at_micros: Some(1), rs_info, ..event };
+    Row::freeze(&event, day, "1".into())
+}
+
+/// One with every kind of column in it.
+fn rich(id: &str) -> Row {
+    let value = Value { int_value: Some(i64::MAX), double_value: Some(0.1), ..Value::default() };
+    let event = Event {
+        event_name: Some("purchase \"quoted\" \u{7}\u{2028}".into()),
+        event_timestamp: Some(i64::MIN),
+        event_value_in_usd: Some(f64::NAN),
+        is_active_user: Some(false),
+        synced_at_utc: Some(1_767_225_600_000_001),
+        event_params: vec![Param { key: Some("k".into()), value: Some(value) }],
+        items: vec![Item { quantity: Some(0), ..Item::default() }, Item::default()],
+        ..Event::default()
+    };
+    row(id, event)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_what_a_subscription_with_the_tables_schema_takes() {
+    let fake = PubSub::start().await;
+    let mut world = World::before(fake.addr);
+    world.accept_rows(vec![rich("e0"), row("e1", Event::default())]).await;
+    assert_eq!(world.settled(&fake).await, 0);
+    let state = fake.state.lock();
+    for message in &state.messages {
+        assert_eq!(subscription_takes(message), Ok(()));
+    }
+    let rich = &state.messages[0];
+    assert_eq!(rich["event_timestamp"], json!(i64::MIN));
+    assert_eq!(rich["date"], "2026-01-01");
+    assert_eq!(rich["is_active_user"], false);
+    assert!(rich.get("event_value_in_usd").is_none(), "JSON has no NaN");
+    assert!(rich["event_params"][0]["value"].get("string_value").is_none(), "what is null has no key");
+    assert_eq!(state.routing[0], "topic=projects%2Fp%2Ftopics%2Fevents");
+    // The judge is one.
+    for wrong in
+        [json!({ "date": "x" }), json!({ "event_timestamp": "5" }), json!({ "items": [null] }), json!({ "q": 1 })]
+    {
+        assert!(subscription_takes(&wrong).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_has_more_than_a_thousand_messages_or_nine_megabytes() {
+    let fake = PubSub::start().await;
+    let mut world = World::before(fake.addr);
+    world.accept(0..1_001).await;
+    let large = |id: &str, size: usize| row(id, Event { user_id: Some("x".repeat(size).into()), ..Event::default() });
+    for number in 0..3 {
+        world.accept_rows(vec![large(&format!("m{number}"), 900_000)]).await;
+    }
+    world.accept_rows(vec![large("monster", 9_500_000)]).await;
+    assert_eq!(world.settled(&fake).await, 0);
+    assert_eq!(fake.state.lock().requests.iter().max(), Some(&1_000));
+    assert_eq!(world.letters().into_keys().collect::<Vec<_>>(), ["monster"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_that_pass_are_tried_again_and_a_lost_answer_doubles() {
+    let fake = PubSub::start().await;
+    let mut world = World::before(fake.addr);
+    // The quota first: its pauses grow with the failures before it.
+    let codes =
+        [Code::ResourceExhausted, Code::Aborted, Code::Cancelled, Code::Internal, Code::Unknown, Code::Unavailable];
+    for code in codes {
+        fake.state.lock().script.push_back(Act::Refuse(code));
+    }
+    world.accept(0..5).await;
+    assert_eq!(world.settled(&fake).await, 0);
+    fake.state.lock().script.push_back(Act::PublishAndFail(Code::DeadlineExceeded));
+    world.accept(5..8).await;
+    assert_eq!(world.settled(&fake).await, 3);
+    for connection in fake.state.lock().connections.drain(..) {
+        connection.abort();
+    }
+    world.accept(8..10).await;
+    world.settled(&fake).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_or_right_blocks_with_the_command_that_mends_it() {
+    let fake = PubSub::start().await;
+    fake.state.lock().topics.clear();
+    let mut world = World::before(fake.addr);
+    world.accept(0..3).await;
+    let words = world.blocked().await;
+    assert!(words.contains("`gcloud pubsub topics create events --project=p`"), "{words}");
+    fake.state.lock().topics.insert("projects/p/topics/events".into());
+    assert_eq!(world.settled(&fake).await, 0);
+
+    fake.state.lock().script.push_back(Act::Refuse(Code::PermissionDenied));
+    world.accept(3..4).await;
+    let words = world.blocked().await;
+    assert!(words.contains("`pubsub.topics.publish`") && words.contains("roles/pubsub.publisher"), "{words}");
+    assert_eq!(world.settled(&fake).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_refused_is_found_and_set_aside() {
+    let fake = PubSub::start().await;
+    let mut world = World::before(fake.addr);
+    world.accept(0..1).await;
+    world.settled(&fake).await;
+    fake.state.lock().dislikes.extend(["\"e7\"", "\"e12\""]);
+    world.accept(1..20).await;
+    assert_eq!(world.settled(&fake).await, 0);
+    assert_eq!(world.letters().into_keys().collect::<Vec<_>>(), ["e12", "e7"]);
+}
+
+/// Google's emulator, from Debian package `google-cloud-cli-pubsub-emulator`.
+struct Emulator {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Emulator {
+    fn start() -> Option<Emulator> {
+        let folder = std::path::Path::new("/usr/lib/google-cloud-sdk/platform/pubsub-emulator/lib");
+        let jars = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+        let jar = jars.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "jar"))?;
+        let addr = client::free_port();
+        let child = Command::new("java")
+            .args(["-Xmx256m", "-jar"])
+            .arg(jar)
+            .args(["--host=127.0.0.1", &format!("--port={}", addr.port())])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .ok()?;
+        let emulator = Emulator { child, addr };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while client::get(addr, "/").is_err() {
+            assert!(Instant::now() < deadline, "the emulator does not come up");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Some(emulator)
+    }
+
+    /// A call of its REST side.
+    fn call(&self, method: &str, path: &str, body: serde_json::Value) -> serde_json::Value {
+        let headers = [("Content-Type", "application/json")];
+        let answer = client::request(self.addr, method, path, &headers, body.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap_or_default()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn googles_emulator_hands_out_what_was_published() {
+    let Some(emulator) = Emulator::start() else { return skip("Google's Pub/Sub emulator is not installed") };
+    let mut world = World::before(emulator.addr);
+    world.accept_rows(vec![rich("e0")]).await;
+    let words = world.blocked().await;
+    assert!(words.contains("gcloud pubsub topics create events"), "{words}");
+    let topic = "projects/p/topics/events";
+    emulator.call("PUT", &format!("/v1/{topic}"), json!({}));
+    // Without a subscription the topic keeps nothing, so it must be there before the writer finds the topic. It looks
+    // every few seconds; the row may still have gone, and is then sent for again under another id.
+    emulator.call("PUT", "/v1/projects/p/subscriptions/all", json!({ "topic": topic }));
+    world.accept_rows((1..2_500).map(|n| rich(&format!("e{n}"))).collect()).await;
+    assert!(until(|| world.in_spool() == 0).await, "{:?}", world.delivery.health());
+
+    let mut pulled = HashSet::new();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while pulled.len() < 2_499 && Instant::now() < deadline {
+        let answer = emulator.call("POST", "/v1/projects/p/subscriptions/all:pull", json!({ "maxMessages": 1_000 }));
+        let none = Vec::new();
+        let received = answer["receivedMessages"].as_array().unwrap_or(&none);
+        for message in received {
+            let data = BASE64_STANDARD.decode(message["message"]["data"].as_str().unwrap()).unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&data).unwrap();
+            assert_eq!(subscription_takes(&body), Ok(()));
+            pulled.insert(body["rs_info"]["event_id"].as_str().unwrap().to_owned());
+        }
+        let ids: Vec<_> = received.iter().map(|message| message["ackId"].clone()).collect();
+        if !ids.is_empty() {
+            emulator.call("POST", "/v1/projects/p/subscriptions/all:acknowledge", json!({ "ackIds": ids }));
+        }
+    }
+    assert!((1..2_500).all(|n| pulled.contains(&format!("e{n}"))), "{} of 2499", pulled.len());
+}
