@@ -14,7 +14,7 @@ use quick_cache::{Equivalent, sync::Cache};
 
 use super::{
     budget::Budget,
-    client_hints::{Hints, KeptHints},
+    client_hints::{Hints, KeptHints, NAMES},
     patterns,
     robots::Robot,
     tokens, url,
@@ -92,7 +92,52 @@ pub fn user_agent<'a>(hit: &Hit<'a>) -> Option<&'a str> {
     (!text.is_empty()).then(|| url::cut(text, MAX_LENGTH))
 }
 
-#[derive(Hash)]
+/// What each tier of reading makes of a client, without the memory and without the budget: for explanations.
+pub struct Tiers<'a> {
+    /// Our own words.
+    pub words: Known,
+    /// The patterns on top.
+    pub patterns: Known,
+    question: Question<'a>,
+}
+
+impl<'a> Tiers<'a> {
+    /// Reads the text anew for each.
+    pub fn of(text: &'a str, hit: &'a Hit<'_>) -> Tiers<'a> {
+        let question = Question { text, hints: Hints::read(text, hit.headers) };
+        let plain = Question { text, hints: Hints::default() };
+        Tiers { words: plain.answer(Reading::of(text)), patterns: plain.answer(full(text)), question }
+    }
+
+    /// The hints on top of both.
+    pub fn hinted(&self) -> Known {
+        self.question.answer(full(self.question.text))
+    }
+
+    /// Names of the hints that something in the last answer hangs on: without one of them it `differs`. Where none
+    /// alone makes the difference, those that say the same by themselves.
+    pub fn hints_behind(&self, differs: impl Fn(&Known) -> bool) -> Vec<&'static str> {
+        let Question { text, hints } = self.question;
+        let answer = |hints| Question { text, hints }.answer(full(text));
+        let sent = || NAMES.into_iter().filter(|name| hints.without(name) != hints);
+        let needed: Vec<_> = sent().filter(|name| differs(&answer(hints.without(name)))).collect();
+        let alone = |name: &&str| {
+            !differs(&answer(sent().filter(|other| other != name).fold(hints, |left, other| left.without(other))))
+        };
+        if needed.is_empty() { sent().filter(alone).collect() } else { needed }
+    }
+}
+
+/// All that can be read of a text.
+fn full(text: &str) -> Reading<'_> {
+    let mut reading = Reading::of(text);
+    if reading.is_open() {
+        reading.ask_patterns();
+    }
+    reading
+}
+
+#[derive(Clone, Copy, Hash)]
 struct Question<'a> {
     text: &'a str,
     hints: Hints<'a>,

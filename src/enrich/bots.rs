@@ -10,7 +10,7 @@ use http::header;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Enricher,
+    Enricher, Origins,
     agents::user_agent,
     robots::{Category, Evidence},
 };
@@ -70,6 +70,13 @@ impl Enricher for Bots {
         match self.action {
             BotAction::Drop if info.is_bot == Some(true) => ControlFlow::Break(DropReason::Bot),
             _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn explain(&self, _: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        origins.note_new(before, after, |_| Some("headers that do not fit the browser in the user agent".into()));
+        if self.action == BotAction::Keep {
+            origins.remark("bots are kept like anybody: nobody looks whether this is one");
         }
     }
 }

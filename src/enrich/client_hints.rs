@@ -21,6 +21,16 @@ use super::{
 /// Longest hint believed, in bytes; a full version list has four or five members.
 const MAX_HINT: usize = 512;
 
+/// Names of the headers that carry them.
+pub const NAMES: [&str; 6] = [
+    "sec-ch-ua",
+    "sec-ch-ua-full-version-list",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-model",
+    "sec-ch-ua-platform",
+    "sec-ch-ua-platform-version",
+];
+
 /// The hints of a hit, as sent. Absent ones are empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hints<'a> {
@@ -48,15 +58,7 @@ impl<'a> Hints<'a> {
         // One pass over a dozen headers costs less than six look-ups.
         for (name, value) in headers {
             let Some(name) = name.as_str().strip_prefix("sec-ch-ua") else { continue };
-            let slot = match name {
-                "" => &mut hints.brands,
-                "-full-version-list" => &mut hints.full_version_list,
-                "-mobile" => &mut hints.mobile,
-                "-model" => &mut hints.model,
-                "-platform" => &mut hints.platform,
-                "-platform-version" => &mut hints.platform_version,
-                _ => continue,
-            };
+            let Some(slot) = hints.slot(name) else { continue };
             let text = str::from_utf8(value.as_bytes()).unwrap_or_default();
             // The first one counts, as with every header.
             if slot.is_empty() && text.len() <= MAX_HINT {
@@ -64,6 +66,27 @@ impl<'a> Hints<'a> {
             }
         }
         hints
+    }
+
+    /// All but the one of this name.
+    pub fn without(mut self, name: &str) -> Hints<'a> {
+        if let Some(slot) = name.strip_prefix("sec-ch-ua").and_then(|name| self.slot(name)) {
+            *slot = "";
+        }
+        self
+    }
+
+    /// The hint whose name goes on like this after `sec-ch-ua`.
+    fn slot(&mut self, name: &str) -> Option<&mut &'a str> {
+        Some(match name {
+            "" => &mut self.brands,
+            "-full-version-list" => &mut self.full_version_list,
+            "-mobile" => &mut self.mobile,
+            "-model" => &mut self.model,
+            "-platform" => &mut self.platform,
+            "-platform-version" => &mut self.platform_version,
+            _ => return None,
+        })
     }
 
     /// The six texts, for comparing and keeping.

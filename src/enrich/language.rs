@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Enricher, url};
+use super::{Enricher, Origins, url};
 use crate::{
     collect::{DropReason, Hit},
     schema::Event,
@@ -32,6 +32,10 @@ impl Enricher for Language {
             event.device_mut().language = Some(url::lower(tag));
         }
         ControlFlow::Continue(())
+    }
+
+    fn explain(&self, _: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        origins.note_new(before, after, |_| Some("header accept-language".into()));
     }
 }
 
