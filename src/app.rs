@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     deliver::{Delivery, Drained},
     edge::{self, Edge},
-    enrich,
+    enrich::{self, Atlas},
     pipeline::Pipeline,
     telemetry::{Metrics, log},
 };
@@ -47,15 +47,8 @@ impl App {
         let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
 
         let atlas = geo_database::start(&config.geo.database, runtime.handle())?;
-        let enrich =
-            enrich::Config { bots: config.bots, geo: config.geo, traffic: config.traffic, ..enrich::Config::default() };
-        let steps = enrich::standard_with(&enrich, &atlas);
-        let pipeline =
-            Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy);
-
         let drain = *config.server.shutdown.drain;
-        let edge = edge::Config::new(&config.server, &config.cors, &config.routes, &config.collect);
-        let edge = Edge::bind(edge, pipeline, delivery.clone(), metrics)?;
+        let edge = Edge::bind(edge_config(&config), pipeline(&config, &atlas), delivery.clone(), metrics)?;
         Ok(App { runtime, delivery, edge, drain })
     }
 
@@ -88,6 +81,31 @@ impl App {
         runtime.shutdown_timeout(Duration::from_millis(200));
         Finished { drained, failed }
     }
+}
+
+/// What the configuration says of requests, without a listener and without a destination.
+pub fn rules(config: &Config) -> anyhow::Result<edge::Rules> {
+    let atlas = geo_database::open(&config.geo.database)?;
+    Ok(edge::Rules::new(&edge_config(config), pipeline(config, &atlas)))
+}
+
+/// What the configuration says of the steps.
+pub fn enrich_config(config: &Config) -> enrich::Config {
+    enrich::Config {
+        bots: config.bots,
+        geo: config.geo.clone(),
+        traffic: config.traffic.clone(),
+        ..enrich::Config::default()
+    }
+}
+
+fn pipeline(config: &Config, atlas: &Atlas) -> Pipeline {
+    let steps = enrich::standard_with(&enrich_config(config), atlas);
+    Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy)
+}
+
+fn edge_config(config: &Config) -> edge::Config {
+    edge::Config::new(&config.server, &config.cors, &config.routes, &config.collect)
 }
 
 /// How a run ended.

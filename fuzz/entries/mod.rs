@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod edge;
 mod enrich;
+mod explain;
 mod express;
 mod hit;
 mod lake;
@@ -31,6 +32,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("geo_database", enrich::geo_database),
     ("client_ip", edge::client_ip),
     ("connection", express::connection),
+    ("explain", explain::explain),
     ("request", edge::request),
     ("status_line", edge::status_line),
     ("config_yaml", config::yaml),

@@ -24,12 +24,20 @@ type Fingerprint = Option<(SystemTime, u64, u64)>;
 /// Reads the database and watches its file from then on; an empty path is no database. A new file that cannot be read
 /// leaves the old database in use.
 pub fn start(path: &Path, runtime: &runtime::Handle) -> anyhow::Result<Atlas> {
+    let seen = fingerprint(path);
+    let atlas = open(path)?;
+    if !path.as_os_str().is_empty() {
+        runtime.spawn(watch(atlas.clone(), path.to_owned(), seen));
+    }
+    Ok(atlas)
+}
+
+/// Reads the database once; an empty path is no database.
+pub fn open(path: &Path) -> anyhow::Result<Atlas> {
     let atlas = Atlas::default();
     if !path.as_os_str().is_empty() {
-        let seen = fingerprint(path);
         let database = config::geo_database(path).map_err(|why| anyhow::anyhow!("geo.database: {why}"))?;
         take(&atlas, database, path);
-        runtime.spawn(watch(atlas.clone(), path.to_owned(), seen));
     }
     Ok(atlas)
 }

@@ -13,6 +13,7 @@ mod crash_in_lake;
 mod disk_full;
 mod edge;
 mod enrich;
+mod explain;
 mod fuzz;
 mod golden;
 mod hit;
