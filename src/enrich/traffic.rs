@@ -15,6 +15,8 @@
 //!
 //! Values keep their letter case. What the client or the wire protocol set already stands.
 
+mod explain;
+
 use std::{borrow::Cow, collections::HashSet, net::IpAddr, ops::ControlFlow, sync::Arc};
 
 use super::{
@@ -22,12 +24,12 @@ use super::{
     channel::Channel,
     click_ids,
     referrers::{Kind, Known, Sites, parents},
-    url, values,
+    url,
 };
 use crate::{
     collect::{DropReason, Hit},
     schema::{
-        Event, Leaf,
+        Event,
         proto::event::{ClickIds, CollectedTrafficSource},
     },
 };
@@ -66,70 +68,8 @@ impl Enricher for Traffic {
     }
 
     fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
-        let how = self.fill(hit, &mut before.spelled_out());
-        let by_query = from_query(before);
-        origins.note_new(before, after, |leaf| {
-            Some(match leaf.path.split(['.', '[']).next() {
-                Some("event_params") => "repeats collected_traffic_source".into(),
-                _ if leaf.path == "rs_info.channel_group" => channel_origin(how.channel?, leaf),
-                _ => match (by_query.iter().find(|(_, told)| told == leaf), &how.source) {
-                    (Some((key, _)), _) => format!("parameter {key} of page_location"),
-                    (None, Source::Decorated) => "table of referrers: manual_source is an assistant".into(),
-                    (None, Source::Referrer { host, kind }) => match kind {
-                        _ if leaf.path.ends_with("manual_term") => "words searched for, in page_referrer".into(),
-                        Some(kind) => format!("table of referrers: {host} ({})", kind.name()),
-                        None => format!("page_referrer: {host}, not in the table of referrers"),
-                    },
-                    (None, _) => return None,
-                },
-            })
-        });
-        match &how.source {
-            Source::None(Silence::NoReferrer) if how.channel.is_some() => {}
-            Source::None(Silence::NoReferrer) => {
-                origins.remark("a direct visit: no campaign, no click identifier, no referrer")
-            }
-            Source::None(Silence::NoHost) => origins.remark("page_referrer is no source: it has no host"),
-            Source::None(Silence::OwnSite(host)) => {
-                origins.remark(format!("page_referrer is no source: {host} is this site"))
-            }
-            Source::None(Silence::Ignored(host)) => {
-                origins.remark(format!("page_referrer is no source: {host} is in traffic.ignore_referrers"));
-            }
-            Source::None(Silence::AskedFor) => {
-                origins.remark("page_referrer is no source: the parameter ignore_referrer says so")
-            }
-            _ => {}
-        }
+        explain::explain(self, hit, before, after, origins);
     }
-}
-
-/// The parameter in the page's address that each value would come from, if nothing else were there.
-fn from_query(event: &Event<'_>) -> Vec<(String, Leaf)> {
-    let location = event.text("page_location").unwrap_or_default();
-    let mut all = Vec::new();
-    for (key, raw) in url::pairs(url::query(&location)) {
-        let (mut collected, mut ids) = Default::default();
-        read_pair(key, raw, &mut collected, &mut ids);
-        let mut event = Event { collected_traffic_source: Some(collected), ..Event::default() };
-        event.info_mut().click_ids = Some(ids);
-        all.extend(values(&event).into_iter().map(|leaf| (key.to_owned(), leaf)));
-    }
-    all
-}
-
-fn channel_origin((channel, basis): (Channel, Basis), leaf: &Leaf) -> String {
-    let rule = match channel.rule() {
-        Some(number) => format!("rule {number} of GA4's channels"),
-        None => "no rule of GA4's channels".to_owned(),
-    };
-    let of = match basis {
-        Basis::Manual => "source, medium and campaign".to_owned(),
-        Basis::Ad(source, medium) => format!("the click identifier of {source} / {medium}"),
-        Basis::FreeListing => "srsltid, a free listing of Google's shopping pages".to_owned(),
-    };
-    debug_assert_eq!(leaf.value, channel.name());
-    format!("{rule}, by {of}")
 }
 
 /// How the columns of a visit were found.
@@ -170,6 +110,7 @@ enum Basis {
 }
 
 impl Traffic {
+    /// Fills the columns, and tells how they were found.
     fn fill<'e>(&self, hit: &Hit<'_>, event: &mut Event<'e>) -> How<'e> {
         let mut collected = event.collected_traffic_source.take().unwrap_or_default();
         let mut ids = ClickIds::default();
