@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     deliver::{Delivery, Drained},
     edge::{self, Edge},
-    enrich,
+    enrich::{self, Atlas, DeviceData},
     pipeline::Pipeline,
     telemetry::{Metrics, log},
 };
@@ -52,14 +52,8 @@ impl App {
 
         let atlas = geo_database::start(&config.geo.database, &metrics, runtime.handle())?;
         let devices = device_data::start(&config.device, &metrics, runtime.handle())?;
-        let enrich = config.enrich();
-        let steps = enrich::standard_on(&enrich, &atlas, &devices);
-        let pipeline =
-            Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy);
-
         let drain = *config.server.shutdown.drain;
-        let edge = edge::Config::new(&config.server, &config.cors, &config.routes, &config.collect);
-        let edge = Edge::bind(edge, pipeline, delivery.clone(), metrics)?;
+        let edge = Edge::bind(edge_config(&config), pipeline(&config, &atlas, &devices), delivery.clone(), metrics)?;
         Ok(App { runtime, delivery, edge, drain })
     }
 
@@ -92,6 +86,22 @@ impl App {
         runtime.shutdown_timeout(Duration::from_millis(200));
         Finished { drained, failed }
     }
+}
+
+/// What the configuration says of requests, without a listener and without a destination.
+pub fn rules(config: &Config) -> anyhow::Result<edge::Rules> {
+    let atlas = geo_database::open(&config.geo.database)?;
+    let devices = device_data::read(&config.device)?;
+    Ok(edge::Rules::new(&edge_config(config), pipeline(config, &atlas, &devices)))
+}
+
+fn pipeline(config: &Config, atlas: &Atlas, devices: &DeviceData) -> Pipeline {
+    let steps = enrich::standard_on(&config.enrich(), atlas, devices);
+    Pipeline::new(&config.collect, &config.streams, &config.cookie, steps).with_privacy(&config.privacy)
+}
+
+fn edge_config(config: &Config) -> edge::Config {
+    edge::Config::new(&config.server, &config.cors, &config.routes, &config.collect)
 }
 
 /// How a run ended.

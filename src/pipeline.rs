@@ -5,13 +5,19 @@
 
 mod begin;
 mod commerce;
+mod explain;
 mod streams;
+mod watch;
 
 use std::{borrow::Cow, ops::ControlFlow};
 
 use http::{HeaderMap, Method, header};
 
-use self::streams::{Stream, Streams};
+pub use self::explain::{Explained, Explanation};
+use self::{
+    streams::{Stream, Streams},
+    watch::{Nobody, Watch},
+};
 use crate::{
     collect::{
         self, Accepted, Caller, Claim, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity,
@@ -96,6 +102,10 @@ impl Pipeline {
 
     /// Turns an admitted hit into rows and an answer.
     pub fn collect(&self, hit: &Hit<'_>) -> Result<Collected, Refusal> {
+        self.run(hit, &mut Nobody)
+    }
+
+    fn run(&self, hit: &Hit<'_>, watch: &mut impl Watch) -> Result<Collected, Refusal> {
         let stream = self.streams.find(hit.stream)?;
         let caller = stream.caller(hit.headers)?;
         let body = self.body(hit)?;
@@ -103,14 +113,16 @@ impl Pipeline {
         let mut claims = collect::read(&text, media_type(hit.headers)? == MediaType::Lines, caller, &self.limits)?;
         let strict = self.strict || claims.enforce;
         for claim in &mut claims.list {
-            self.redaction.apply(claim);
+            watch.redact(&self.redaction, claim);
             collect::validate(claim, &self.limits, hit.received_at, strict);
         }
         refuse_invalid(&claims, flag(hit, "atomic"))?;
 
         // A server's headers say nothing about the visitor it speaks for.
-        if caller == Caller::Ordinary && self.privacy.objects(hit.headers) {
-            claims.list.iter_mut().for_each(|claim| claim.consent.object());
+        if caller == Caller::Ordinary
+            && let Some(header) = self.privacy.objection(hit.headers)
+        {
+            watch.object(header, &mut claims.list);
         }
         let visitor = self.identity.visitor(hit, caller);
         let cookie = self.cookie(hit, &stream, &visitor, &claims);
@@ -120,28 +132,37 @@ impl Pipeline {
         let mut size = 0;
         let mut dropped = Vec::new();
         for (index, mut claim) in claims.list.into_iter().enumerate() {
-            if !claim.log.violations.is_empty() {
-                dropped.push((index, DropReason::Invalid));
-                continue;
-            }
-            if self.consent_denied == ConsentDenied::Drop && claim.consent.denies_identity() {
-                dropped.push((index, DropReason::ConsentDenied));
+            watch.begin(&claim, hit, caller, &visitor, self.identity.cookie());
+            let unwanted = match &claim {
+                claim if !claim.log.violations.is_empty() => Some(DropReason::Invalid),
+                claim if self.consent_denied == ConsentDenied::Drop && claim.consent.denies_identity() => {
+                    Some(DropReason::ConsentDenied)
+                }
+                _ => None,
+            };
+            if let Some(reason) = unwanted {
+                watch.drop(reason, None);
+                dropped.push((index, reason));
                 continue;
             }
             let browser = claim.browser.take();
             let hit = Hit { browser: browser.as_deref(), ..hit.clone() };
             let mut event = Event::default();
-            let date = begin::fill(&mut event, &hit, &stream, &visitor, claim, index);
-            match self.enrich(&hit, &mut event) {
+            let date = begin::fill(&mut event, &hit, &stream, &visitor, claim, index, watch);
+            match self.enrich(&hit, &mut event, watch) {
                 ControlFlow::Continue(()) => {
                     let row = Row::freeze(&event, date, stream.id.clone());
                     size += row.bytes().len();
                     if size > self.limits.expanded() {
                         return Err(Refusal::BodyTooLarge);
                     }
+                    watch.keep(&row);
                     rows.push(row);
                 }
-                ControlFlow::Break(reason) => dropped.push((index, reason)),
+                ControlFlow::Break(reason) => {
+                    watch.drop(reason, Some(&event));
+                    dropped.push((index, reason));
+                }
             }
         }
 
@@ -173,8 +194,8 @@ impl Pipeline {
         self.identity.remember(visitor.id(latest)?, hit, stream.serves(hit.host))
     }
 
-    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
-        self.steps.iter().try_for_each(|step| step.enrich(hit, event))
+    fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>, watch: &mut impl Watch) -> ControlFlow<DropReason> {
+        self.steps.iter().try_for_each(|step| watch.step(&**step, hit, event))
     }
 }
 

@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod edge;
 mod enrich;
+mod explain;
 mod express;
 mod gcp;
 mod hit;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("play_devices", machines::play_devices),
     ("client_ip", edge::client_ip),
     ("connection", express::connection),
+    ("explain", explain::explain),
     ("request", edge::request),
     ("status_line", edge::status_line),
     ("config_yaml", config::yaml),

@@ -31,3 +31,12 @@ pub fn start(path: &Path, metrics: &Arc<Metrics>, runtime: &runtime::Handle) -> 
     .start(metrics, runtime)?;
     Ok(atlas)
 }
+
+/// Reads the database once; an empty path is no database.
+pub fn open(path: &Path) -> anyhow::Result<Atlas> {
+    let atlas = Atlas::default();
+    if !path.as_os_str().is_empty() {
+        atlas.replace(config::geo_database(path).map_err(|why| anyhow::anyhow!("geo.database: {why}"))?);
+    }
+    Ok(atlas)
+}

@@ -46,7 +46,7 @@ enum Command {
     Check(check::Check),
     /// Print the schema of the rows in one of its forms
     Schema(schema::Schema),
-    /// Explain what is made of user agents, line by line
+    /// Explain what is made of a request, and where every value comes from
     Explain(explain::Explain),
     /// Look at events that a destination refused, and send them again
     #[command(subcommand)]
@@ -73,7 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         Command::Demo(demo) => demo.run(environment),
         Command::Check(check) => check.run(environment),
         Command::Schema(schema) => schema.run(),
-        Command::Explain(explain) => explain.run(),
+        Command::Explain(explain) => explain.run(environment),
         Command::DeadLetters(dead_letters) => dead_letters.run(environment),
         Command::Health(health) => health.run(),
     }

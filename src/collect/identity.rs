@@ -23,8 +23,22 @@ pub struct Identity {
 pub struct Visitor<'h> {
     /// Value for column `user_pseudo_id`.
     id: Cow<'h, str>,
-    /// The identifier is the cookie's, and outranks what events claim.
+    source: IdSource,
+    /// The identifier outranks what events claim.
     known: bool,
+}
+
+/// Where the identifier of an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdSource {
+    /// Our cookie.
+    Cookie,
+    /// Google Analytics' cookie.
+    Ga,
+    /// The event claims it.
+    Claim,
+    /// Made for this request.
+    Minted,
 }
 
 /// Which of the hit's random numbers becomes part of a new identifier.
@@ -40,16 +54,22 @@ impl Identity {
     /// an export of the same site; else a new identifier. What a trusted caller claims outranks the cookie.
     pub fn visitor<'h>(&self, hit: &Hit<'h>, caller: Caller) -> Visitor<'h> {
         if let Some(id) = hit.cookie(&self.cookie.name).filter(|id| is_pseudo_id(id)) {
-            return Visitor { id: Cow::Borrowed(id), known: caller == Caller::Ordinary };
+            return Visitor { id: Cow::Borrowed(id), source: IdSource::Cookie, known: caller == Caller::Ordinary };
         }
         if self.cookie.adopt_ga
             && let Some(id) = hit.cookie("_ga").and_then(ga_client_id)
         {
-            return Visitor { id: Cow::Borrowed(id), known: false };
+            return Visitor { id: Cow::Borrowed(id), source: IdSource::Ga, known: false };
         }
         // From 1: Google's identifiers are positive.
         let random = hit.random(RANDOM) % 0x7fff_ffff + 1;
-        Visitor { id: Cow::Owned(format!("{random}.{}", hit.received_at / 1_000_000)), known: false }
+        let id = Cow::Owned(format!("{random}.{}", hit.received_at / 1_000_000));
+        Visitor { id, source: IdSource::Minted, known: false }
+    }
+
+    /// Name of our cookie.
+    pub fn cookie(&self) -> &str {
+        &self.cookie.name
     }
 
     /// The header that makes the client keep `id`, or keep it for longer. `spans`: not only for this host.
@@ -61,12 +81,21 @@ impl Identity {
 impl Visitor<'_> {
     /// The identifier that goes with an event; `None` when the user denied identification.
     pub fn id<'v>(&'v self, claim: &'v Claim<'_>) -> Option<&'v str> {
+        Some(self.choose(claim)?.0)
+    }
+
+    /// Where that identifier comes from.
+    pub fn source(&self, claim: &Claim<'_>) -> Option<IdSource> {
+        Some(self.choose(claim)?.1)
+    }
+
+    fn choose<'v>(&'v self, claim: &'v Claim<'_>) -> Option<(&'v str, IdSource)> {
         if claim.consent.denies_identity() {
             return None;
         }
         match &claim.user_pseudo_id {
-            Some(claimed) if !self.known => Some(claimed),
-            _ => Some(&self.id),
+            Some(claimed) if !self.known => Some((claimed, IdSource::Claim)),
+            _ => Some((&self.id, self.source)),
         }
     }
 }

@@ -32,7 +32,7 @@ pub use cookie::{CookieConfig, Domain, SameSite, Secure};
 pub use drop_reason::DropReason;
 pub use encoding::Codings;
 pub use hit::{Hit, Micros};
-pub use identity::{Identity, Visitor, first_touch};
+pub use identity::{IdSource, Identity, Visitor, first_touch};
 pub use limits::{Limits, LimitsConfig, Profile};
 pub use native::{Claims, read};
 pub use overrides::Overrides;

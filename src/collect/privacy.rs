@@ -19,9 +19,10 @@ impl Default for PrivacyConfig {
 }
 
 impl PrivacyConfig {
-    /// Whether the browser that sent these headers objects, and that counts.
-    pub fn objects(&self, headers: &HeaderMap) -> bool {
-        self.honor_gpc && ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
+    /// Name of the header by which the browser objects that sent these, when that counts.
+    pub fn objection(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let says_so = |name: &&str| headers.get(*name).is_some_and(|value| value == "1");
+        ["sec-gpc", "dnt"].into_iter().find(says_so).filter(|_| self.honor_gpc)
     }
 }
 
@@ -38,8 +39,8 @@ mod tests {
         {
             let headers =
                 HeaderMap::from_iter([(name.parse().expect("these are names"), HeaderValue::from_static(value))]);
-            assert_eq!(PrivacyConfig::default().objects(&headers), objects, "{name}: {value}");
-            assert!(!PrivacyConfig { honor_gpc: false }.objects(&headers));
+            assert_eq!(PrivacyConfig::default().objection(&headers), objects.then_some(name), "{name}: {value}");
+            assert_eq!(PrivacyConfig { honor_gpc: false }.objection(&headers), None);
         }
     }
 }

@@ -18,7 +18,8 @@ pub struct ServerConfig {
     /// Addresses of the public listener. Port 0 takes a free one.
     #[serde(with = "addresses")]
     pub listen: Vec<SocketAddr>,
-    /// Address of the admin listener: `/healthz`, `/readyz`, `/metrics`. Keep it off the internet.
+    /// Address of the admin listener: `/healthz`, `/readyz`, `/metrics`, `/explain`. Keep it off
+    /// the internet.
     #[serde(with = "address")]
     pub admin: SocketAddr,
     /// Worker threads: `auto` is one per available core.

@@ -17,15 +17,16 @@ use super::{
     Tuning,
     answer::{NoBody, read_body, send},
     client_ip::Client,
-    cors::{Cors, Verdict},
+    cors::Verdict,
     rate_limit::RateLimits,
     request::{self, RequestId, entropy},
     router::{Action, Router},
+    rules::Rules,
 };
 use crate::{
-    collect::{Hit, Micros, Refusal, Reply},
+    collect::{Caller, Hit, Micros, Refusal, Reply},
     deliver::{Delivery, SpoolFull},
-    pipeline::{Collected, Pipeline},
+    pipeline::Collected,
     telemetry::{Metrics, metrics::ByCode},
 };
 
@@ -36,9 +37,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Takes events.
 pub struct Endpoint {
-    pipeline: Pipeline,
+    rules: Arc<Rules>,
     delivery: Delivery,
-    cors: Cors,
     limits: RateLimits,
     metrics: Arc<Metrics>,
     tuning: Tuning,
@@ -72,6 +72,48 @@ impl<'a> Head<'a> {
         };
         Head { method, uri, headers, host: request::host(uri, headers), stream, client, id }
     }
+
+    /// Whether the page may send it.
+    pub fn verdict(&self, rules: &Rules) -> Verdict {
+        rules.cors.verdict(self.headers, &self.host)
+    }
+
+    /// The answer to a browser that asks whether its page may.
+    pub fn preflight(&self, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
+        if *verdict == Verdict::Denied {
+            return Err(Refusal::OriginNotAllowed);
+        }
+        let answer = || {
+            let headers = verdict.preflight(self.headers);
+            Reply { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }
+        };
+        Ok((self.method == Method::OPTIONS).then(answer))
+    }
+
+    /// Whether the pipeline wants to see the body, and whose it is.
+    pub fn admit(&self, rules: &Rules) -> Result<Caller, Refusal> {
+        rules.pipeline.admit(self.method, self.stream, self.headers)
+    }
+
+    /// With its body.
+    pub fn hit<'s>(&'s self, body: &'s [u8], received_at: Micros, entropy: u128) -> Hit<'s> {
+        Hit {
+            method: self.method,
+            path: self.uri.path(),
+            stream: self.stream,
+            query: self.uri.query().unwrap_or(""),
+            host: &self.host,
+            headers: self.headers,
+            body,
+            client_ip: self.client.ip,
+            from_trusted_proxy: self.client.from_trusted_proxy,
+            secure: self.client.secure,
+            received_at,
+            entropy,
+            request_id: self.id,
+            browser: None,
+        }
+    }
 }
 
 /// Why a hit gets no regular answer.
@@ -90,21 +132,20 @@ impl From<Refusal> for Failure {
 impl Endpoint {
     /// Puts the parts together.
     pub fn new(
-        pipeline: Pipeline,
+        rules: Arc<Rules>,
         delivery: Delivery,
-        cors: Cors,
         limits: RateLimits,
         metrics: Arc<Metrics>,
         tuning: Tuning,
     ) -> Endpoint {
-        Endpoint { pipeline, delivery, cors, limits, metrics, tuning }
+        Endpoint { rules, delivery, limits, metrics, tuning }
     }
 
     /// Answers one request that the router found to be an event.
-    pub async fn serve(&self, session: &mut Session, router: &Router, client: &Client, id: &RequestId) {
-        let head = head(session, router, client, id);
-        let verdict = self.verdict(&head);
-        let mut reply = match self.handle(session, router, client, id, &verdict).await {
+    pub async fn serve(&self, session: &mut Session, client: &Client, id: &RequestId) {
+        let head = self.head(session, client, id);
+        let verdict = head.verdict(&self.rules);
+        let mut reply = match self.handle(session, client, id, &verdict).await {
             Ok(reply) => reply,
             Err(Failure::Refused(refusal)) => self.refused(&refusal, id),
             Err(Failure::Gone) => {
@@ -119,7 +160,7 @@ impl Endpoint {
     /// The answer to a request whose body is there as a whole.
     pub async fn answer(&self, head: &Head<'_>, body: &[u8]) -> Reply {
         let received_at = now();
-        let verdict = self.verdict(head);
+        let verdict = head.verdict(&self.rules);
         let answer = match self.open(head, &verdict) {
             Ok(None) => self.close(head, received_at, body).await,
             Ok(Some(early)) => Ok(early),
@@ -133,31 +174,26 @@ impl Endpoint {
     async fn handle(
         &self,
         session: &mut Session,
-        router: &Router,
         client: &Client,
         id: &RequestId,
         verdict: &Verdict,
     ) -> Result<Reply, Failure> {
         let received_at = now();
-        if let Some(early) = self.open(&head(session, router, client, id), verdict)? {
+        if let Some(early) = self.open(&self.head(session, client, id), verdict)? {
             return Ok(early);
         }
-        let body = read_body(session, self.pipeline.max_body(), self.tuning.body).await.map_err(|why| match why {
+        let body = read_body(session, self.max_body(), self.tuning.body).await.map_err(|why| match why {
             NoBody::TooLarge => Failure::Refused(Refusal::BodyTooLarge),
             NoBody::Slow => Failure::Refused(Refusal::SlowBody),
             NoBody::Malformed => Failure::Refused(Refusal::BadFraming),
             NoBody::Gone => Failure::Gone,
         })?;
-        Ok(self.close(&head(session, router, client, id), received_at, &body).await?)
-    }
-
-    fn verdict(&self, head: &Head<'_>) -> Verdict {
-        self.cors.verdict(head.headers, &head.host)
+        Ok(self.close(&self.head(session, client, id), received_at, &body).await?)
     }
 
     /// Most bytes of a body.
     pub fn max_body(&self) -> usize {
-        self.pipeline.max_body()
+        self.rules.pipeline.max_body()
     }
 
     fn refused(&self, refusal: &Refusal, id: &RequestId) -> Reply {
@@ -167,37 +203,23 @@ impl Endpoint {
 
     /// What can be said before the body is read: a refusal, or the answer to a preflight.
     fn open(&self, head: &Head<'_>, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
-        if *verdict == Verdict::Denied {
-            return Err(Refusal::OriginNotAllowed);
+        if let Some(early) = head.preflight(verdict)? {
+            return Ok(Some(early));
         }
-        if head.method == Method::OPTIONS {
-            let headers = verdict.preflight(head.headers);
-            return Ok(Some(Reply { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }));
-        }
-        let admitted = self.pipeline.admit(head.method, head.stream, head.headers);
+        let admitted = head.admit(&self.rules);
         self.limits.count(head.client.ip, head.stream, &admitted)?;
         admitted.map(|_| None)
     }
 
     /// Turns the body into rows and keeps them.
     async fn close(&self, head: &Head<'_>, received_at: Micros, body: &[u8]) -> Result<Reply, Refusal> {
-        let hit = Hit {
-            method: head.method,
-            path: head.uri.path(),
-            stream: head.stream,
-            query: head.uri.query().unwrap_or(""),
-            host: &head.host,
-            headers: head.headers,
-            body,
-            client_ip: head.client.ip,
-            from_trusted_proxy: head.client.from_trusted_proxy,
-            secure: head.client.secure,
-            received_at,
-            entropy: entropy(),
-            request_id: head.id,
-            browser: None,
-        };
-        self.keep(self.pipeline.collect(&hit)?).await
+        self.keep(self.rules.pipeline.collect(&head.hit(body, received_at, entropy()))?).await
+    }
+
+    /// Found again after the body instead of kept: a borrow cannot outlive the reading.
+    fn head<'a>(&self, session: &'a Session, client: &'a Client, id: &'a RequestId) -> Head<'a> {
+        let header = session.req_header();
+        Head::new(&header.method, &header.uri, &header.headers, &self.rules.router, client, id)
     }
 
     /// Makes the rows durable; only then are the dropped events counted, so that a refused hit counts nothing.
@@ -218,13 +240,8 @@ impl Endpoint {
     }
 }
 
-/// Found again after the body instead of kept: a borrow cannot outlive the reading.
-fn head<'a>(session: &'a Session, router: &Router, client: &'a Client, id: &'a RequestId) -> Head<'a> {
-    let header = session.req_header();
-    Head::new(&header.method, &header.uri, &header.headers, router, client, id)
-}
-
-fn now() -> Micros {
+/// The time by the system's clock.
+pub fn now() -> Micros {
     // A clock before 1970 is no clock.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as Micros)
 }

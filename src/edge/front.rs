@@ -67,12 +67,12 @@ impl ServerApp for Front {
             if buffer.is_empty() {
                 self.wait(&mut stream, &mut buffer, shutdown, peer).await?;
             }
-            let mut found = express::find(&mut buffer, &self.parts.router, self.parts.endpoint.max_body());
+            let mut found = express::find(&mut buffer, &self.parts.rules.router, self.parts.endpoint.max_body());
             if let Found::Part(whole) = found {
                 // Its header has arrived: a graceful end waits for the rest.
                 let _in_flight = self.parts.lifecycle.enter();
                 fill(&mut stream, &mut buffer, whole).await;
-                found = express::find(&mut buffer, &self.parts.router, self.parts.endpoint.max_body());
+                found = express::find(&mut buffer, &self.parts.rules.router, self.parts.endpoint.max_body());
             }
             stream = match found {
                 Found::Event(request) => {
@@ -100,7 +100,7 @@ impl Front {
     ) -> Option<()> {
         buffer.reserve(READ);
         let mut shutdown = shutdown.clone();
-        let idle = self.parts.keepalive(self.parts.trust.trusts(peer));
+        let idle = self.parts.keepalive(self.parts.rules.trust.trusts(peer));
         let read = tokio::select! {
             biased;
             read = timeout(idle, stream.read_buf(buffer)) => read,
@@ -112,7 +112,7 @@ impl Front {
 
     /// Answers an event. None when the connection has ended with it.
     async fn serve(&self, mut stream: Stream, request: Request, body: &[u8], peer: IpAddr) -> Option<Stream> {
-        let Parts { router, endpoint, access, lifecycle, tuning, .. } = &*self.parts;
+        let Parts { rules, endpoint, access, lifecycle, tuning } = &*self.parts;
         let started = Instant::now();
         let _in_flight = lifecycle.enter();
         let Request { method, uri, headers, .. } = &request;
@@ -121,7 +121,7 @@ impl Front {
         // Reading requests and making rows are each more code than a core's nearest caches hold: done in turns for all
         // requests that are ready, not for one after the other, each finds its own code there.
         yield_now().await;
-        let head = Head::new(method, uri, headers, router, &client, &id);
+        let head = Head::new(method, uri, headers, &rules.router, &client, &id);
         let reply = endpoint.answer(&head, body).await;
         let last = lifecycle.is_ending();
         let wire = express::wire(&reply, last);

@@ -96,7 +96,7 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
         let header = session.req_header();
-        let action = self.parts.router.action(&request::host(&header.uri, &header.headers), header.uri.path());
+        let action = self.parts.rules.router.action(&request::host(&header.uri, &header.headers), header.uri.path());
         let reply = match action {
             Action::Proxy { route } => {
                 context.route = route;
@@ -104,7 +104,7 @@ impl ProxyHttp for Gateway {
             }
             Action::Collect { .. } => {
                 context.handler = Handler::Collect;
-                self.parts.endpoint.serve(session, &self.parts.router, client, id).await;
+                self.parts.endpoint.serve(session, client, id).await;
                 return Ok(true);
             }
             Action::Script => {

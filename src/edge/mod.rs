@@ -15,6 +15,7 @@ mod config;
 mod cors;
 mod counted;
 mod endpoint;
+mod explain;
 mod express;
 mod forward;
 mod front;
@@ -27,6 +28,7 @@ mod proxies;
 mod rate_limit;
 mod request;
 mod router;
+mod rules;
 mod threads;
 mod upstream;
 mod upstream_url;
@@ -49,14 +51,16 @@ use pingora::{
 };
 use tokio::{
     runtime,
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, timeout_at},
 };
 
 pub use config::{CorsConfig, RouteConfig, ServerConfig, ShutdownConfig, check_routes};
 pub use cors::AllowedOrigin;
+pub use explain::{Asker, Explained};
 pub use proxies::TrustedProxy;
 pub use router::{HEALTH_PATH, HostPattern};
+pub use rules::Rules;
 pub use threads::Threads;
 pub use upstream_url::UpstreamUrl;
 
@@ -67,6 +71,7 @@ pub mod foreign {
         assets::Asset,
         client_ip::{Client, Trust},
         cors::{Cors, Verdict},
+        explain::{RawRequest, Unreadable, requests},
         express::{Found, find},
         forward::changes,
         request::{RequestId, host},
@@ -78,15 +83,12 @@ use self::{
     access::AccessLog,
     admin::Admin,
     assets::Asset,
-    client_ip::Trust,
-    cors::Cors,
     endpoint::Endpoint,
     front::Front,
     gateway::Gateway,
     lifecycle::{Lifecycle, PreBound, StopSignal},
     parts::Parts,
     rate_limit::RateLimits,
-    router::Router,
     upstream::Upstreams,
 };
 use crate::{collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
@@ -229,12 +231,12 @@ impl Edge {
         let upstreams = Arc::new(Upstreams::new(&config.routes, &config.tuning));
         upstreams.resolve_first();
         let lifecycle = Arc::new(Lifecycle::default());
-        let cors = Cors::new(&config.cors);
+        let rules = Arc::new(Rules::new(&config, pipeline));
         let limits = RateLimits::new(&config.rate_limit);
-        let endpoint = Endpoint::new(pipeline, delivery.clone(), cors, limits, metrics.clone(), config.tuning.clone());
+        let tuning = config.tuning.clone();
+        let endpoint = Endpoint::new(rules.clone(), delivery.clone(), limits, metrics.clone(), tuning);
         let parts = Parts {
-            router: Router::new(&config.streams_path, &config.script_path, &config.routes),
-            trust: Trust::new(&config.server.trusted_proxies, config.server.trusted_hops),
+            rules: rules.clone(),
             endpoint,
             access: AccessLog::new(metrics.clone()),
             lifecycle: lifecycle.clone(),
@@ -242,7 +244,8 @@ impl Edge {
         };
         let client_hints = config.client_hints;
         let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), upstreams, client_hints };
-        let admin = Admin { lifecycle, delivery, metrics };
+        let explaining = Arc::new(Semaphore::new(1));
+        let admin = Admin { lifecycle, delivery, metrics, rules, explaining };
         let public_addrs = public.iter().map(|(address, _)| *address).collect();
         Ok(Edge { server: config.server, gateway, admin, public, public_addrs, admin_listener, admin_addr })
     }

@@ -5,13 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use http::HeaderMap;
 
 use super::{
-    Tuning,
-    access::AccessLog,
-    client_ip::{Client, Trust},
-    endpoint::Endpoint,
-    lifecycle::Lifecycle,
-    request::RequestId,
-    router::Router,
+    Tuning, access::AccessLog, client_ip::Client, endpoint::Endpoint, lifecycle::Lifecycle, request::RequestId,
+    rules::Rules,
 };
 
 /// How long a visitor's connection may idle between requests.
@@ -21,10 +16,8 @@ const PROXY_KEEPALIVE: Duration = Duration::from_secs(620);
 
 /// See the module.
 pub struct Parts {
-    /// Whose request is it?
-    pub router: Router,
-    /// Whose word counts?
-    pub trust: Trust,
+    /// What is done with whose request?
+    pub rules: Arc<Rules>,
     /// Takes events.
     pub endpoint: Endpoint,
     /// Log line and metrics of every request.
@@ -38,9 +31,7 @@ pub struct Parts {
 impl Parts {
     /// Who sent these headers over a connection from `peer`, and the name of the request.
     pub fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> (Client, RequestId) {
-        let client = self.trust.client(peer, headers);
-        let id = if client.from_trusted_proxy { RequestId::given(headers) } else { RequestId::fresh() };
-        (client, id)
+        self.rules.caller(peer, headers)
     }
 
     /// How long a connection may idle.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Enricher;
+use super::{Enricher, Origins};
 use crate::{
     collect::{DropReason, Hit},
     schema::Event,
@@ -60,6 +60,12 @@ impl Enricher for Address {
             event.info_mut().ip = Some(kept.to_string().into());
         }
         ControlFlow::Continue(())
+    }
+
+    fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        let whose = if hit.from_trusted_proxy { "client behind the trusted proxy" } else { "peer of the connection" };
+        let kept = if self.mask == IpMask::Masked { ", its network only" } else { "" };
+        origins.note_new(before, after, |_| Some(format!("address of the {whose}{kept}")));
     }
 }
 

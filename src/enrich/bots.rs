@@ -11,7 +11,7 @@ use http::header;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Enricher,
+    Enricher, Origins,
     agents::user_agent,
     client_hints::MAX_HINT,
     robots::{Category, Evidence},
@@ -76,6 +76,18 @@ impl Enricher for Bots {
         match self.action {
             BotAction::Drop if info.is_bot == Some(true) => ControlFlow::Break(DropReason::Bot),
             _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        let is_steered = hit.browser.is_some_and(|browser| browser.webdriver == Some(true));
+        let origin = match is_steered {
+            true => "webdriver of the body",
+            false => "headers that do not fit the browser in the user agent",
+        };
+        origins.note_new(before, after, |_| Some(origin.into()));
+        if self.action == BotAction::Keep {
+            origins.remark("bots are kept like anybody: nobody looks whether this is one");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     url,
 };
 
-/// A default channel group.
+/// A default channel group, in the order of the rules.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
@@ -58,6 +58,14 @@ impl Channel {
             Channel::Sms => "SMS",
             Channel::MobilePush => "Mobile Push Notifications",
             Channel::Unassigned => "Unassigned",
+        }
+    }
+
+    /// Number of its rule, counted in the order they are tried; `None` when none holds.
+    pub const fn rule(self) -> Option<u8> {
+        match self {
+            Channel::Unassigned => None,
+            rule => Some(rule as u8 + 1),
         }
     }
 

@@ -36,6 +36,19 @@ static CHROME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Chrome/
 /// Longest hint believed, in bytes; a full version list has four or five members.
 pub const MAX_HINT: usize = 512;
 
+/// Names of what tells them: the headers, then the signs beside.
+pub const NAMES: [&str; 9] = [
+    "sec-ch-ua",
+    "sec-ch-ua-full-version-list",
+    "sec-ch-ua-form-factors",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-model",
+    "sec-ch-ua-platform",
+    "sec-ch-ua-platform-version",
+    "x-requested-with",
+    "max_touch_points",
+];
+
 /// The hints of a hit, as sent but for the quotes around a whole text. Absent ones are empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hints<'a> {
@@ -96,22 +109,42 @@ impl<'a> Hints<'a> {
                 }
                 continue;
             };
-            let (slot, is_list) = match name {
-                "" => (&mut hints.brands, true),
-                "-full-version-list" => (&mut hints.full_version_list, true),
-                "-form-factors" => (&mut hints.form_factors, true),
-                "-mobile" => (&mut hints.mobile, false),
-                "-model" => (&mut hints.model, false),
-                "-platform" => (&mut hints.platform, false),
-                "-platform-version" => (&mut hints.platform_version, false),
-                _ => continue,
-            };
+            let Some((slot, is_list)) = hints.slot(name) else { continue };
             // The first one counts, as with every header.
             if slot.is_empty() {
                 *slot = if is_list { text() } else { unquoted(text()) };
             }
         }
         hints
+    }
+
+    /// All but the one of this name of [`NAMES`].
+    pub fn without(mut self, name: &str) -> Hints<'a> {
+        match (name, self.aside) {
+            ("x-requested-with", Some(Aside::App)) | ("max_touch_points", Some(Aside::ManyFingers)) => {
+                self.aside = None;
+            }
+            _ => {
+                if let Some((slot, _)) = name.strip_prefix("sec-ch-ua").and_then(|name| self.slot(name)) {
+                    *slot = "";
+                }
+            }
+        }
+        self
+    }
+
+    /// The hint whose name goes on like this after `sec-ch-ua`, and whether it is a list.
+    fn slot(&mut self, name: &str) -> Option<(&mut &'a str, bool)> {
+        Some(match name {
+            "" => (&mut self.brands, true),
+            "-full-version-list" => (&mut self.full_version_list, true),
+            "-form-factors" => (&mut self.form_factors, true),
+            "-mobile" => (&mut self.mobile, false),
+            "-model" => (&mut self.model, false),
+            "-platform" => (&mut self.platform, false),
+            "-platform-version" => (&mut self.platform_version, false),
+            _ => return None,
+        })
     }
 
     /// Takes over what a script told.
@@ -246,6 +279,22 @@ impl<'a> Hints<'a> {
             agent.browser_version = Some(version.into());
         }
     }
+}
+
+/// Where the hint of this name of [`NAMES`] was told: the name, or the field of the body that counts before it.
+pub fn source(name: &'static str, browser: Option<&Browser<'_>>) -> &'static str {
+    let Some(browser) = browser else { return name };
+    let (is_told, field) = match name {
+        "sec-ch-ua" => (!browser.brands.is_empty(), "client_hints.brands"),
+        "sec-ch-ua-full-version-list" => (!browser.full_version_list.is_empty(), "client_hints.full_version_list"),
+        "sec-ch-ua-form-factors" => (!browser.form_factors.is_empty(), "client_hints.form_factors"),
+        "sec-ch-ua-mobile" => (browser.mobile.is_some(), "client_hints.mobile"),
+        "sec-ch-ua-model" => (!browser.model.is_empty(), "client_hints.model"),
+        "sec-ch-ua-platform" => (!browser.platform.is_empty(), "client_hints.platform"),
+        "sec-ch-ua-platform-version" => (!browser.platform_version.is_empty(), "client_hints.platform_version"),
+        _ => (false, name),
+    };
+    if is_told { field } else { name }
 }
 
 /// Hints kept with an answer.

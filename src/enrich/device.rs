@@ -6,9 +6,11 @@
 use std::{borrow::Cow, ops::ControlFlow};
 
 use super::{
-    Enricher,
-    agents::{Agents, Known, user_agent},
+    Enricher, Origins,
+    agents::{Agents, Known, Tiers, user_agent},
+    client_hints,
     device_data::DeviceData,
+    values,
 };
 use crate::{
     collect::{DropReason, Hit},
@@ -35,18 +37,58 @@ impl Enricher for Device {
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         if let Some(text) = user_agent(hit) {
-            let known = self.agents.of(text, hit);
-            fill(event.device_mut(), &known);
-            let info = event.info_mut();
-            info.user_agent = Some(text.into());
-            info.is_bot = Some(known.robot.is_some());
-            if let Some(robot) = &known.robot {
-                info.bot_name = robot.name.clone().map(Cow::Owned);
-                info.bot_category = Some(robot.category.name().into());
-                info.bot_evidence = robot.evidence.iter().map(|sign| sign.code().into()).collect();
-            }
+            write(event, text, &self.agents.of(text, hit));
         }
         ControlFlow::Continue(())
+    }
+
+    /// Each tier alone writes into an event like this one; a value is that tier's which wrote it last.
+    fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        let Some(text) = user_agent(hit) else {
+            return origins.remark("there is no User-Agent, hence no device");
+        };
+        let written = |known: &Known| {
+            let mut event = before.spelled_out();
+            write(&mut event, text, known);
+            event
+        };
+        let tiers = Tiers::of(&self.agents, text, hit);
+        let words = written(&tiers.words);
+        origins.note_new(before, &words, |_| Some("words of the user agent".into()));
+        let patterns = written(&tiers.patterns);
+        origins.note_new(&words, &patterns, |_| Some("patterns of uap-core".into()));
+        let hinted = written(&tiers.hinted);
+        origins.note_new(&patterns, &hinted, |leaf| {
+            let differs = |known: &Known| !values(&written(known)).contains(leaf);
+            let behind = tiers.hints_behind(differs).into_iter();
+            let sources: Vec<_> = behind.map(|name| client_hints::source(name, hit.browser)).collect();
+            Some(format!("client hints: {}", sources.join(", ")))
+        });
+        let named = written(&tiers.named);
+        origins.note_new(&hinted, &named, |_| Some("table of marketing names".into()));
+        let listed = written(&tiers.listed);
+        origins.note_new(&named, &listed, |_| Some("lists of machines: device.play_devices, device.matomo".into()));
+        // The budget for what is slow may have been spent.
+        origins.note_new(&listed, after, |_| Some("words of the user agent".into()));
+        let headers =
+            [("rs_info.user_agent", "header user-agent"), ("device.is_limited_ad_tracking", "always so on the web")];
+        for (path, origin) in headers {
+            if !values(before).iter().any(|leaf| leaf.path == path) {
+                origins.note(path, origin);
+            }
+        }
+    }
+}
+
+fn write<'h>(event: &mut Event<'h>, text: &'h str, known: &Known) {
+    fill(event.device_mut(), known);
+    let info = event.info_mut();
+    info.user_agent = Some(text.into());
+    info.is_bot = Some(known.robot.is_some());
+    if let Some(robot) = &known.robot {
+        info.bot_name = robot.name.clone().map(Cow::Owned);
+        info.bot_category = Some(robot.category.name().into());
+        info.bot_evidence = robot.evidence.iter().map(|sign| sign.code().into()).collect();
     }
 }
 

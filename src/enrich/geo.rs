@@ -11,15 +11,17 @@ mod headers;
 
 use std::{borrow::Cow, ops::ControlFlow};
 
+use http::HeaderName;
+
 pub use config::{CustomHeaders, GeoConfig, GeoHeaders};
 pub use database::{Atlas, Database, Unreadable};
 use headers::Headers;
 
-use super::{Enricher, countries::Country};
+use super::{Enricher, Origins, countries::Country, new_values};
 use crate::{
     collect::{DropReason, Hit},
     schema::{
-        Event,
+        Event, Leaf,
         proto::event::{Geo as GeoRecord, RsInfo},
     },
 };
@@ -49,8 +51,7 @@ impl Enricher for Geo {
     }
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
-        let headers = self.headers.as_ref().filter(|_| hit.from_trusted_proxy);
-        let told = headers.and_then(|headers| headers.read(hit.headers));
+        let told = self.believed(hit).and_then(|headers| headers.read(hit.headers));
         // The whole address: the masked one is what is kept of it.
         let found = match &told {
             Some(told) if told.is_whole() => None,
@@ -71,6 +72,52 @@ impl Enricher for Geo {
         complete(event.geo.get_or_insert_default(), place.record());
         ControlFlow::Continue(())
     }
+
+    fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        if let Some(headers) = &self.headers
+            && !hit.from_trusted_proxy
+            && let Some(name) = headers.present(hit.headers).next()
+        {
+            origins.remark(format!("header {name} does not count: it did not come through a trusted proxy"));
+        }
+        // A step like this one, but for the database, tells which values are the headers'.
+        let mut told = before.spelled_out();
+        let by_headers = Geo { headers: self.headers.clone(), atlas: Atlas::default() };
+        let _ = by_headers.enrich(hit, &mut told);
+        let told = new_values(before, &told);
+        let from_database = || Some(format!("database of addresses ({})", self.atlas.kind()?));
+        origins.note_new(before, after, |leaf| {
+            if leaf.value == NOT_SET {
+                return Some("nobody knows it: as GA4 writes it".into());
+            }
+            let headers = self.headers.as_ref().filter(|_| told.contains(leaf));
+            headers.map(|headers| by_header(headers, hit, before, leaf)).or_else(from_database)
+        });
+    }
+}
+
+impl Geo {
+    /// The headers, when they count.
+    fn believed(&self, hit: &Hit<'_>) -> Option<&Headers> {
+        self.headers.as_ref().filter(|_| hit.from_trusted_proxy)
+    }
+}
+
+/// The headers that a value hangs on: it is another one without them.
+fn by_header(headers: &Headers, hit: &Hit<'_>, before: &Event<'_>, leaf: &Leaf) -> String {
+    let differs = |name: &&HeaderName| {
+        let headers = Some(headers.without(name));
+        let mut event = before.spelled_out();
+        let _ = Geo { headers, atlas: Atlas::default() }.enrich(hit, &mut event);
+        !new_values(before, &event).contains(leaf)
+    };
+    let name = |names: Vec<&HeaderName>| names.into_iter().map(HeaderName::as_str).collect::<Vec<_>>().join(" with ");
+    let mut needed: Vec<_> = headers.present(hit.headers).filter(differs).collect();
+    if needed.is_empty() {
+        // Two headers say the same.
+        needed = headers.present(hit.headers).collect();
+    }
+    format!("header {} (trusted proxy)", name(needed))
 }
 
 fn note_codes<'h>(info: &mut RsInfo<'h>, place: &Place<'h>) {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use http::header;
 
-use super::{Enricher, url};
+use super::{Enricher, Origins, url};
 use crate::{
     collect::{DropReason, Hit},
     schema::Event,
@@ -36,12 +36,21 @@ impl Enricher for Language {
         if known {
             return ControlFlow::Continue(());
         }
-        let told = hit.browser.map(|browser| browser.language.trim_ascii()).filter(|tag| is_tag(tag));
-        if let Some(tag) = told.or_else(|| hit.header(header::ACCEPT_LANGUAGE).and_then(preferred)) {
+        if let Some(tag) = told(hit).or_else(|| hit.header(header::ACCEPT_LANGUAGE).and_then(preferred)) {
             event.device_mut().language = Some(url::lower(tag));
         }
         ControlFlow::Continue(())
     }
+
+    fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        let origin = if told(hit).is_some() { "language of the body" } else { "header accept-language" };
+        origins.note_new(before, after, |_| Some(origin.into()));
+    }
+}
+
+/// What the script in the page read.
+fn told<'h>(hit: &Hit<'h>) -> Option<&'h str> {
+    hit.browser.map(|browser| browser.language.trim_ascii()).filter(|tag| is_tag(tag))
 }
 
 /// The tag of the highest quality, the earlier one among equals; `*` and malformed ranges do not count.

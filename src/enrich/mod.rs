@@ -22,6 +22,7 @@ mod language;
 mod marketing;
 pub mod matomo;
 mod models;
+mod origins;
 mod page;
 mod patterns;
 pub mod play_devices;
@@ -45,6 +46,7 @@ pub use bots::BotAction;
 pub use device_config::DeviceConfig;
 pub use device_data::DeviceData;
 pub use geo::{Atlas, CustomHeaders, Database, GeoConfig, GeoHeaders, Unreadable};
+pub use origins::{Origins, new_values, values};
 pub use robots::{Category, Evidence, Robot};
 pub use traffic::Traffic;
 pub use traffic_config::{Referrers, TrafficConfig};
@@ -64,6 +66,10 @@ pub trait Enricher: Send + Sync {
     /// Fills the columns this step owns, or ends the event's journey. What the client said stands in `event` already:
     /// parameters, items, time, identity.
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason>;
+
+    /// Says where each value came from that the step has put into `after`; `before` is the event as the step met it.
+    /// Asked only when somebody wants an event explained.
+    fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins);
 }
 
 /// What can be chosen about the steps.

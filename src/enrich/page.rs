@@ -5,7 +5,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Enricher, url};
+use super::{Enricher, Origins, url};
 use crate::{
     collect::{DropReason, Hit},
     schema::Event,
@@ -25,5 +25,9 @@ impl Enricher for Page {
             event.dimensions_mut().hostname.get_or_insert(host);
         }
         ControlFlow::Continue(())
+    }
+
+    fn explain(&self, _: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        origins.note_new(before, after, |_| Some("host in page_location".into()));
     }
 }

@@ -30,6 +30,13 @@ const KINDS: [(&str, Kind); 7] = [
     ("other", Kind::Other),
 ];
 
+impl Kind {
+    /// As it is written in a row.
+    pub fn name(self) -> &'static str {
+        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// One row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row<'t> {

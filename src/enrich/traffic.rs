@@ -15,10 +15,12 @@
 //!
 //! Values keep their letter case. What the client or the wire protocol set already stands.
 
+mod explain;
+
 use std::{borrow::Cow, collections::HashSet, net::IpAddr, ops::ControlFlow, sync::Arc};
 
 use super::{
-    Enricher, TrafficConfig,
+    Enricher, Origins, TrafficConfig,
     channel::Channel,
     click_ids,
     referrers::{Kind, Known, Sites, parents},
@@ -61,6 +63,55 @@ impl Enricher for Traffic {
     }
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
+        self.fill(hit, event);
+        ControlFlow::Continue(())
+    }
+
+    fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
+        explain::explain(self, hit, before, after, origins);
+    }
+}
+
+/// How the columns of a visit were found.
+struct How<'e> {
+    source: Source<'e>,
+    channel: Option<(Channel, Basis)>,
+}
+
+/// What named the source.
+enum Source<'e> {
+    /// The query of the page, or the caller.
+    Campaign,
+    /// Only a source in the query, that of an assistant.
+    Decorated,
+    /// A click identifier of Google, which names none.
+    Ad,
+    /// Another site.
+    Referrer { host: Cow<'e, str>, kind: Option<Kind> },
+    /// Nothing.
+    None(Silence<'e>),
+}
+
+/// Why a referrer is no source.
+enum Silence<'e> {
+    NoReferrer,
+    AskedFor,
+    NoHost,
+    OwnSite(Cow<'e, str>),
+    Ignored(Cow<'e, str>),
+}
+
+/// What the channel was judged by.
+#[derive(Clone, Copy)]
+enum Basis {
+    Manual,
+    Ad(&'static str, &'static str),
+    FreeListing,
+}
+
+impl Traffic {
+    /// Fills the columns, and tells how they were found.
+    fn fill<'e>(&self, hit: &Hit<'_>, event: &mut Event<'e>) -> How<'e> {
         let mut collected = event.collected_traffic_source.take().unwrap_or_default();
         let mut ids = ClickIds::default();
         let location = event.text("page_location").unwrap_or_default();
@@ -80,22 +131,31 @@ impl Enricher for Traffic {
             || collected.manual_campaign_id.is_some();
         let is_ad =
             collected.gclid.is_some() || collected.dclid.is_some() || ids.gbraid.is_some() || ids.wbraid.is_some();
-        if !is_campaign
-            && !is_ad
-            && let Some(referral) = self.referral(hit, event, &location)
-        {
-            collected.manual_source = Some(referral.source);
-            collected.manual_medium = Some(referral.medium.into());
-            collected.manual_campaign_name = Some(in_brackets(referral.medium).into());
-            if collected.manual_term.is_none() {
-                collected.manual_term = referral.term;
-            }
-        } else if self.is_decorated_by_assistant(&collected) {
+        let source = if self.is_decorated_by_assistant(&collected) {
             collected.manual_medium = Some(ASSISTANT.into());
             collected.manual_campaign_name = Some(in_brackets(ASSISTANT).into());
-        }
+            Source::Decorated
+        } else if is_campaign {
+            Source::Campaign
+        } else if is_ad {
+            Source::Ad
+        } else {
+            match self.referral(hit, event, &location) {
+                Ok(Referral { host, kind, source, medium, term }) => {
+                    collected.manual_source = Some(source);
+                    collected.manual_medium = Some(medium.into());
+                    collected.manual_campaign_name = Some(in_brackets(medium).into());
+                    if collected.manual_term.is_none() {
+                        collected.manual_term = term;
+                    }
+                    Source::Referrer { host, kind }
+                }
+                Err(silence) => Source::None(silence),
+            }
+        };
 
-        if let Some(channel) = self.channel(&collected, &ids, is_campaign) {
+        let channel = self.channel(&collected, &ids, is_campaign);
+        if let Some((channel, _)) = channel {
             event.info_mut().channel_group = Some(channel.name().into());
         }
         if ids != ClickIds::default() {
@@ -105,34 +165,37 @@ impl Enricher for Traffic {
             push_params(event, &collected);
             event.collected_traffic_source = Some(collected);
         }
-        ControlFlow::Continue(())
+        How { source, channel }
     }
 }
 
 /// Fills what the query carries and nothing filled before. An empty value is no value.
 fn read_query<'t>(query: &'t str, collected: &mut CollectedTrafficSource<'t>, ids: &mut ClickIds<'t>) {
-    for (key, raw) in url::pairs(query) {
-        let slot = match key {
-            "utm_id" => &mut collected.manual_campaign_id,
-            "utm_campaign" => &mut collected.manual_campaign_name,
-            "utm_source" => &mut collected.manual_source,
-            "utm_medium" => &mut collected.manual_medium,
-            "utm_term" => &mut collected.manual_term,
-            "utm_content" => &mut collected.manual_content,
-            "utm_source_platform" => &mut collected.manual_source_platform,
-            "utm_creative_format" => &mut collected.manual_creative_format,
-            "utm_marketing_tactic" => &mut collected.manual_marketing_tactic,
-            "gclid" => &mut collected.gclid,
-            "dclid" => &mut collected.dclid,
-            "srsltid" => &mut collected.srsltid,
-            _ => {
-                click_ids::take(ids, key, || value(raw));
-                continue;
-            }
-        };
-        if slot.is_none() {
-            *slot = Some(value(raw)).filter(|value| !value.is_empty());
+    url::pairs(query).for_each(|(key, raw)| read_pair(key, raw, collected, ids));
+}
+
+#[inline]
+fn read_pair<'t>(key: &str, raw: &'t str, collected: &mut CollectedTrafficSource<'t>, ids: &mut ClickIds<'t>) {
+    let slot = match key {
+        "utm_id" => &mut collected.manual_campaign_id,
+        "utm_campaign" => &mut collected.manual_campaign_name,
+        "utm_source" => &mut collected.manual_source,
+        "utm_medium" => &mut collected.manual_medium,
+        "utm_term" => &mut collected.manual_term,
+        "utm_content" => &mut collected.manual_content,
+        "utm_source_platform" => &mut collected.manual_source_platform,
+        "utm_creative_format" => &mut collected.manual_creative_format,
+        "utm_marketing_tactic" => &mut collected.manual_marketing_tactic,
+        "gclid" => &mut collected.gclid,
+        "dclid" => &mut collected.dclid,
+        "srsltid" => &mut collected.srsltid,
+        _ => {
+            click_ids::take(ids, key, || value(raw));
+            return;
         }
+    };
+    if slot.is_none() {
+        *slot = Some(value(raw)).filter(|value| !value.is_empty());
     }
 }
 
@@ -143,28 +206,32 @@ fn value(raw: &str) -> Cow<'_, str> {
 
 /// A visit that another site sent.
 struct Referral<'h> {
+    host: Cow<'h, str>,
+    kind: Option<Kind>,
     source: Cow<'h, str>,
     medium: &'static str,
     term: Option<Cow<'h, str>>,
 }
 
 impl Traffic {
-    fn referral<'h>(&self, hit: &Hit<'_>, event: &Event<'h>, location: &str) -> Option<Referral<'h>> {
-        let referrer = event.text("page_referrer").filter(|referrer| !referrer.is_empty())?;
+    fn referral<'h>(&self, hit: &Hit<'_>, event: &Event<'h>, location: &str) -> Result<Referral<'h>, Silence<'h>> {
+        let referrer = event.text("page_referrer").filter(|referrer| !referrer.is_empty());
+        let referrer = referrer.ok_or(Silence::NoReferrer)?;
         if is_set(event, "ignore_referrer") {
-            return None;
+            return Err(Silence::AskedFor);
         }
-        let host = url::host_of(&referrer)?;
+        let host = url::host_of(&referrer).ok_or(Silence::NoHost)?;
         let page = url::host(location).unwrap_or(Cow::Borrowed(hit.host));
         let is_app = referrer.starts_with("android-app:");
         if !is_app && (same_site(&host, &page) || *page != *hit.host && same_site(&host, hit.host)) {
-            return None;
+            return Err(Silence::OwnSite(host));
         }
         if !self.ignored.is_empty() && parents(&host).any(|site| self.ignored.contains(site)) {
-            return None;
+            return Err(Silence::Ignored(host));
         }
         let known = self.sites.find(&host, url::path(&referrer));
-        let medium = match known.map(|known| known.kind) {
+        let kind = known.map(|known| known.kind);
+        let medium = match kind {
             Some(Kind::Search) => "organic",
             Some(Kind::Assistant) => ASSISTANT,
             _ => "referral",
@@ -176,8 +243,8 @@ impl Traffic {
         let site =
             |host| url::part(host, |host| host.strip_prefix("www.").filter(|rest| !rest.is_empty()).unwrap_or(host));
         let named = known.and_then(|known| known.name.clone());
-        let source = named.unwrap_or_else(|| site(host));
-        Some(Referral { source, medium, term })
+        let source = named.unwrap_or_else(|| site(host.clone()));
+        Ok(Referral { host, kind, source, medium, term })
     }
 
     /// Whether the source is an assistant and nothing else is said.
@@ -190,40 +257,40 @@ impl Traffic {
                 .is_some_and(|source| self.sites.find_source(&url::lower(source)) == Some(Kind::Assistant))
     }
 
-    /// The group of this event's own source; `None` when it has none.
+    /// The group of this event's own source, and what it was judged by; `None` when it has none.
     fn channel(
         &self,
         collected: &CollectedTrafficSource<'_>,
         ids: &ClickIds<'_>,
         is_campaign: bool,
-    ) -> Option<Channel> {
+    ) -> Option<(Channel, Basis)> {
         let source = collected.manual_source.as_deref();
         let medium = collected.manual_medium.as_deref();
         let campaign = collected.manual_campaign_name.as_deref().unwrap_or_default();
-        let of = |(source, medium): (&str, &str)| Some(Channel::of(&self.sites, source, medium, campaign));
-
-        let manual = (source.unwrap_or_default(), medium.unwrap_or_default());
+        let of = |source: &str, medium: &str| Channel::of(&self.sites, source, medium, campaign);
+        let of_manual = || Some((of(source.unwrap_or_default(), medium.unwrap_or_default()), Basis::Manual));
+        let of_ad = |(source, medium)| Some((of(source, medium), Basis::Ad(source, medium)));
         let has_manual = source.is_some() || medium.is_some();
         if is_campaign && has_manual {
-            return of(manual);
+            return of_manual();
         }
         if collected.gclid.is_some() {
-            return of(("google", "cpc"));
+            return of_ad(("google", "cpc"));
         }
         if collected.dclid.is_some() {
-            return Some(Channel::Display);
+            return Some((Channel::Display, Basis::Ad("google", "display")));
         }
         if let Some(ad) = click_ids::paid(ids) {
-            return of(ad);
+            return of_ad(ad);
         }
         // Free listings of Google's shopping pages, which send no referrer of their own.
         if collected.srsltid.is_some() && (!has_manual || source == Some("google")) {
-            return Some(Channel::OrganicShopping);
+            return Some((Channel::OrganicShopping, Basis::FreeListing));
         }
         if has_manual {
-            return of(manual);
+            return of_manual();
         }
-        of(click_ids::unpaid(ids)?)
+        of_ad(click_ids::unpaid(ids)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{commerce, streams::Stream};
+use super::{streams::Stream, watch::Watch};
 use crate::{
     collect::{Claim, Hit, Visitor, first_touch},
     schema::{
@@ -26,6 +26,7 @@ pub(super) fn fill<'h>(
     visitor: &Visitor<'_>,
     claim: Claim<'h>,
     index: usize,
+    watch: &mut impl Watch,
 ) -> Date {
     let id = visitor.id(&claim).map(str::to_owned);
     let notes = claim.log.notes();
@@ -76,7 +77,7 @@ pub(super) fn fill<'h>(
     if let Some(overrides) = claim.overrides {
         overrides.apply(event);
     }
-    commerce::derive(event);
+    watch.derive(event);
     date
 }
 

@@ -7,7 +7,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
@@ -32,7 +37,7 @@ struct Setup {
     cookie: CookieConfig,
 }
 
-struct Request {
+pub struct Request {
     method: Method,
     path: String,
     query: String,
@@ -44,7 +49,7 @@ struct Request {
 }
 
 impl Request {
-    fn read(bytes: &[u8]) -> Request {
+    pub fn read(bytes: &[u8]) -> Request {
         let end = bytes.windows(2).position(|pair| pair == b"\n\n").expect("an empty line ends the head");
         let head = std::str::from_utf8(&bytes[..end]).expect("heads are text");
         let body = &bytes[end + 2..];
@@ -75,6 +80,20 @@ impl Request {
     }
 
     fn send(&self) -> serde_json::Value {
+        self.ask(|pipeline, hit| {
+            match pipeline.admit(hit.method, hit.stream, hit.headers).and_then(|_| pipeline.collect(hit)) {
+                Err(refusal) => json!({ "refusal": refusal.code(), "reply": reply(&refusal.reply("golden")) }),
+                Ok(collected) => json!({
+                    "reply": reply(&collected.reply),
+                    "dropped": collected.dropped.iter().map(|(index, why)| json!([index, why.label()])).collect::<Vec<_>>(),
+                    "rows": collected.rows.iter().map(row).collect::<Vec<_>>(),
+                }),
+            }
+        })
+    }
+
+    /// Asks the pipeline of the request's configuration about it.
+    pub fn ask<T>(&self, question: impl FnOnce(&Pipeline, &Hit<'_>) -> T) -> T {
         let Setup { collect, streams, cookie } = &self.setup;
         let pipeline = Pipeline::new(collect, streams, cookie, enrich::standard(&enrich::Config::default()));
         let stream = self.path.strip_prefix(&format!("{}/", collect.path)).expect("a collection path");
@@ -95,14 +114,7 @@ impl Request {
             request_id: "golden",
             browser: None,
         };
-        match pipeline.admit(&self.method, stream, &self.headers).and_then(|_| pipeline.collect(&hit)) {
-            Err(refusal) => json!({ "refusal": refusal.code(), "reply": reply(&refusal.reply("golden")) }),
-            Ok(collected) => json!({
-                "reply": reply(&collected.reply),
-                "dropped": collected.dropped.iter().map(|(index, why)| json!([index, why.label()])).collect::<Vec<_>>(),
-                "rows": collected.rows.iter().map(row).collect::<Vec<_>>(),
-            }),
-        }
+        question(&pipeline, &hit)
     }
 }
 
@@ -185,20 +197,21 @@ fn pretty(value: &serde_json::Value, indent: usize, out: &mut String) {
     let _ = write!(out, "\n{:indent$}{close}", "");
 }
 
-#[test]
-fn every_hit_turns_into_its_rows() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/hits");
-    let update = std::env::var_os("UPDATE").is_some();
-    let (mut cases, mut differing) = (0, Vec::new());
+/// The `.http` files of a folder in `tests/golden`.
+pub fn requests(folder: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
     let mut requests: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     requests.retain(|path| path.extension().is_some_and(|extension| extension == "http"));
     requests.sort();
+    requests
+}
+
+/// Compares what becomes of each request with the file beside it that has this ending; `UPDATE` writes it instead.
+pub fn compare(requests: &[PathBuf], ending: &str, actual: impl Fn(&Path) -> String) {
+    let update = std::env::var_os("UPDATE").is_some();
+    let mut differing = Vec::new();
     for path in requests {
-        let mut actual = String::new();
-        pretty(&Request::read(&fs::read(&path).unwrap()).send(), 0, &mut actual);
-        actual.push('\n');
-        let golden = path.with_extension("rows.json");
-        cases += 1;
+        let (golden, actual) = (path.with_extension(ending), actual(path));
         if update {
             fs::write(&golden, actual).unwrap();
         } else if fs::read_to_string(&golden).unwrap_or_default() != actual {
@@ -206,5 +219,15 @@ fn every_hit_turns_into_its_rows() {
         }
     }
     assert!(differing.is_empty(), "{}\n`UPDATE=1 cargo test golden` rewrites", differing.join("\n"));
-    assert!(cases >= 40, "only {cases} cases found");
+}
+
+#[test]
+fn every_hit_turns_into_its_rows() {
+    let requests = requests("hits");
+    compare(&requests, "rows.json", |path| {
+        let mut actual = String::new();
+        pretty(&Request::read(&fs::read(path).unwrap()).send(), 0, &mut actual);
+        actual + "\n"
+    });
+    assert!(requests.len() >= 40, "only {} cases found", requests.len());
 }

@@ -14,6 +14,7 @@ mod crash_in_lake;
 mod disk_full;
 mod edge;
 mod enrich;
+mod explain;
 mod fakes;
 mod fuzz;
 mod golden;

@@ -117,6 +117,11 @@ impl Atlas {
         self.0.store(Some(Arc::new(database)));
     }
 
+    /// Kind of the database in use.
+    pub fn kind(&self) -> Option<String> {
+        self.0.load().as_ref().map(|database| database.kind().to_owned())
+    }
+
     /// What is known about an address.
     pub(super) fn find(&self, address: IpAddr) -> Option<Arc<Found>> {
         self.0.load().as_ref()?.find(address)

@@ -11,6 +11,7 @@ use crate::enrich::{countries, countries::Country, regions};
 const MAX_VALUE: usize = 4 * MAX_NAME;
 
 /// Header names of one provider. Of several names for one thing the first that is present counts.
+#[derive(Clone)]
 pub struct Headers {
     country: Vec<HeaderName>,
     /// Code of the subdivision, with or without the country before it; or its name.
@@ -45,6 +46,24 @@ impl Headers {
         };
         let names = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect();
         Some(Headers { country: names(&country), region: names(region), region_name: names(region_name), city: names(&city), percent })
+    }
+
+    /// Those of the headers that say something.
+    pub fn present<'s>(&'s self, headers: &HeaderMap) -> impl Iterator<Item = &'s HeaderName> {
+        let all = [&self.country, &self.region, &self.region_name, &self.city].into_iter().flatten();
+        all.filter(|name| text(headers, std::slice::from_ref(*name), self.percent).is_some())
+    }
+
+    /// The same without the header of this name.
+    pub fn without(&self, name: &HeaderName) -> Headers {
+        let rest = |names: &[HeaderName]| names.iter().filter(|other| *other != name).cloned().collect();
+        Headers {
+            country: rest(&self.country),
+            region: rest(&self.region),
+            region_name: rest(&self.region_name),
+            city: rest(&self.city),
+            percent: self.percent,
+        }
     }
 
     /// `None` when no header is present.
