@@ -29,7 +29,7 @@ use super::{
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
-    router::Action,
+    route::{Action, Asked},
     upstream::{LONG_QUIET, MAX_ATTEMPTS, Upstreams},
 };
 
@@ -93,9 +93,16 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
         let header = session.req_header();
-        let action = self.parts.router.action(&request::host(&header.uri, &header.headers), header.uri.path());
+        let asked = Asked {
+            method: &header.method,
+            host: &request::host(&header.uri, &header.headers),
+            path: header.uri.path(),
+            query: header.uri.query(),
+            headers: &header.headers,
+        };
+        let action = self.parts.router.action(&asked);
         let reply = match action {
-            Action::Proxy { route } => {
+            Action::Site { route } => {
                 context.route = route;
                 return Ok(false);
             }

@@ -2,7 +2,7 @@
 //! one answers the operator. No other part of the house names Pingora.
 //!
 //! A request's way: `front` sends plain events down the `express` lane and hands everything else to Pingora, whose
-//! phases are in `gateway`. `router` knows whose a request is; `endpoint` takes events of both lanes; `assets` and
+//! phases are in `gateway`. `route::router` knows whose a request is; `endpoint` takes events of both lanes; `assets` and
 //! `page` answer for themselves; `upstream` and `forward` serve the site's.
 
 mod access;
@@ -25,7 +25,7 @@ mod parts;
 mod proxies;
 mod rate_limit;
 mod request;
-mod router;
+mod route;
 mod threads;
 mod upstream;
 mod upstream_url;
@@ -52,10 +52,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use config::{CorsConfig, RouteConfig, ServerConfig, ShutdownConfig, check_routes};
+pub use config::{CorsConfig, ServerConfig, ShutdownConfig};
 pub use cors::AllowedOrigin;
 pub use proxies::TrustedProxy;
-pub use router::{HEALTH_PATH, HostPattern};
+pub use route::{HEALTH_PATH, HostPattern, PathPattern, RouteConfig, check_routes};
 pub use threads::Threads;
 pub use upstream_url::UpstreamUrl;
 
@@ -69,7 +69,7 @@ pub mod foreign {
         express::{Found, find},
         forward::changes,
         request::{RequestId, host},
-        router::{Action, Router},
+        route::{Action, Asked, Router, canonical},
     };
 }
 
@@ -85,7 +85,7 @@ use self::{
     lifecycle::{Lifecycle, PreBound, StopSignal},
     parts::Parts,
     rate_limit::RateLimits,
-    router::Router,
+    route::Router,
     upstream::Upstreams,
 };
 use crate::{collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};

@@ -11,7 +11,7 @@ use super::{
     endpoint::Endpoint,
     lifecycle::Lifecycle,
     request::RequestId,
-    router::Router,
+    route::Router,
 };
 
 /// How long a visitor's connection may idle between requests.

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
 
-use super::{Tuning, config::RouteConfig, upstream_url::UpstreamUrl};
+use super::{Tuning, route::RouteConfig, upstream_url::UpstreamUrl};
 
 /// Most connections tried for one request.
 pub const MAX_ATTEMPTS: usize = 4;

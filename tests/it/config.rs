@@ -266,6 +266,35 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ("routes:\n- path: /\n", "c.yaml:2: routes[0].upstreams: ", ""),
         ("routes:\n- upstreams: ['http://a:1']\n- upstreams: ['http://b:1']\n", "c.yaml:3: routes[1]: ", ""),
         ("routes:\n- upstreams: [a]\n", "c.yaml:2: routes[0].upstreams[0]: ", ""),
+        (
+            "routes: [{path: {regex: 'a('}, upstreams: ['http://a']}]\n",
+            "c.yaml:1: routes[0].path.regex: `a(` is not",
+            "",
+        ),
+        ("routes: [{path: [a], upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: expected a path such as", ""),
+        (
+            "routes: [{path: {exakt: /a}, upstreams: ['http://a']}]\n",
+            "c.yaml:1: routes[0].path.exakt: unknown key",
+            "did you mean `exact`?",
+        ),
+        ("routes: [{path: {}, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: `` is not a path", ""),
+        ("routes: [{query: {a: {}}, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].query.a: says nothing", ""),
+        ("routes: [{path: /a//b, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: no request has", "`/a/b`"),
+        (
+            "routes:\n- methods: ['a b']\n  upstreams: ['http://a']\n",
+            "c.yaml:2: routes[0].methods[0]: `a b` is not a method",
+            "",
+        ),
+        (
+            "routes:\n- upstreams: ['http://a']\n  headers: {a b: c}\n",
+            "c.yaml:3: routes[0].headers.a b: `a b` is not the name of a header",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], query: {a: {present: perhaps}}}]\n",
+            "c.yaml:1: routes[0].query.a.present: expected `true` or `false`",
+            "",
+        ),
         ("server:\n  listen: ['0.0.0.0:9090']\n", "c.yaml:2: server.listen[0]: `0.0.0.0:9090` is also the", "own"),
         ("server: {listen: ['127.0.0.1:1', '127.0.0.1:1']}\n", "c.yaml:1: server.listen[1]: `127.0.0.1:1` ", ""),
         ("server: {listen: ['[::]:1', '0.0.0.0:1']}\n", "c.yaml:1: server.listen[1]: `0.0.0.0:1` is taken by", ""),
@@ -470,6 +499,13 @@ writers:
         ],
         "{problems:#?}"
     );
+}
+
+#[test]
+fn a_condition_is_compared_as_it_was_written() {
+    let yaml = "routes: [{headers: {a: 007, b: 1.10, c: true, d: 2.5}, upstreams: ['http://a']}]";
+    let written = r#"{"a":"007","b":"1.10","c":"true","d":"2.5"}"#;
+    assert_eq!(text(&Case::new().yaml(yaml).ok(), "/routes/0/headers"), written);
 }
 
 #[test]
@@ -683,6 +719,17 @@ mod reference {
         }
         for key in documented {
             assert!(!key.about.is_empty(), "{} has no comment in full.yaml", key.path);
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_configuration() {
+        for key in keys(&full()) {
+            let lines = key.about.iter().filter_map(|line| line.strip_prefix("    "));
+            let example: String = lines.map(|line| format!("{line}\n")).collect();
+            if !example.is_empty() {
+                Case::new().yaml(format!("{}:\n{example}", key.path)).ok();
+            }
         }
     }
 

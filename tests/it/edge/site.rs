@@ -179,6 +179,7 @@ fn hosts_and_paths_choose_the_site() {
         hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
         path: path.into(),
         upstreams: vec![site.url.parse().unwrap()],
+        ..RouteConfig::default()
     };
     let world = World::with(vec![route(&["*.example"], "/", &blog), route(&["*.example"], "/shop", &shop)], |_| {});
     assert_eq!(world.get("/shop/1", "").status, 200);

@@ -1,0 +1,327 @@
+//! `routes:` - what the operator may say about the requests that are the site's.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
+
+use http::HeaderName;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+
+use super::pattern::{HostPattern, MethodName, PathPattern, Pattern, ValuePattern};
+use crate::{
+    edge::{config::as_text, upstream_url::UpstreamUrl},
+    problem::Problem,
+};
+
+/// One entry of `routes:` - which requests it takes, and where they go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteConfig {
+    /// Hosts: exact, `*.example.com` (any depth below, not `example.com` itself), or `*`.
+    pub hosts: Vec<HostPattern>,
+    /// Path: a prefix (`/app` takes `/app` and `/app/...`, not `/apple`), `{exact: /app}` or `{regex: "^/a+$"}`.
+    pub path: PathPattern,
+    /// Methods; none is any. `GET` takes `HEAD` as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<MethodName>,
+    /// Headers by name: the value, `{regex: ...}` or `{present: true}`. All of them have to fit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<Name, ValuePattern>,
+    /// Query parameters by name, likewise.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub query: BTreeMap<String, ValuePattern>,
+    /// Servers of the site, such as `http://127.0.0.1:3000`, taken in turn; one that cannot be reached is passed over.
+    pub upstreams: Vec<UpstreamUrl>,
+}
+
+impl Default for RouteConfig {
+    fn default() -> RouteConfig {
+        RouteConfig {
+            hosts: vec![HostPattern::Any],
+            path: "/".into(),
+            methods: Vec::new(),
+            headers: BTreeMap::new(),
+            query: BTreeMap::new(),
+            upstreams: Vec::new(),
+        }
+    }
+}
+
+impl RouteConfig {
+    /// Finds what parsing cannot see in this one route; [`check_routes`] looks at all of them.
+    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        if self.hosts.is_empty() {
+            problems.push(Problem::new(format!("{path}.hosts"), "no host").hint("`*` is every host"));
+        }
+        match &self.path {
+            PathPattern::Prefix(text) | PathPattern::Exact(text) => {
+                if !text.starts_with('/') || text.contains(['?', '#', '*']) {
+                    problems.push(
+                        Problem::new(format!("{path}.path"), format!("`{text}` is not a path")).hint(
+                            "start with `/`; a prefix needs no wildcard, and conditions on the query are `query`",
+                        ),
+                    );
+                } else if *super::canonical(text) != **text {
+                    let message = format!("no request has the path `{text}`: paths are compared without escapes");
+                    let problem = Problem::new(format!("{path}.path"), message);
+                    problems.push(problem.hint(format!("say `{}`", super::canonical(text))));
+                }
+            }
+            PathPattern::Regex(_) => {}
+        }
+        let headers = self.headers.iter().map(|(name, value)| (format!("headers.{name}"), value));
+        let query = self.query.iter().map(|(name, value)| (format!("query.{name}"), value));
+        for (key, _) in headers.chain(query).filter(|(_, value)| **value == ValuePattern::Nothing) {
+            let problem = Problem::new(format!("{path}.{key}"), "says nothing");
+            problems.push(problem.hint("say a value, `{regex: \"^a\"}` or `{present: true}`"));
+        }
+        if self.upstreams.is_empty() {
+            problems.push(
+                Problem::new(format!("{path}.upstreams"), "no upstream").hint("say `[\"http://127.0.0.1:3000\"]`"),
+            );
+        }
+    }
+
+    /// Whether both have the same conditions beside host and path.
+    fn has_conditions_of(&self, other: &RouteConfig) -> bool {
+        let same_methods = self.methods.len() == other.methods.len()
+            && self.methods.iter().all(|method| other.methods.contains(method));
+        same_methods && self.headers == other.headers && self.query == other.query
+    }
+}
+
+/// Checks every route, and that no two claim the same requests.
+pub fn check_routes(routes: &[RouteConfig], path: &str, problems: &mut Vec<Problem>) {
+    let mut seen: Vec<(&HostPattern, usize)> = Vec::new();
+    for (index, route) in routes.iter().enumerate() {
+        route.check(&format!("{path}[{index}]"), problems);
+        for host in &route.hosts {
+            let repeats = |other: &RouteConfig| other.path.repeats(&route.path) && other.has_conditions_of(route);
+            if let Some((_, first)) = seen.iter().find(|(h, other)| *h == host && repeats(&routes[*other])) {
+                let same = if *first == index { "itself".into() } else { format!("`{path}[{first}]`") };
+                problems.push(Problem::new(
+                    format!("{path}[{index}]"),
+                    format!("host `{host}` with path `{}` repeats {same}", route.path),
+                ));
+            }
+            seen.push((host, index));
+        }
+    }
+}
+
+/// The name of a header.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name(pub HeaderName);
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Name) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Name) -> std::cmp::Ordering {
+        self.0.as_str().cmp(other.0.as_str())
+    }
+}
+
+impl std::str::FromStr for Name {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Name, String> {
+        let name = HeaderName::from_bytes(text.as_bytes());
+        name.map(Name).map_err(|_| format!("`{text}` is not the name of a header such as `X-My-Header`"))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+as_text!(HostPattern, MethodName, Pattern, Name);
+
+/// A value that is mostly one text, and a map with one key when it is more.
+pub trait TextOrMap: Sized {
+    /// The map.
+    type Map: Serialize + for<'de> Deserialize<'de>;
+    /// For the error when it is neither.
+    const EXPECTED: &str;
+    /// From the text; the error says what is wrong with it.
+    fn from_text(text: &str) -> Result<Self, String>;
+    /// From the map; the error says what is wrong with it. An empty one has to be taken: it is what is left of a map
+    /// whose only key was wrong, and `check` speaks of those that were empty from the beginning.
+    fn from_map(map: Self::Map) -> Result<Self, String>;
+    /// The text, or the map when text is not enough.
+    fn written(&self) -> Result<String, Self::Map>;
+}
+
+/// Writes it.
+pub fn serialize<T: TextOrMap, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    match value.written() {
+        Ok(text) => serializer.serialize_str(&text),
+        Err(map) => map.serialize(serializer),
+    }
+}
+
+/// Reads it.
+pub fn deserialize<'de, T: TextOrMap, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Either<T>(PhantomData<T>);
+
+    impl<'de, T: TextOrMap> Visitor<'de> for Either<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(T::EXPECTED)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            T::from_text(text).map_err(E::custom)
+        }
+
+        // Texts that look like something else.
+        fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+            self.visit_str(&number.to_string())
+        }
+
+        fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+            self.visit_str(&number.to_string())
+        }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+            self.visit_str(&number.to_string())
+        }
+
+        fn visit_bool<E: Error>(self, flag: bool) -> Result<T, E> {
+            self.visit_str(&flag.to_string())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::from_map(T::Map::deserialize(MapAccessDeserializer::new(map))?).map_err(A::Error::custom)
+        }
+    }
+
+    deserializer.deserialize_any(Either(PhantomData))
+}
+
+macro_rules! as_text_or_map {
+    ($($name:ty),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serialize(self, serializer)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                deserialize(deserializer)
+            }
+        }
+    )*};
+}
+as_text_or_map!(PathPattern, ValuePattern);
+
+/// A path that is no prefix.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PathMap {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regex: Option<Pattern>,
+}
+
+impl TextOrMap for PathPattern {
+    type Map = PathMap;
+    const EXPECTED: &str = "a path such as `/app`, `{exact: /app}` or `{regex: \"^/app\"}`";
+
+    fn from_text(text: &str) -> Result<PathPattern, String> {
+        Ok(PathPattern::Prefix(text.into()))
+    }
+
+    fn from_map(map: PathMap) -> Result<PathPattern, String> {
+        match (map.exact, map.regex) {
+            (Some(_), Some(_)) => Err("says both `exact` and `regex`".into()),
+            (Some(path), None) => Ok(PathPattern::Exact(path.into())),
+            (None, Some(pattern)) => Ok(PathPattern::Regex(pattern)),
+            (None, None) => Ok(PathPattern::Exact("".into())),
+        }
+    }
+
+    fn written(&self) -> Result<String, PathMap> {
+        match self {
+            PathPattern::Prefix(text) => Ok(text.to_string()),
+            PathPattern::Exact(text) => Err(PathMap { exact: Some(text.to_string()), regex: None }),
+            PathPattern::Regex(pattern) => Err(PathMap { exact: None, regex: Some(pattern.clone()) }),
+        }
+    }
+}
+
+/// A condition that is no text.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValueMap {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regex: Option<Pattern>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    present: Option<bool>,
+}
+
+impl TextOrMap for ValuePattern {
+    type Map = ValueMap;
+    const EXPECTED: &str = "a value, `{regex: \"^a\"}` or `{present: true}`";
+
+    fn from_text(text: &str) -> Result<ValuePattern, String> {
+        Ok(ValuePattern::Exact(text.into()))
+    }
+
+    fn from_map(map: ValueMap) -> Result<ValuePattern, String> {
+        match (map.regex, map.present) {
+            (Some(_), Some(_)) => Err("says both `regex` and `present`".into()),
+            (Some(pattern), None) => Ok(ValuePattern::Regex(pattern)),
+            (None, Some(there)) => Ok(ValuePattern::Present(there)),
+            (None, None) => Ok(ValuePattern::Nothing),
+        }
+    }
+
+    fn written(&self) -> Result<String, ValueMap> {
+        match self {
+            ValuePattern::Exact(text) => Ok(text.clone()),
+            ValuePattern::Regex(pattern) => Err(ValueMap { regex: Some(pattern.clone()), present: None }),
+            ValuePattern::Present(there) => Err(ValueMap { regex: None, present: Some(*there) }),
+            ValuePattern::Nothing => Err(ValueMap::default()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn judgement_finds_what_parsing_cannot() {
+        let mut problems = Vec::new();
+        let route = RouteConfig { upstreams: vec!["http://a:1".parse().unwrap()], ..RouteConfig::default() };
+        check_routes(&[route.clone(), route.clone()], "routes", &mut problems);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.contains("repeats `routes[0]`"), "{problems:?}");
+
+        problems.clear();
+        let posts = RouteConfig { methods: vec!["post".parse().unwrap()], ..route.clone() };
+        let exact = RouteConfig { path: PathPattern::Exact("/".into()), ..route.clone() };
+        check_routes(&[route, posts, exact], "routes", &mut problems);
+        assert_eq!(problems, []);
+
+        RouteConfig { hosts: vec![], path: "app".into(), ..RouteConfig::default() }.check("routes[3]", &mut problems);
+        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+        assert_eq!(paths, ["routes[3].hosts", "routes[3].path", "routes[3].upstreams"]);
+    }
+
+    #[test]
+    fn conditions_survive_a_round_trip() {
+        let json = r#"{"hosts":["*"],"path":{"regex":"^/a"},"methods":["POST"],"headers":{"x-a":"1","x-b":{"present":false}},"query":{"q":{"regex":"b"}},"upstreams":[]}"#;
+        let route: RouteConfig = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&route).unwrap(), json);
+    }
+}
