@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -20,7 +20,7 @@ use pingora::{
 
 use super::{
     access::{Ended, Handler},
-    answer::{close_if_ending, send},
+    answer::{close_if_ending, send, send_pieces},
     assets::Asset,
     client_ip::Client,
     forward,
@@ -29,7 +29,7 @@ use super::{
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
-    route::{Action, Asked},
+    route::{Action, Asked, Route, Turn, View, asked},
     upstream::{LONG_QUIET, MAX_ATTEMPTS, Upstreams},
 };
 
@@ -39,6 +39,8 @@ pub struct Gateway {
     pub parts: Arc<Parts>,
     /// The tracking script.
     pub script: Asset,
+    /// The routes, in the configuration's order.
+    pub routes: Vec<Route>,
     /// The site.
     pub upstreams: Arc<Upstreams>,
 }
@@ -51,6 +53,8 @@ pub struct Context {
     caller: Option<(Client, RequestId)>,
     /// Index of the route, once the request is found to be the site's.
     route: usize,
+    /// The target that the upstream is asked for, when it is another than the visitor's.
+    target: Option<PathAndQuery>,
     /// Addresses that could not be reached.
     tried: Vec<SocketAddr>,
     /// The address in use, and what its server wants to be called.
@@ -74,6 +78,7 @@ impl ProxyHttp for Gateway {
             handler: Handler::Proxy,
             caller: None,
             route: usize::MAX,
+            target: None,
             tried: Vec::new(),
             chosen: None,
             _in_flight: self.parts.lifecycle.enter(),
@@ -93,18 +98,26 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
         let header = session.req_header();
-        let asked = Asked {
-            method: &header.method,
-            host: &request::host(&header.uri, &header.headers),
-            path: header.uri.path(),
-            query: header.uri.query(),
-            headers: &header.headers,
-        };
-        let action = self.parts.router.action(&asked);
-        let reply = match action {
+        let host = request::host(&header.uri, &header.headers);
+        let asked = asked(header, &host);
+        let reply = match self.parts.router.action(&asked) {
             Action::Site { route } => {
                 context.route = route;
-                return Ok(false);
+                match self.routes[route].turn(&view(asked, client, id)).await {
+                    Turn::Upstreams(target) => {
+                        context.target = target;
+                        return Ok(false);
+                    }
+                    Turn::Reply(reply) => {
+                        context.handler = Handler::Route;
+                        reply
+                    }
+                    Turn::File(head, pieces) => {
+                        context.handler = Handler::Route;
+                        send_pieces(session, head, pieces, &self.parts.tuning).await;
+                        return Ok(true);
+                    }
+                }
             }
             Action::Collect { .. } => {
                 context.handler = Handler::Collect;
@@ -169,6 +182,13 @@ impl ProxyHttp for Gateway {
         for (name, value) in changes.set {
             request.insert_header(name, value)?;
         }
+        if let Some(target) = context.target.clone() {
+            request.set_uri(Uri::from(target));
+        }
+        let host = request::host(&header.uri, &header.headers);
+        if let Some(route) = self.routes.get(context.route) {
+            route.change_request(&view(asked(header, &host), client, id), request);
+        }
         Ok(())
     }
 
@@ -187,8 +207,19 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn response_filter(&self, session: &mut Session, _: &mut ResponseHeader, _: &mut Context) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
         close_if_ending(session);
+        let route = self.routes.get(context.route).filter(|_| !is_interim(response.status));
+        if let (Some(route), Some((client, id))) = (route, &context.caller) {
+            let header = session.req_header();
+            let host = request::host(&header.uri, &header.headers);
+            route.change_response(&view(asked(header, &host), client, id), response);
+        }
         Ok(())
     }
 
@@ -198,7 +229,14 @@ impl ProxyHttp for Gateway {
         let begun = session.response_written().is_some_and(|header| !header.status.is_informational());
         let Some(status) = status.filter(|_| !begun) else { return hopeless };
         session.set_keepalive(None);
-        let reply = page(status, sentence, context.id(), &session.req_header().headers);
+        let header = session.req_header();
+        let reply = match (self.routes.get(context.route), &context.caller) {
+            (Some(route), Some((client, id))) => {
+                let host = request::host(&header.uri, &header.headers);
+                route.page(status, sentence, &view(asked(header, &host), client, id))
+            }
+            _ => page(status, sentence, context.id(), &header.headers),
+        };
         send(session, reply, &self.parts.tuning).await;
         FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
     }
@@ -261,6 +299,16 @@ impl Gateway {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         self.parts.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &session.req_header().headers)
     }
+}
+
+/// What templates are filled from.
+fn view<'a>(asked: Asked<'a>, client: &Client, id: &'a RequestId) -> View<'a> {
+    View { asked, client: client.ip, secure: client.secure, request_id: id }
+}
+
+/// An answer that announces another; 101 is the last one.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Whether the answer may pause for long: WebSocket, server-sent events.

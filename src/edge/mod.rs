@@ -20,6 +20,7 @@ mod front;
 mod gateway;
 mod hops;
 mod lifecycle;
+mod negotiate;
 mod page;
 mod parts;
 mod proxies;
@@ -85,7 +86,7 @@ use self::{
     lifecycle::{Lifecycle, PreBound, StopSignal},
     parts::Parts,
     rate_limit::RateLimits,
-    route::Router,
+    route::{Route, Router},
     upstream::Upstreams,
 };
 use crate::{collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
@@ -236,7 +237,8 @@ impl Edge {
             lifecycle: lifecycle.clone(),
             tuning: config.tuning,
         };
-        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), upstreams };
+        let routes = config.routes.iter().map(Route::new).collect();
+        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), routes, upstreams };
         let admin = Admin { lifecycle, delivery, metrics };
         let public_addrs = public.iter().map(|(address, _)| *address).collect();
         Ok(Edge { server: config.server, gateway, admin, public, public_addrs, admin_listener, admin_addr })

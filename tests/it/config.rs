@@ -280,6 +280,34 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ("routes: [{path: {}, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: `` is not a path", ""),
         ("routes: [{query: {a: {}}, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].query.a: says nothing", ""),
         ("routes: [{path: /a//b, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: no request has", "`/a/b`"),
+        ("routes: [{files: {root: /nowhere}}]\n", "c.yaml:1: routes[0].files.root: `/nowhere` is not a folder", ""),
+        (
+            "routes: [{respond: {}, upstreams: ['http://a']}]\n",
+            "c.yaml:1: routes[0].respond: a route has one answer, and this one has `upstreams` too",
+            "two routes",
+        ),
+        (
+            "routes: [{redirect: {to: 'https://{hots}'}}]\n",
+            "c.yaml:1: routes[0].redirect.to: there is nothing to put for `{hots}`",
+            "`{host}`",
+        ),
+        ("routes: [{redirect: {status: 301}}]\n", "c.yaml:1: routes[0].redirect.to: `` is not a place to go to", ""),
+        ("routes: [{respond: {status: 99}}]\n", "c.yaml:1: routes[0].respond.status: `99` is not a status", ""),
+        (
+            "routes: [{respond: {}, error_pages: {404: /nowhere}}]\n",
+            "c.yaml:1: routes[0].error_pages.404: `/nowhere` cannot be read",
+            "",
+        ),
+        (
+            "routes:\n- upstreams: ['http://a']\n  response_headers:\n    set: {Content-Length: '1'}\n",
+            "c.yaml:4: routes[0].response_headers.set.content-length: `content-length` belongs to",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], request_headers: {set: {X-A: '{'}}}]\n",
+            "c.yaml:1: routes[0].request_headers.set.X-A: `{` is not a text with places",
+            "`{{`",
+        ),
         (
             "routes:\n- methods: ['a b']\n  upstreams: ['http://a']\n",
             "c.yaml:2: routes[0].methods[0]: `a b` is not a method",
@@ -728,7 +756,10 @@ mod reference {
             let lines = key.about.iter().filter_map(|line| line.strip_prefix("    "));
             let example: String = lines.map(|line| format!("{line}\n")).collect();
             if !example.is_empty() {
-                Case::new().yaml(format!("{}:\n{example}", key.path)).ok();
+                let case = Case::new();
+                let folder = case.folder.path().display().to_string();
+                fs::write(case.folder.path().join("down.html"), "down").unwrap();
+                case.yaml(format!("{}:\n{}", key.path, example.replace("/srv/www", &folder))).ok();
             }
         }
     }

@@ -1,14 +1,22 @@
 //! `routes:` - what the operator may say about the requests that are the site's.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, path::PathBuf};
 
-use http::HeaderName;
+use http::{HeaderName, StatusCode};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::pattern::{HostPattern, MethodName, PathPattern, Pattern, ValuePattern};
+use super::{
+    answers::{RedirectConfig, RespondConfig},
+    error_pages,
+    files::FilesConfig,
+    header_changes::HeaderChanges,
+    pattern::{HostPattern, MethodName, PathPattern, Pattern, ValuePattern},
+    rewrite::RewriteConfig,
+    template::Template,
+};
 use crate::{
     edge::{config::as_text, upstream_url::UpstreamUrl},
     problem::Problem,
@@ -31,8 +39,37 @@ pub struct RouteConfig {
     /// Query parameters by name, likewise.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub query: BTreeMap<String, ValuePattern>,
+    /// What is changed about the path before it goes on, to upstreams or files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<RewriteConfig>,
     /// Servers of the site, such as `http://127.0.0.1:3000`, taken in turn; one that cannot be reached is passed over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<UpstreamUrl>,
+    /// Or: a folder of files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesConfig>,
+    /// Or: sends the visitor elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<RedirectConfig>,
+    /// Or: always the same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub respond: Option<RespondConfig>,
+    /// Answers everything with 503 for as long as it is on.
+    #[serde(skip_serializing_if = "is_off")]
+    pub maintenance: bool,
+    /// Headers of requests to the upstreams.
+    #[serde(skip_serializing_if = "HeaderChanges::is_empty")]
+    pub request_headers: HeaderChanges,
+    /// Headers of every answer.
+    #[serde(skip_serializing_if = "HeaderChanges::is_empty")]
+    pub response_headers: HeaderChanges,
+    /// Files with pages for errors that are ours, by status.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub error_pages: BTreeMap<Status, PathBuf>,
+}
+
+fn is_off(switch: &bool) -> bool {
+    !switch
 }
 
 impl Default for RouteConfig {
@@ -43,7 +80,15 @@ impl Default for RouteConfig {
             methods: Vec::new(),
             headers: BTreeMap::new(),
             query: BTreeMap::new(),
+            rewrite: None,
             upstreams: Vec::new(),
+            files: None,
+            redirect: None,
+            respond: None,
+            maintenance: false,
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            error_pages: BTreeMap::new(),
         }
     }
 }
@@ -76,10 +121,50 @@ impl RouteConfig {
             let problem = Problem::new(format!("{path}.{key}"), "says nothing");
             problems.push(problem.hint("say a value, `{regex: \"^a\"}` or `{present: true}`"));
         }
-        if self.upstreams.is_empty() {
-            problems.push(
-                Problem::new(format!("{path}.upstreams"), "no upstream").hint("say `[\"http://127.0.0.1:3000\"]`"),
-            );
+        self.check_answer(path, problems);
+        self.request_headers.check(&format!("{path}.request_headers"), problems);
+        self.response_headers.check(&format!("{path}.response_headers"), problems);
+        error_pages::check(&self.error_pages, &format!("{path}.error_pages"), problems);
+    }
+
+    /// Who answers: upstreams or one of the others.
+    fn check_answer(&self, path: &str, problems: &mut Vec<Problem>) {
+        let others = [
+            ("files", self.files.is_some()),
+            ("redirect", self.redirect.is_some()),
+            ("respond", self.respond.is_some()),
+        ];
+        let mut answers =
+            [("upstreams", !self.upstreams.is_empty())].into_iter().chain(others).filter(|(_, said)| *said);
+        match (answers.next(), answers.next()) {
+            (None, _) => {
+                let hint = "say `[\"http://127.0.0.1:3000\"]`; or `files`, `redirect` or `respond` in their place";
+                problems.push(Problem::new(format!("{path}.upstreams"), "no upstream").hint(hint));
+            }
+            (Some((first, _)), Some((second, _))) => {
+                let message = format!("a route has one answer, and this one has `{first}` too");
+                problems.push(Problem::new(format!("{path}.{second}"), message).hint("make two routes of it"));
+            }
+            _ => {}
+        }
+        let captures = self.path.regex();
+        if let Some(rewrite) = &self.rewrite {
+            let path = format!("{path}.rewrite");
+            if self.redirect.is_some() || self.respond.is_some() {
+                let problem = Problem::new(path, "nobody sees the new path");
+                problems.push(problem.hint("a rewrite belongs to `upstreams` or `files`"));
+            } else {
+                rewrite.check(&path, captures, problems);
+            }
+        }
+        if let Some(files) = &self.files {
+            files.check(&format!("{path}.files"), problems);
+        }
+        if let Some(redirect) = &self.redirect {
+            redirect.check(&format!("{path}.redirect"), captures, problems);
+        }
+        if let Some(respond) = &self.respond {
+            respond.check(&format!("{path}.respond"), problems);
         }
     }
 
@@ -140,7 +225,24 @@ impl fmt::Display for Name {
     }
 }
 
-as_text!(HostPattern, MethodName, Pattern, Name);
+/// The status of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Status(pub StatusCode);
+
+impl std::str::FromStr for Status {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Status, String> {
+        text.parse().map(Status).map_err(|_| format!("`{text}` is not a status such as `404`"))
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+as_text!(HostPattern, MethodName, Pattern, Name, Status, Template);
 
 /// A value that is mostly one text, and a map with one key when it is more.
 pub trait TextOrMap: Sized {
@@ -320,7 +422,7 @@ mod tests {
 
     #[test]
     fn conditions_survive_a_round_trip() {
-        let json = r#"{"hosts":["*"],"path":{"regex":"^/a"},"methods":["POST"],"headers":{"x-a":"1","x-b":{"present":false}},"query":{"q":{"regex":"b"}},"upstreams":[]}"#;
+        let json = r#"{"hosts":["*"],"path":{"regex":"^/a"},"methods":["POST"],"headers":{"x-a":"1","x-b":{"present":false}},"query":{"q":{"regex":"b"}}}"#;
         let route: RouteConfig = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&route).unwrap(), json);
     }

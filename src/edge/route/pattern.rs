@@ -118,7 +118,8 @@ impl Deref for Pattern {
 impl FromStr for Pattern {
     type Err = String;
     fn from_str(text: &str) -> Result<Pattern, String> {
-        let compiled = RegexBuilder::new(text).size_limit(MAX_PATTERN).build();
+        // Whoever writes `.*` means everything, and a visitor may well send a line feed.
+        let compiled = RegexBuilder::new(text).dot_matches_new_line(true).size_limit(MAX_PATTERN).build();
         compiled.map(Pattern).map_err(|error| {
             // The crate draws the place of the error over several lines; the last one says what it is.
             let message = error.to_string();
@@ -161,6 +162,14 @@ impl PathPattern {
             PathPattern::Exact(_) => (2, 0),
             PathPattern::Regex(_) => (1, 0),
             PathPattern::Prefix(prefix) => (0, prefix.trim_end_matches('/').len()),
+        }
+    }
+
+    /// The expression, if it is one.
+    pub fn regex(&self) -> Option<&Pattern> {
+        match self {
+            PathPattern::Regex(pattern) => Some(pattern),
+            _ => None,
         }
     }
 

@@ -4,9 +4,11 @@
 
 mod end;
 mod events;
+mod files;
 mod lanes;
 mod origins;
 mod ours;
+mod routes;
 mod site;
 
 use std::{
@@ -69,6 +71,11 @@ impl World {
 
     fn alone() -> World {
         World::with(Vec::new(), |_| {})
+    }
+
+    /// Routes as JSON.
+    fn routing(routes: serde_json::Value) -> World {
+        World::with(serde_json::from_value(routes).unwrap(), |_| {})
     }
 
     fn with(routes: Vec<RouteConfig>, change: impl FnOnce(&mut Config)) -> World {
