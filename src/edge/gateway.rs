@@ -29,7 +29,7 @@ use super::{
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
-    route::{Action, Asked, Route, Turn, View, asked},
+    route::{Action, Asked, BODY_TOO_LARGE, Route, Turn, View, asked},
     upstream::{LONG_QUIET, MAX_ATTEMPTS, Upstreams},
 };
 
@@ -194,11 +194,19 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _: &mut Context,
+        context: &mut Context,
     ) -> Result<()> {
+        if let Some(route) = self.routes.get(context.route)
+            // The bytes of an upgraded connection are no body.
+            && !session.was_upgraded()
+            && route.is_too_long(session.as_downstream().body_bytes_read() as u64)
+        {
+            return Error::e_explain(ErrorType::HTTPStatus(413), BODY_TOO_LARGE)
+                .map_err(|error: Box<Error>| error.into_down());
+        }
         // Scar: Pingora issue 935. An empty last piece would be written as the end of the chunks, and then the end
         // again, which desynchronises the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -328,6 +336,7 @@ fn verdict(error: &Error) -> (Option<StatusCode>, &'static str) {
     let timed_out =
         matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout);
     match (error.esource(), error.etype()) {
+        (_, ErrorType::HTTPStatus(413)) => (Some(StatusCode::PAYLOAD_TOO_LARGE), BODY_TOO_LARGE),
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
             (Some(StatusCode::REQUEST_TIMEOUT), "the request came too slowly")
         }

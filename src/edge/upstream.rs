@@ -54,6 +54,10 @@ pub struct Upstreams {
 struct Pool {
     servers: Vec<Arc<Server>>,
     next: AtomicUsize,
+    /// To connect.
+    connect: Duration,
+    /// Of silence.
+    idle: Duration,
 }
 
 /// One `upstreams` entry.
@@ -102,7 +106,12 @@ impl Upstreams {
         };
         let pools = routes
             .iter()
-            .map(|route| Pool { servers: route.upstreams.iter().map(&mut server).collect(), next: AtomicUsize::new(0) })
+            .map(|route| Pool {
+                servers: route.upstreams.iter().map(&mut server).collect(),
+                next: AtomicUsize::new(0),
+                connect: route.timeouts.connect.map_or(tuning.connect, |span| *span),
+                idle: route.timeouts.idle.map_or(tuning.upstream_read, |span| *span),
+            })
             .collect();
         Upstreams { pools, named, started: Instant::now(), tuning: tuning.clone() }
     }
@@ -124,12 +133,12 @@ impl Upstreams {
                     continue;
                 }
                 if address.rests_until.load(Ordering::Relaxed) <= now {
-                    return Some(self.choice(server, address.at, quiet));
+                    return Some(self.choice(pool, server, address.at, quiet));
                 }
                 resting = resting.or_else(|| Some((server.clone(), address.at)));
             }
         }
-        resting.map(|(server, at)| self.choice(&server, at, quiet))
+        resting.map(|(server, at)| self.choice(pool, &server, at, quiet))
     }
 
     /// Whether [`choose`](Upstreams::choose) would find one more, without taking a turn.
@@ -187,14 +196,14 @@ impl Upstreams {
         }
     }
 
-    fn choice(&self, server: &Server, at: SocketAddr, quiet: bool) -> Choice {
+    fn choice(&self, pool: &Pool, server: &Server, at: SocketAddr, quiet: bool) -> Choice {
         let sni = if server.url.tls { server.url.host.to_string() } else { String::new() };
         // Given a socket address, nothing is resolved here.
         let mut peer = Box::new(HttpPeer::new(at, server.url.tls, sni));
         // All of these are unlimited by default; a server that never answers would hold its request for ever.
-        peer.options.connection_timeout = Some(self.tuning.connect);
-        peer.options.total_connection_timeout = Some(self.tuning.connect * 2);
-        peer.options.read_timeout = Some(if quiet { LONG_QUIET } else { self.tuning.upstream_read });
+        peer.options.connection_timeout = Some(pool.connect);
+        peer.options.total_connection_timeout = Some(pool.connect * 2);
+        peer.options.read_timeout = Some(if quiet { LONG_QUIET } else { pool.idle });
         peer.options.write_timeout = Some(self.tuning.upstream_write);
         peer.options.idle_timeout = Some(POOL_IDLE);
         Choice { peer, at, host: server.host.clone() }

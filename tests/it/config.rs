@@ -309,6 +309,32 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
             "`{{`",
         ),
         (
+            "routes: [{upstreams: ['http://a'], access: {allow: [10.0.0.0/99]}}]\n",
+            "c.yaml:1: routes[0].access.allow[0]: `10.0.0.0/99` is not a network",
+            "",
+        ),
+        (
+            "routes:\n- upstreams: ['http://a']\n  access:\n    basic_auth: {users: {alice: secret}}\n",
+            "c.yaml:4: routes[0].access.basic_auth.users.alice: is not a bcrypt hash",
+            "htpasswd",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], access: {basic_auth: {}}}]\n",
+            "c.yaml:1: routes[0].access.basic_auth.users: nobody could get in",
+            "htpasswd",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], rate_limit: {burst: 1s}}]\n",
+            "c.yaml:1: routes[0].rate_limit.rate: `0` is no rate",
+            "1 to",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], timeouts: {idle: 0s}}]\n",
+            "c.yaml:1: routes[0].timeouts.idle: `0s` is no time to wait",
+            "",
+        ),
+        ("routes: [{upstreams: ['http://a'], max_body: big}]\n", "c.yaml:1: routes[0].max_body: ", ""),
+        (
             "routes:\n- methods: ['a b']\n  upstreams: ['http://a']\n",
             "c.yaml:2: routes[0].methods[0]: `a b` is not a method",
             "",

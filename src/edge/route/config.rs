@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, path::PathBuf};
 
+use bytesize::ByteSize;
 use http::{HeaderName, StatusCode};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -9,10 +10,13 @@ use serde::{
 };
 
 use super::{
+    access::{AccessConfig, Network},
     answers::{RedirectConfig, RespondConfig},
     error_pages,
     files::FilesConfig,
     header_changes::HeaderChanges,
+    limit::LimitConfig,
+    passwords::PasswordHash,
     pattern::{HostPattern, MethodName, PathPattern, Pattern, ValuePattern},
     rewrite::RewriteConfig,
     template::Template,
@@ -20,6 +24,7 @@ use super::{
 use crate::{
     edge::{config::as_text, upstream_url::UpstreamUrl},
     problem::Problem,
+    units::Span,
 };
 
 /// One entry of `routes:` - which requests it takes, and where they go.
@@ -54,6 +59,18 @@ pub struct RouteConfig {
     /// Or: always the same answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub respond: Option<RespondConfig>,
+    /// Who may use it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessConfig>,
+    /// How often one client may.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<LimitConfig>,
+    /// Most bytes of a request's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<ByteSize>,
+    /// Patience with the upstreams.
+    #[serde(skip_serializing_if = "TimeoutsConfig::is_default")]
+    pub timeouts: TimeoutsConfig,
     /// Answers everything with 503 for as long as it is on.
     #[serde(skip_serializing_if = "is_off")]
     pub maintenance: bool,
@@ -66,6 +83,33 @@ pub struct RouteConfig {
     /// Files with pages for errors that are ours, by status.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub error_pages: BTreeMap<Status, PathBuf>,
+}
+
+/// `routes[].timeouts:` - patience with the upstreams. A key without a value has the edge's own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutsConfig {
+    /// To connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<Span>,
+    /// Of silence, before and within an answer. Not for WebSocket and server-sent events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Span>,
+}
+
+impl TimeoutsConfig {
+    fn is_default(&self) -> bool {
+        *self == TimeoutsConfig::default()
+    }
+
+    fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        for (key, span) in [("connect", self.connect), ("idle", self.idle)] {
+            if let Some(span) = span.filter(|span| span.is_zero() || span.as_secs() > 24 * 3600) {
+                let problem = Problem::new(format!("{path}.{key}"), format!("`{span}` is no time to wait"));
+                problems.push(problem.hint("such as `5s`; a day at most"));
+            }
+        }
+    }
 }
 
 fn is_off(switch: &bool) -> bool {
@@ -85,6 +129,10 @@ impl Default for RouteConfig {
             files: None,
             redirect: None,
             respond: None,
+            access: None,
+            rate_limit: None,
+            max_body: None,
+            timeouts: TimeoutsConfig::default(),
             maintenance: false,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
@@ -122,6 +170,13 @@ impl RouteConfig {
             problems.push(problem.hint("say a value, `{regex: \"^a\"}` or `{present: true}`"));
         }
         self.check_answer(path, problems);
+        if let Some(access) = &self.access {
+            access.check(&format!("{path}.access"), problems);
+        }
+        if let Some(limit) = &self.rate_limit {
+            limit.check(&format!("{path}.rate_limit"), problems);
+        }
+        self.timeouts.check(&format!("{path}.timeouts"), problems);
         self.request_headers.check(&format!("{path}.request_headers"), problems);
         self.response_headers.check(&format!("{path}.response_headers"), problems);
         error_pages::check(&self.error_pages, &format!("{path}.error_pages"), problems);
@@ -242,7 +297,7 @@ impl fmt::Display for Status {
     }
 }
 
-as_text!(HostPattern, MethodName, Pattern, Name, Status, Template);
+as_text!(HostPattern, MethodName, Pattern, Name, Status, Template, Network, PasswordHash);
 
 /// A value that is mostly one text, and a map with one key when it is more.
 pub trait TextOrMap: Sized {

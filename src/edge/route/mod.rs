@@ -1,11 +1,14 @@
 //! The site's requests: which route takes one, and what happens to it there.
 
+mod access;
 mod answers;
 mod canonical;
 mod config;
 mod error_pages;
 mod files;
 mod header_changes;
+mod limit;
+mod passwords;
 mod pattern;
 mod rewrite;
 mod router;
@@ -17,10 +20,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQ
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use self::{
+    access::{Access, Denied},
     answers::RedirectConfig,
     error_pages::ErrorPages,
     files::{FileReply, Files},
     header_changes::HeaderChanges,
+    limit::Limit,
     rewrite::RewriteConfig,
 };
 pub use self::{
@@ -36,12 +41,20 @@ use crate::collect::Reply;
 /// When visitors of a site that is being worked on should come back, in seconds.
 const MAINTENANCE: HeaderValue = HeaderValue::from_static("60");
 
+/// The same for who could not sign in because too many do.
+const BUSY: HeaderValue = HeaderValue::from_static("2");
+/// What is said about a body that is too long.
+pub const BODY_TOO_LARGE: &str = "the request is too large";
+
 /// One route, ready to serve.
 #[derive(Debug)]
 pub struct Route {
     path: PathPattern,
     rewrite: Option<RewriteConfig>,
     answer: Answer,
+    access: Option<Access>,
+    limit: Option<Limit>,
+    max_body: Option<u64>,
     maintenance: bool,
     request_headers: HeaderChanges,
     response_headers: HeaderChanges,
@@ -80,6 +93,9 @@ impl Route {
             path: config.path.clone(),
             rewrite: config.rewrite.clone(),
             answer,
+            access: config.access.as_ref().map(Access::new),
+            limit: config.rate_limit.as_ref().and_then(Limit::new),
+            max_body: config.max_body.map(|size| size.as_u64()),
             maintenance: config.maintenance,
             request_headers: config.request_headers.clone(),
             response_headers: config.response_headers.clone(),
@@ -89,10 +105,8 @@ impl Route {
 
     /// Decides about a request.
     pub async fn turn(&self, view: &View<'_>) -> Turn {
-        if self.maintenance {
-            let mut reply = self.page(StatusCode::SERVICE_UNAVAILABLE, "the site is being worked on", view);
-            reply.headers.push((header::RETRY_AFTER, MAINTENANCE));
-            return Turn::Reply(reply);
+        if let Err(refused) = self.admit(view).await {
+            return Turn::Reply(refused);
         }
         let plain = canonical(view.asked.path);
         let captures = self.path.regex().and_then(|pattern| pattern.captures(&plain));
@@ -113,6 +127,51 @@ impl Route {
         };
         self.dress(view, &mut reply.headers);
         Turn::Reply(reply)
+    }
+
+    /// What keeps a request out, cheapest first.
+    async fn admit(&self, view: &View<'_>) -> Result<(), Reply> {
+        let headers = view.asked.headers;
+        if let Some(access) = &self.access {
+            access.admit_address(view.client).map_err(|denied| self.denied(denied, view))?;
+        }
+        if self.maintenance {
+            let mut reply = self.page(StatusCode::SERVICE_UNAVAILABLE, "the site is being worked on", view);
+            reply.headers.push((header::RETRY_AFTER, MAINTENANCE));
+            return Err(reply);
+        }
+        if let Some(limit) = &self.limit {
+            limit.count(view.client, headers).map_err(|wait| {
+                let mut reply = self.page(StatusCode::TOO_MANY_REQUESTS, "you have asked too often", view);
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                reply.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds.max(1))));
+                reply
+            })?;
+        }
+        if let Some(access) = &self.access {
+            access.admit_password(headers).await.map_err(|denied| self.denied(denied, view))?;
+        }
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if self.is_too_long(length.unwrap_or(0)) {
+            return Err(self.page(StatusCode::PAYLOAD_TOO_LARGE, BODY_TOO_LARGE, view));
+        }
+        Ok(())
+    }
+
+    /// Whether a request's body may not have this many bytes.
+    pub fn is_too_long(&self, length: u64) -> bool {
+        self.max_body.is_some_and(|max| length > max)
+    }
+
+    fn denied(&self, denied: Denied, view: &View<'_>) -> Reply {
+        let (status, sentence) = denied.answer();
+        let mut reply = self.page(status, sentence, view);
+        match denied {
+            Denied::Password(challenge) => reply.headers.push((header::WWW_AUTHENTICATE, challenge)),
+            Denied::Busy => reply.headers.push((header::RETRY_AFTER, BUSY)),
+            Denied::Address => {}
+        }
+        reply
     }
 
     async fn file(&self, files: &Files, view: &View<'_>, target: Option<&PathAndQuery>) -> Turn {
