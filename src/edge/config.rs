@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{
-    client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, upstream_url::UpstreamUrl,
-};
+use super::{client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, upstream::UpstreamUrl};
 use crate::{problem::Problem, units::Span};
 
 /// `server:` - listeners, threads, trust, shutdown.

@@ -30,7 +30,7 @@ use super::{
     parts::Parts,
     request::{self, RequestId},
     route::{Action, Asked, BODY_TOO_LARGE, Route, Turn, View, asked},
-    upstream::{LONG_QUIET, MAX_ATTEMPTS, Upstreams},
+    upstream::{LONG_QUIET, Lease, RetryOn, Seeker, Upstreams},
 };
 
 /// All a request may meet.
@@ -55,10 +55,14 @@ pub struct Context {
     route: usize,
     /// The target that the upstream is asked for, when it is another than the visitor's.
     target: Option<PathAndQuery>,
-    /// Addresses that could not be reached.
+    /// Addresses that could not be reached, or did not answer.
     tried: Vec<SocketAddr>,
-    /// The address in use, and what its server wants to be called.
-    chosen: Option<(SocketAddr, Option<HeaderValue>)>,
+    /// The upstream in use.
+    chosen: Option<Lease>,
+    /// The one that was in use last.
+    last: Option<SocketAddr>,
+    /// What the visitor's cookie should say about its upstream from now on.
+    cookie: Option<String>,
     _in_flight: InFlight,
 }
 
@@ -81,6 +85,8 @@ impl ProxyHttp for Gateway {
             target: None,
             tried: Vec::new(),
             chosen: None,
+            last: None,
+            cookie: None,
             _in_flight: self.parts.lifecycle.enter(),
         }
     }
@@ -141,10 +147,17 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let quiet = may_be_quiet(session);
-        let choice = self.upstreams.choose(context.route, &context.tried, quiet);
+        let cookie = self.upstreams.cookie(context.route);
+        let seeker = Seeker {
+            client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
+            cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
+            quiet: may_be_quiet(session),
+        };
+        let choice = self.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
-        context.chosen = Some((choice.at, choice.host));
+        context.last = Some(choice.lease.address.at);
+        context.chosen = Some(choice.lease);
+        context.cookie = choice.cookie;
         Ok(choice.peer)
     }
 
@@ -155,13 +168,39 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let Some((at, _)) = context.chosen.take() {
+        if let Some(lease) = context.chosen.take() {
+            let at = lease.address.at;
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "cannot connect to an upstream");
-            self.upstreams.rest(context.route, at);
+            self.upstreams.unreachable(&lease);
             context.tried.push(at);
         }
-        let tries = context.tried.len();
-        error.set_retry(tries < MAX_ATTEMPTS && self.upstreams.has_another(context.route, &context.tried));
+        error.set_retry(self.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect));
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        // As Pingora itself decides: an idle connection that the server closed in the same moment is no failure.
+        let header = session.req_header();
+        let repeatable = header.method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        error.retry.decide_reuse(reused);
+        error.set_retry(repeatable && error.retry());
+        if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
+            return error;
+        }
+        if let Some(lease) = context.chosen.take() {
+            let at = lease.address.at;
+            tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
+            self.upstreams.unanswered(&lease);
+            context.tried.push(at);
+        }
+        error.set_retry(repeatable && self.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
         error
     }
 
@@ -174,7 +213,7 @@ impl ProxyHttp for Gateway {
         let Some((client, id)) = &context.caller else { return Ok(()) };
         let header = session.req_header();
         let authority = authority(&header.uri, &header.headers);
-        let host = context.chosen.as_ref().and_then(|(_, host)| host.as_ref());
+        let host = context.chosen.as_ref().and_then(|lease| lease.server.host.as_ref());
         let changes = forward::changes(&header.headers, authority.as_ref(), client, id, host);
         for name in changes.remove {
             request.remove_header(&name);
@@ -227,6 +266,14 @@ impl ProxyHttp for Gateway {
             let header = session.req_header();
             let host = request::host(&header.uri, &header.headers);
             route.change_response(&view(asked(header, &host), client, id), response);
+            if let Some(lease) = &context.chosen {
+                lease.address.succeed();
+            }
+            if let (Some(name), Some(tag)) = (self.upstreams.cookie(context.route), context.cookie.take()) {
+                let secure = if client.secure { "; Secure" } else { "" };
+                let cookie = format!("{name}={tag}; Path=/; HttpOnly; SameSite=Lax{secure}");
+                response.append_header(header::SET_COOKIE, cookie)?;
+            }
         }
         Ok(())
     }
@@ -234,8 +281,7 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let (status, sentence) = verdict(error);
         let hopeless = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        let begun = session.response_written().is_some_and(|header| !header.status.is_informational());
-        let Some(status) = status.filter(|_| !begun) else { return hopeless };
+        let Some(status) = status.filter(|_| !has_begun(session)) else { return hopeless };
         session.set_keepalive(None);
         let header = session.req_header();
         let reply = match (self.routes.get(context.route), &context.caller) {
@@ -254,7 +300,8 @@ impl ProxyHttp for Gateway {
         // A 100 alone is no answer.
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
-            tracing::warn!(%error, status, request_id = context.id(), "a request failed");
+            let upstream = context.last.map(tracing::field::display);
+            tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
         }
         let header = session.req_header();
         self.parts.access.record(&Ended {
@@ -307,6 +354,18 @@ impl Gateway {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         self.parts.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &session.req_header().headers)
     }
+}
+
+/// Whether the client has seen the beginning of an answer.
+fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|header| !is_interim(header.status))
+}
+
+/// The first cookie of this name.
+fn cookie_named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
 /// What templates are filled from.

@@ -29,7 +29,6 @@ mod request;
 mod route;
 mod threads;
 mod upstream;
-mod upstream_url;
 
 use std::{
     future::Future,
@@ -58,7 +57,7 @@ pub use cors::AllowedOrigin;
 pub use proxies::TrustedProxy;
 pub use route::{HEALTH_PATH, HostPattern, PathPattern, RouteConfig, check_routes};
 pub use threads::Threads;
-pub use upstream_url::UpstreamUrl;
+pub use upstream::{UpstreamConfig, UpstreamUrl};
 
 /// Whatever reads a request's bytes before it has a place in the house: for the fuzz targets.
 #[doc(hidden)]

@@ -335,6 +335,43 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ),
         ("routes: [{upstreams: ['http://a'], max_body: big}]\n", "c.yaml:1: routes[0].max_body: ", ""),
         (
+            "routes:\n- upstreams:\n  - 'http://a'\n  - {url: 'http://b', weight: 0}\n",
+            "c.yaml:4: routes[0].upstreams[1].weight: `0` is no weight",
+            "1 to 100",
+        ),
+        ("routes: [{upstreams: [{url: b}]}]\n", "c.yaml:1: routes[0].upstreams[0].url: `b` is not an upstream", ""),
+        ("routes: [{upstreams: [{weight: 2}]}]\n", "c.yaml:1: routes[0].upstreams[0]: `url` is missing", ""),
+        (
+            "routes: [{upstreams: ['http://a'], balance: random}]\n",
+            "c.yaml:1: routes[0].balance: `random` is no way to balance",
+            "`ip_hash`",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], balance: {cookie: 'a b'}}]\n",
+            "c.yaml:1: routes[0].balance.cookie: `a b` is not the name",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], retries: {on: [conect]}}]\n",
+            "c.yaml:1: routes[0].retries.on[0]: unknown value `conect`",
+            "`connect`",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], retries: {attempts: 0}}]\n",
+            "c.yaml:1: routes[0].retries.attempts: `0` is no number",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], health: {path: up}}]\n",
+            "c.yaml:1: routes[0].health.path: `up` is not a path",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], ejection: {rest: 0s}}]\n",
+            "c.yaml:1: routes[0].ejection.rest: `0s` is no time to rest",
+            "",
+        ),
+        (
             "routes:\n- methods: ['a b']\n  upstreams: ['http://a']\n",
             "c.yaml:2: routes[0].methods[0]: `a b` is not a method",
             "",

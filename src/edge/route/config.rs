@@ -22,7 +22,10 @@ use super::{
     template::Template,
 };
 use crate::{
-    edge::{config::as_text, upstream_url::UpstreamUrl},
+    edge::{
+        config::as_text,
+        upstream::{Balance, EjectionConfig, HealthConfig, RetriesConfig, ServersConfig, UpstreamConfig, UpstreamUrl},
+    },
     problem::Problem,
     units::Span,
 };
@@ -49,7 +52,19 @@ pub struct RouteConfig {
     pub rewrite: Option<RewriteConfig>,
     /// Servers of the site, such as `http://127.0.0.1:3000`, taken in turn; one that cannot be reached is passed over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub upstreams: Vec<UpstreamUrl>,
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Whose turn it is: `round_robin`, `least_connections`, `ip_hash` or `{cookie: NAME}`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub balance: Balance,
+    /// What is tried again.
+    #[serde(skip_serializing_if = "is_default")]
+    pub retries: RetriesConfig,
+    /// When an upstream is left alone for a while.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ejection: EjectionConfig,
+    /// Asks upstreams for their health.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthConfig>,
     /// Or: a folder of files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<FilesConfig>,
@@ -69,10 +84,10 @@ pub struct RouteConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body: Option<ByteSize>,
     /// Patience with the upstreams.
-    #[serde(skip_serializing_if = "TimeoutsConfig::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub timeouts: TimeoutsConfig,
     /// Answers everything with 503 for as long as it is on.
-    #[serde(skip_serializing_if = "is_off")]
+    #[serde(skip_serializing_if = "is_default")]
     pub maintenance: bool,
     /// Headers of requests to the upstreams.
     #[serde(skip_serializing_if = "HeaderChanges::is_empty")]
@@ -98,10 +113,6 @@ pub struct TimeoutsConfig {
 }
 
 impl TimeoutsConfig {
-    fn is_default(&self) -> bool {
-        *self == TimeoutsConfig::default()
-    }
-
     fn check(&self, path: &str, problems: &mut Vec<Problem>) {
         for (key, span) in [("connect", self.connect), ("idle", self.idle)] {
             if let Some(span) = span.filter(|span| span.is_zero() || span.as_secs() > 24 * 3600) {
@@ -112,8 +123,8 @@ impl TimeoutsConfig {
     }
 }
 
-fn is_off(switch: &bool) -> bool {
-    !switch
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for RouteConfig {
@@ -126,6 +137,10 @@ impl Default for RouteConfig {
             query: BTreeMap::new(),
             rewrite: None,
             upstreams: Vec::new(),
+            balance: Balance::default(),
+            retries: RetriesConfig::default(),
+            ejection: EjectionConfig::default(),
+            health: None,
             files: None,
             redirect: None,
             respond: None,
@@ -176,10 +191,22 @@ impl RouteConfig {
         if let Some(limit) = &self.rate_limit {
             limit.check(&format!("{path}.rate_limit"), problems);
         }
+        self.servers().check(path, problems);
         self.timeouts.check(&format!("{path}.timeouts"), problems);
         self.request_headers.check(&format!("{path}.request_headers"), problems);
         self.response_headers.check(&format!("{path}.response_headers"), problems);
         error_pages::check(&self.error_pages, &format!("{path}.error_pages"), problems);
+    }
+
+    /// What it says about its servers.
+    pub fn servers(&self) -> ServersConfig<'_> {
+        ServersConfig {
+            upstreams: &self.upstreams,
+            balance: &self.balance,
+            retries: &self.retries,
+            ejection: &self.ejection,
+            health: self.health.as_ref(),
+        }
     }
 
     /// Who answers: upstreams or one of the others.
@@ -376,7 +403,7 @@ macro_rules! as_text_or_map {
         }
     )*};
 }
-as_text_or_map!(PathPattern, ValuePattern);
+as_text_or_map!(PathPattern, ValuePattern, UpstreamConfig, Balance);
 
 /// A path that is no prefix.
 #[derive(Default, Serialize, Deserialize)]
@@ -447,6 +474,69 @@ impl TextOrMap for ValuePattern {
             ValuePattern::Regex(pattern) => Err(ValueMap { regex: Some(pattern.clone()), present: None }),
             ValuePattern::Present(there) => Err(ValueMap { regex: None, present: Some(*there) }),
             ValuePattern::Nothing => Err(ValueMap::default()),
+        }
+    }
+}
+
+/// A server with a weight.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamMap {
+    url: Option<UpstreamUrl>,
+    weight: Option<u8>,
+}
+
+impl TextOrMap for UpstreamConfig {
+    type Map = UpstreamMap;
+    const EXPECTED: &str = "a URL such as `http://127.0.0.1:3000`, or `{url: \"http://127.0.0.1:3000\", weight: 2}`";
+
+    fn from_text(text: &str) -> Result<UpstreamConfig, String> {
+        text.parse()
+    }
+
+    fn from_map(map: UpstreamMap) -> Result<UpstreamConfig, String> {
+        let nowhere = || UpstreamUrl { tls: false, host: "".into(), port: 0 };
+        Ok(UpstreamConfig { url: map.url.unwrap_or_else(nowhere), weight: map.weight.unwrap_or(1) })
+    }
+
+    fn written(&self) -> Result<String, UpstreamMap> {
+        match self.weight {
+            1 => Ok(self.url.to_string()),
+            weight => Err(UpstreamMap { url: Some(self.url.clone()), weight: Some(weight) }),
+        }
+    }
+}
+
+/// A way to balance that needs a word more.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BalanceMap {
+    cookie: String,
+}
+
+impl TextOrMap for Balance {
+    type Map = BalanceMap;
+    const EXPECTED: &str = "`round_robin`, `least_connections`, `ip_hash` or `{cookie: server}`";
+
+    fn from_text(text: &str) -> Result<Balance, String> {
+        match text {
+            "round_robin" => Ok(Balance::RoundRobin),
+            "least_connections" => Ok(Balance::LeastConnections),
+            "ip_hash" => Ok(Balance::IpHash),
+            _ => Err(format!("`{text}` is no way to balance; hint: say {}", Balance::EXPECTED)),
+        }
+    }
+
+    fn from_map(map: BalanceMap) -> Result<Balance, String> {
+        Ok(Balance::Cookie(map.cookie))
+    }
+
+    fn written(&self) -> Result<String, BalanceMap> {
+        match self {
+            Balance::RoundRobin => Ok("round_robin".into()),
+            Balance::LeastConnections => Ok("least_connections".into()),
+            Balance::IpHash => Ok("ip_hash".into()),
+            Balance::Cookie(cookie) => Err(BalanceMap { cookie: cookie.clone() }),
         }
     }
 }

@@ -30,7 +30,7 @@ use self::{
 };
 pub use self::{
     canonical::canonical,
-    config::{RouteConfig, check_routes},
+    config::{Name, RouteConfig, check_routes},
     files::Pieces,
     pattern::{HostPattern, PathPattern},
     router::{Action, Asked, HEALTH_PATH, Router},

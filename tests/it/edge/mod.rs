@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admission;
+mod balance;
 mod end;
 mod events;
 mod files;
