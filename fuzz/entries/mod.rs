@@ -11,6 +11,7 @@ mod enrich;
 mod express;
 mod hit;
 mod lake;
+mod route;
 mod spool;
 
 /// What a target does with an input.
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("client_ip", edge::client_ip),
     ("connection", express::connection),
     ("request", edge::request),
+    ("route", route::route),
     ("status_line", edge::status_line),
     ("config_yaml", config::yaml),
     ("config_dotenv", config::dotenv),

@@ -69,7 +69,7 @@ pub mod foreign {
         express::{Found, find},
         forward::changes,
         request::{RequestId, host},
-        route::{Action, Asked, Router, canonical},
+        route::{Action, Asked, Range, Router, View, canonical, range},
     };
 }
 

@@ -31,7 +31,7 @@ use self::{
 pub use self::{
     canonical::canonical,
     config::{Name, RouteConfig, check_routes},
-    files::Pieces,
+    files::{Pieces, Range, range},
     pattern::{HostPattern, PathPattern},
     router::{Action, Asked, HEALTH_PATH, Router},
     template::View,

@@ -20,10 +20,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use self::{
-    open::{Opened, open},
-    range::{Asked, asked},
-};
+use self::open::{Opened, open};
+pub use self::range::{Asked as Range, asked as range};
 use super::{canonical, template::escaped};
 use crate::{
     edge::negotiate::{IDENTITY, matches_etag, quality},
@@ -282,14 +280,14 @@ fn represent(
         return Ok(FileReply { status, headers, body: None });
     }
     headers.push((header::ACCEPT_RANGES, HeaderValue::from_static("bytes")));
-    let (status, start, end) = match asked(request, length, &etag, &date) {
-        Asked::Whole => (StatusCode::OK, 0, length),
-        Asked::Part { start, end } => {
+    let (status, start, end) = match range(request, length, &etag, &date) {
+        Range::Whole => (StatusCode::OK, 0, length),
+        Range::Part { start, end } => {
             let range = HeaderValue::try_from(format!("bytes {start}-{}/{length}", end - 1));
             headers.extend(range.map(|range| (header::CONTENT_RANGE, range)));
             (StatusCode::PARTIAL_CONTENT, start, end)
         }
-        Asked::Beyond => {
+        Range::Beyond => {
             let range = HeaderValue::try_from(format!("bytes */{length}"));
             headers.extend(range.map(|range| (header::CONTENT_RANGE, range)));
             return Ok(FileReply { status: StatusCode::RANGE_NOT_SATISFIABLE, headers, body: None });
