@@ -4,14 +4,14 @@ use std::{
     any::Any,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
 use pingora::{
-    Error, ErrorSource, ErrorType, Result,
+    Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
@@ -23,6 +23,7 @@ use super::{
     answer::{close_if_ending, send, send_pieces},
     assets::Asset,
     client_ip::Client,
+    compress::{Compressor, compress},
     forward,
     front::Served,
     lifecycle::InFlight,
@@ -63,6 +64,8 @@ pub struct Context {
     last: Option<SocketAddr>,
     /// What the visitor's cookie should say about its upstream from now on.
     cookie: Option<String>,
+    /// What the answer's body goes through.
+    compressor: Option<Compressor>,
     _in_flight: InFlight,
 }
 
@@ -87,6 +90,7 @@ impl ProxyHttp for Gateway {
             chosen: None,
             last: None,
             cookie: None,
+            compressor: None,
             _in_flight: self.parts.lifecycle.enter(),
         }
     }
@@ -266,6 +270,10 @@ impl ProxyHttp for Gateway {
             let header = session.req_header();
             let host = request::host(&header.uri, &header.headers);
             route.change_response(&view(asked(header, &host), client, id), response);
+            // After the route's own changes: they may say `no-transform`, or of what type the answer is.
+            if route.compress {
+                context.compressor = compress(header, response);
+            }
             if let Some(lease) = &context.chosen {
                 lease.address.succeed();
             }
@@ -276,6 +284,20 @@ impl ProxyHttp for Gateway {
             }
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if let Some(compressor) = &mut context.compressor {
+            let piece = compressor.piece(body.as_deref(), end);
+            *body = piece.or_err(ErrorType::InternalError, "cannot compress an answer")?;
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {

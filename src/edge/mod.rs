@@ -10,6 +10,7 @@ mod admin;
 mod answer;
 mod assets;
 mod client_ip;
+mod compress;
 mod config;
 mod cors;
 mod counted;

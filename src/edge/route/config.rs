@@ -86,6 +86,9 @@ pub struct RouteConfig {
     /// Patience with the upstreams.
     #[serde(skip_serializing_if = "is_default")]
     pub timeouts: TimeoutsConfig,
+    /// Whether the upstreams' answers are compressed for those who can read that.
+    #[serde(skip_serializing_if = "is_default")]
+    pub compress: bool,
     /// Answers everything with 503 for as long as it is on.
     #[serde(skip_serializing_if = "is_default")]
     pub maintenance: bool,
@@ -148,6 +151,7 @@ impl Default for RouteConfig {
             rate_limit: None,
             max_body: None,
             timeouts: TimeoutsConfig::default(),
+            compress: false,
             maintenance: false,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),

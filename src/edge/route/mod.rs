@@ -55,6 +55,8 @@ pub struct Route {
     access: Option<Access>,
     limit: Option<Limit>,
     max_body: Option<u64>,
+    /// Whether the upstreams' answers are compressed.
+    pub compress: bool,
     maintenance: bool,
     request_headers: HeaderChanges,
     response_headers: HeaderChanges,
@@ -96,6 +98,7 @@ impl Route {
             access: config.access.as_ref().map(Access::new),
             limit: config.rate_limit.as_ref().and_then(Limit::new),
             max_body: config.max_body.map(|size| size.as_u64()),
+            compress: config.compress,
             maintenance: config.maintenance,
             request_headers: config.request_headers.clone(),
             response_headers: config.response_headers.clone(),

@@ -4,6 +4,7 @@
 
 mod admission;
 mod balance;
+mod compress;
 mod end;
 mod events;
 mod files;
