@@ -13,6 +13,7 @@ mod pattern;
 mod rewrite;
 mod router;
 mod template;
+mod text_or_map;
 
 use std::borrow::Cow;
 
