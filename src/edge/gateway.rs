@@ -156,6 +156,7 @@ impl ProxyHttp for Gateway {
             client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
             cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
             quiet: may_be_quiet(session),
+            upgrade: session.is_upgrade_req(),
         };
         let choice = self.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;

@@ -47,6 +47,8 @@ const FIRST_ANSWER: Duration = Duration::from_secs(3);
 /// An idle connection is dropped after this: servers commonly close theirs after 5 s (Node.js), and a request that
 /// meets a closing connection is lost unless it may be repeated.
 const POOL_IDLE: Duration = Duration::from_secs(4);
+/// Pingora's name for the pool of connections that become other protocols', in which there never is one.
+const UPGRADES: u64 = 1;
 /// Patience with a connection that is quiet by nature: WebSocket, server-sent events.
 pub const LONG_QUIET: Duration = Duration::from_secs(3600);
 
@@ -84,6 +86,8 @@ pub struct Seeker<'a> {
     pub cookie: Option<&'a str>,
     /// Whether the connection may be silent for long.
     pub quiet: bool,
+    /// Whether the connection is to become another protocol's.
+    pub upgrade: bool,
 }
 
 /// A server to connect to.
@@ -153,6 +157,13 @@ impl Upstreams {
         peer.options.read_timeout = Some(if seeker.quiet { LONG_QUIET } else { pool.idle });
         peer.options.write_timeout = Some(self.tuning.upstream_write);
         peer.options.idle_timeout = Some(POOL_IDLE);
+        if seeker.upgrade {
+            // Scar: Pingora issue 946. An answer of 101 that is there before Pingora has looked at the empty body of the
+            // request is taken for the end of both. A server that waits on an idle connection is that fast, one that
+            // has yet to take a new connection hardly ever. So these get connections of their own, never idle ones.
+            peer.group_key = UPGRADES;
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
         Some(Choice { peer, lease: Lease::new(server, &address), cookie })
     }
 
@@ -308,7 +319,8 @@ mod tests {
 
     use super::*;
 
-    const SEEKER: Seeker<'_> = Seeker { client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), cookie: None, quiet: false };
+    const SEEKER: Seeker<'_> =
+        Seeker { client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), cookie: None, quiet: false, upgrade: false };
 
     fn upstreams(urls: &[&str]) -> Upstreams {
         let upstreams = urls.iter().map(|url| url.parse().unwrap()).collect();
