@@ -10,7 +10,7 @@ use real_streaming::{
     cli::status_in,
     edge::{
         CorsConfig, RouteConfig, TrustedProxy,
-        foreign::{Action, Asset, Client, Cors, RequestId, Router, Trust, Verdict, changes, host},
+        foreign::{Action, Asked, Asset, Client, Cors, RequestId, Router, Trust, Verdict, canonical, changes, host},
     },
 };
 
@@ -131,7 +131,9 @@ static ROUTER: LazyLock<Router> = LazyLock::new(|| {
         path: path.into(),
         ..RouteConfig::default()
     };
-    let routes = [route(&["shop.example"], "/"), route(&["*.example.com", "[::1]"], "/app/")];
+    let mut routes = vec![route(&["shop.example"], "/"), route(&["*.example.com", "[::1]"], "/app/")];
+    let conditions = r#"[{"path":{"regex":"^/app.*x$"},"headers":{"origin":{"regex":"a"}},"query":{"a b":"c"}}]"#;
+    routes.extend(serde_json::from_str::<Vec<RouteConfig>>(conditions).expect("these are conditions"));
     Router::new("/api/v1/streaming", "/v6.js", &routes)
 });
 
@@ -160,9 +162,13 @@ pub fn request(data: &[u8]) {
 
     let host = host(&uri, &headers);
     assert!(!host.bytes().any(|byte| byte.is_ascii_uppercase()), "{host:?} is lower case");
-    match ROUTER.action(&host, uri.path()) {
+    let (path, query) = (uri.path(), uri.query());
+    let canonical = canonical(path);
+    assert!(!path.starts_with('/') || canonical.starts_with('/') && !canonical.contains("//"), "{canonical}");
+    assert!(!canonical.split('/').any(|segment| matches!(segment, "." | "..")), "{canonical}");
+    match ROUTER.action(&Asked { method: &Method::GET, host: &host, path, query, headers: &headers }) {
         Action::Collect { stream } => assert!(uri.path().trim_end_matches('/').ends_with(stream.trim_end_matches('/'))),
-        Action::Proxy { route } => assert!(route == 0 && host == "shop.example" || uri.path().starts_with("/app")),
+        Action::Site { route } => assert!(route == 0 && host == "shop.example" || canonical.starts_with("/app")),
         Action::Script | Action::Health | Action::NotFound => {}
     }
     cors(&headers, &host);

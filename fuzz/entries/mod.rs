@@ -14,6 +14,7 @@ mod gcp;
 mod hit;
 mod lake;
 mod machines;
+mod route;
 mod spool;
 
 /// What a target does with an input.
@@ -38,6 +39,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("connection", express::connection),
     ("explain", explain::explain),
     ("request", edge::request),
+    ("route", route::route),
     ("status_line", edge::status_line),
     ("config_yaml", config::yaml),
     ("config_dotenv", config::dotenv),

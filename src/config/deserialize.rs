@@ -3,6 +3,8 @@
 //! The type that reads a scalar decides what it is: `123` is text for a `String` and a number for a `u16`. A key
 //! without a value counts as not written.
 
+use std::str::FromStr;
+
 use serde::{
     Deserializer,
     de::{self, DeserializeSeed, IntoDeserializer, Unexpected, Visitor, value::MapAccessDeserializer},
@@ -45,11 +47,11 @@ impl<'de> Deserializer<'de> for &'de Node {
                 // A number in Rust's eyes only: YAML writes it with a dot in front.
                 "inf" | "infinity" | "nan" | "NaN" => visitor.visit_borrowed_str(text),
                 text => {
-                    if let Ok(number) = text.parse() {
+                    if let Some(number) = number(text) {
                         visitor.visit_u64(number)
-                    } else if let Ok(number) = text.parse() {
+                    } else if let Some(number) = number(text) {
                         visitor.visit_i64(number)
-                    } else if let Ok(number) = text.parse() {
+                    } else if let Some(number) = number(text) {
                         visitor.visit_f64(number)
                     } else {
                         visitor.visit_borrowed_str(text)
@@ -150,6 +152,12 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     forward_to_deserialize_any! { i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct }
+}
+
+/// A number that is written as it would be printed. A type that takes text as well would not get `007` or `1.10` back
+/// otherwise.
+fn number<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
 impl Node {

@@ -65,7 +65,7 @@ pub enum Step {
 }
 
 /// Keys whose values are secrets.
-const SECRET_KEYS: [&str; 1] = ["api_keys"];
+const SECRET_KEYS: [&str; 2] = ["api_keys", "basic_auth"];
 
 /// Way from the root to a value: `routes[2].upstreams[0]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -20,10 +20,17 @@ pub enum Handler {
     Health,
     /// The site, or nobody in its place.
     Proxy,
+    /// A route by itself: a file, a redirect, a refusal.
+    Route,
 }
 
-const HANDLERS: [(Handler, &str); 4] =
-    [(Handler::Collect, "collect"), (Handler::Asset, "asset"), (Handler::Health, "health"), (Handler::Proxy, "proxy")];
+const HANDLERS: [(Handler, &str); 5] = [
+    (Handler::Collect, "collect"),
+    (Handler::Asset, "asset"),
+    (Handler::Health, "health"),
+    (Handler::Proxy, "proxy"),
+    (Handler::Route, "route"),
+];
 /// By the first digit of the status.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -31,7 +38,7 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 pub struct AccessLog {
     metrics: Arc<Metrics>,
     /// By handler and class: looked up once, not per request.
-    requests: [[Counter; 6]; 4],
+    requests: [[Counter; 6]; HANDLERS.len()],
 }
 
 impl AccessLog {

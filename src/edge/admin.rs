@@ -67,7 +67,7 @@ pub struct Running {
 }
 
 impl Admin {
-    /// Answers on `listener`, and keeps the upstreams' names fresh: both are small, and both have to outlive the
+    /// Answers on `listener`, and watches over the upstreams: both are small, and both have to outlive the
     /// public listener's own runtimes.
     pub fn run(self, listener: TcpListener, upstreams: Arc<Upstreams>) -> io::Result<Running> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -79,7 +79,7 @@ impl Admin {
         let (stop, stopped) = oneshot::channel();
         thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::spawn(upstreams.keep_resolved());
+                tokio::spawn(upstreams.watch());
                 tokio::select! {
                     () = Arc::new(self).accept(listener) => {}
                     _ = stopped => {}

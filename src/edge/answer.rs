@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
 use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session, time::timeout};
 
-use super::Tuning;
+use super::{Tuning, route::Pieces};
 use crate::collect::Reply;
 
 /// Why there is no body.
@@ -83,6 +83,68 @@ pub async fn send(session: &mut Session, reply: Reply, tuning: &Tuning) -> bool 
     sent
 }
 
+/// Sends an answer whose head is `head`, with a length if there is a body, and whose body comes in pieces.
+pub async fn send_pieces(session: &mut Session, head: Reply, pieces: Option<Pieces>, tuning: &Tuning) {
+    let Some(mut pieces) = pieces else {
+        send_head(session, head, tuning).await;
+        return;
+    };
+    let uploading = !session.is_body_done();
+    close_if_ending(session);
+    let begin = async {
+        let header = response(head)?;
+        session.write_response_header(Box::new(header), false).await
+    };
+    let mut sent = matches!(timeout(tuning.answer, begin).await, Ok(Ok(())));
+    while sent {
+        // Each write has its deadline in the session.
+        match pieces.next().await {
+            Ok(Some(piece)) => sent = session.write_response_body(Some(piece), false).await.is_ok(),
+            Ok(None) => {
+                sent = session.write_response_body(None, true).await.is_ok();
+                break;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a file has become shorter while it was sent");
+                sent = false;
+            }
+        }
+    }
+    if !sent {
+        session.set_keepalive(None);
+    } else if uploading {
+        linger(session, tuning).await;
+    }
+}
+
+/// Sends an answer without a body, its length as it says itself: that of the body which `HEAD` leaves out.
+async fn send_head(session: &mut Session, head: Reply, tuning: &Tuning) {
+    let uploading = !session.is_body_done();
+    close_if_ending(session);
+    let all = async {
+        let mut header = response(head)?;
+        let bodiless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if !bodiless && !header.headers.contains_key(header::CONTENT_LENGTH) {
+            header.insert_header(header::CONTENT_LENGTH, 0)?;
+        }
+        session.write_response_header(Box::new(header), true).await?;
+        session.write_response_body(None, true).await
+    };
+    if !matches!(timeout(tuning.answer, all).await, Ok(Ok(()))) {
+        session.set_keepalive(None);
+    } else if uploading {
+        linger(session, tuning).await;
+    }
+}
+
+fn response(reply: Reply) -> Result<ResponseHeader, Box<Error>> {
+    let mut header = ResponseHeader::build(reply.status, Some(reply.headers.len() + 3))?;
+    for (name, value) in reply.headers {
+        header.append_header(name, value)?;
+    }
+    Ok(header)
+}
+
 /// A client must not be promised a next request by a process that is ending.
 pub fn close_if_ending(session: &mut Session) {
     if session.is_process_shutting_down() {
@@ -91,17 +153,15 @@ pub fn close_if_ending(session: &mut Session) {
 }
 
 async fn write(session: &mut Session, reply: Reply) -> Result<(), Box<Error>> {
-    let mut header = ResponseHeader::build(reply.status, Some(reply.headers.len() + 3))?;
-    for (name, value) in reply.headers {
-        header.append_header(name, value)?;
-    }
-    let bodiless = matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = reply.body.clone();
+    let mut header = response(reply)?;
+    let bodiless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
-        header.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
+        header.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
-    let body = !bodiless && !reply.body.is_empty() && session.req_header().method != Method::HEAD;
-    session.write_response_header(Box::new(header), !body).await?;
-    session.write_response_body(body.then_some(reply.body), true).await
+    let has_body = !bodiless && !body.is_empty() && session.req_header().method != Method::HEAD;
+    session.write_response_header(Box::new(header), !has_body).await?;
+    session.write_response_body(has_body.then_some(body), true).await
 }
 
 async fn linger(session: &mut Session, tuning: &Tuning) {

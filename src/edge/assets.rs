@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
+use super::negotiate::{IDENTITY, matches_etag, quality};
 use crate::collect::Reply;
 
 /// The path carries no version, so a new release has to reach visitors within the hour; meanwhile nobody waits for it.
@@ -90,39 +91,7 @@ impl Asset {
     }
 }
 
-const IDENTITY: &str = "identity";
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-
-/// How much a client likes an encoding, in thousandths (RFC 9110, 12.5.3); what it does not name counts as `*`, and
-/// `identity` is welcome unless excluded.
-fn quality(request: &HeaderMap, encoding: &str) -> u16 {
-    let mut star = None;
-    for line in request.get_all(header::ACCEPT_ENCODING) {
-        for item in line.to_str().unwrap_or("").split(',') {
-            let mut parts = item.split(';').map(str::trim);
-            let name = parts.next().unwrap_or("");
-            let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-            let weight = weight.map_or(1.0, |text| text.parse::<f32>().unwrap_or(0.0));
-            // A NaN becomes 0.
-            let weight = (weight.clamp(0.0, 1.0) * 1000.0) as u16;
-            if name.eq_ignore_ascii_case(encoding) {
-                return weight;
-            }
-            if name == "*" {
-                star = Some(weight);
-            }
-        }
-    }
-    // Named or not, plain bytes are the last choice among equals: one thousandth, below any real wish.
-    star.unwrap_or(if encoding == IDENTITY { 1 } else { 0 })
-}
-
-/// `If-None-Match`, by weak comparison: `W/` in front does not matter (RFC 9110, 13.1.2).
-fn matches_etag(request: &HeaderMap, etag: &HeaderValue) -> bool {
-    let lines = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-    let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
-}
 
 fn brotli(content: &[u8]) -> Bytes {
     let mut out = Vec::new();

@@ -1,14 +1,11 @@
-//! What the operator may say about the listeners, CORS and the routes. Texts are parsed while they are read, so every
+//! What the operator may say about the listeners and CORS. Texts are parsed while they are read, so every
 //! other file of this storey works with addresses, networks, patterns and origins.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{
-    client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, router::HostPattern, threads::Threads,
-    upstream_url::UpstreamUrl,
-};
+use super::{client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, upstream::UpstreamUrl};
 use crate::{problem::Problem, units::Span};
 
 /// `server:` - listeners, threads, trust, shutdown.
@@ -129,67 +126,10 @@ impl CorsConfig {
     }
 }
 
-/// One entry of `routes:` - where requests that are not ours go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RouteConfig {
-    /// Hosts: exact, `*.example.com` (any depth below, not `example.com` itself), or `*`.
-    pub hosts: Vec<HostPattern>,
-    /// Path prefix; `/app` takes `/app` and `/app/...`, not `/apple`.
-    pub path: String,
-    /// Servers of the site, such as `http://127.0.0.1:3000`, taken in turn; one that cannot be reached is passed over.
-    pub upstreams: Vec<UpstreamUrl>,
-}
-
-impl Default for RouteConfig {
-    fn default() -> RouteConfig {
-        RouteConfig { hosts: vec![HostPattern::Any], path: "/".into(), upstreams: Vec::new() }
-    }
-}
-
-impl RouteConfig {
-    /// Finds what parsing cannot see in this one route; [`check_routes`] looks at all of them.
-    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        if self.hosts.is_empty() {
-            problems.push(Problem::new(format!("{path}.hosts"), "no host").hint("`*` is every host"));
-        }
-        if !self.path.starts_with('/') || self.path.contains(['?', '#', '*']) {
-            problems.push(
-                Problem::new(format!("{path}.path"), format!("`{}` is not a path prefix", self.path))
-                    .hint("start with `/`; wildcards are not needed"),
-            );
-        }
-        if self.upstreams.is_empty() {
-            problems.push(
-                Problem::new(format!("{path}.upstreams"), "no upstream").hint("say `[\"http://127.0.0.1:3000\"]`"),
-            );
-        }
-    }
-}
-
-/// Checks every route, and that no two claim the same requests.
-pub fn check_routes(routes: &[RouteConfig], path: &str, problems: &mut Vec<Problem>) {
-    let mut seen: Vec<(&HostPattern, &str, usize)> = Vec::new();
-    for (index, route) in routes.iter().enumerate() {
-        route.check(&format!("{path}[{index}]"), problems);
-        let prefix = route.path.trim_end_matches('/');
-        for host in &route.hosts {
-            if let Some((_, _, first)) = seen.iter().find(|(h, p, _)| *h == host && *p == prefix) {
-                let same = if *first == index { "itself".into() } else { format!("`{path}[{first}]`") };
-                problems.push(Problem::new(
-                    format!("{path}[{index}]"),
-                    format!("host `{host}` with path `{}` repeats {same}", route.path),
-                ));
-            }
-            seen.push((host, prefix, index));
-        }
-    }
-}
-
 /// Types that are read with `FromStr` and written with `Display`.
 macro_rules! as_text {
     ($($name:ty),*) => {$(
-        impl Serialize for $name {
+        impl serde::Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
@@ -201,7 +141,9 @@ macro_rules! as_text {
         }
     )*};
 }
-as_text!(TrustedProxy, UpstreamUrl, HostPattern, AllowedOrigin);
+pub(super) use as_text;
+
+as_text!(TrustedProxy, UpstreamUrl, AllowedOrigin);
 
 /// A socket address with an error that shows one.
 mod address {
@@ -267,17 +209,6 @@ mod tests {
     #[test]
     fn judgement_finds_what_parsing_cannot() {
         let mut problems = Vec::new();
-        let route = RouteConfig { upstreams: vec!["http://a:1".parse().unwrap()], ..RouteConfig::default() };
-        check_routes(&[route.clone(), route.clone()], "routes", &mut problems);
-        assert_eq!(problems.len(), 1);
-        assert!(problems[0].message.contains("repeats `routes[0]`"), "{problems:?}");
-
-        problems.clear();
-        RouteConfig { hosts: vec![], path: "app".into(), upstreams: vec![] }.check("routes[3]", &mut problems);
-        let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-        assert_eq!(paths, ["routes[3].hosts", "routes[3].path", "routes[3].upstreams"]);
-
-        problems.clear();
         CorsConfig { allowed_origins: vec![AllowedOrigin::Any], allow_credentials: true }.check("cors", &mut problems);
         assert_eq!(problems.len(), 1);
 

@@ -7,7 +7,7 @@ use std::{collections::HashSet, fmt, str::FromStr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 
-use super::{config::CorsConfig, upstream_url::host_and_port};
+use super::{config::CorsConfig, upstream::host_and_port};
 
 /// How long a browser may remember a preflight: a day. Chromium caps it at two hours.
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("86400");

@@ -20,7 +20,7 @@ use super::{
     cors::Verdict,
     rate_limit::RateLimits,
     request::{self, RequestId, entropy},
-    router::{Action, Router},
+    route::Router,
     rules::Rules,
 };
 use crate::{
@@ -66,10 +66,7 @@ impl<'a> Head<'a> {
         client: &'a Client,
         id: &'a RequestId,
     ) -> Head<'a> {
-        let stream = match router.action("", uri.path()) {
-            Action::Collect { stream } => stream,
-            _ => "",
-        };
+        let stream = router.stream(uri.path()).unwrap_or("");
         Head { method, uri, headers, host: request::host(uri, headers), stream, client, id }
     }
 

@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use pingora::protocols::http::date::get_cached_date;
 
-use super::router::{Action, Router};
+use super::route::Router;
 use crate::collect::Reply;
 
 /// Most headers of a request in this lane; browsers send about twenty.
@@ -93,7 +93,7 @@ fn outline(bytes: &[u8], router: &Router, spans: &mut [(Span, Span); MAX_HEADERS
         _ => return None,
     };
     let path = request.path?;
-    let is_event = matches!(router.action("", path.split('?').next()?), Action::Collect { .. });
+    let is_event = router.stream(path.split('?').next()?).is_some();
     if request.method != Some("POST") || request.version != Some(1) || !is_event || has_bare_feed(&bytes[..head]) {
         return None;
     }

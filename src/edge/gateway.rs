@@ -4,14 +4,14 @@ use std::{
     any::Any,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
 use pingora::{
-    Error, ErrorSource, ErrorType, Result,
+    Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
@@ -20,18 +20,19 @@ use pingora::{
 
 use super::{
     access::{Ended, Handler},
-    answer::{close_if_ending, send},
+    answer::{close_if_ending, send, send_pieces},
     assets::Asset,
     client_hints,
     client_ip::Client,
+    compress::{Compressor, compress},
     forward,
     front::Served,
     lifecycle::InFlight,
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
-    router::Action,
-    upstream::{LONG_QUIET, MAX_ATTEMPTS, Upstreams},
+    route::{Action, Asked, BODY_TOO_LARGE, Route, Turn, View, asked},
+    upstream::{LONG_QUIET, Lease, RetryOn, Seeker, Upstreams},
 };
 
 /// All a request may meet.
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub parts: Arc<Parts>,
     /// The tracking script.
     pub script: Asset,
+    /// The routes, in the configuration's order.
+    pub routes: Vec<Route>,
     /// The site.
     pub upstreams: Arc<Upstreams>,
     /// Whether the site's pages ask for client hints.
@@ -54,10 +57,18 @@ pub struct Context {
     caller: Option<(Client, RequestId)>,
     /// Index of the route, once the request is found to be the site's.
     route: usize,
-    /// Addresses that could not be reached.
+    /// The target that the upstream is asked for, when it is another than the visitor's.
+    target: Option<PathAndQuery>,
+    /// Addresses that could not be reached, or did not answer.
     tried: Vec<SocketAddr>,
-    /// The address in use, and what its server wants to be called.
-    chosen: Option<(SocketAddr, Option<HeaderValue>)>,
+    /// The upstream in use.
+    chosen: Option<Lease>,
+    /// The one that was in use last.
+    last: Option<SocketAddr>,
+    /// What the visitor's cookie should say about its upstream from now on.
+    cookie: Option<String>,
+    /// What the answer's body goes through.
+    compressor: Option<Compressor>,
     _in_flight: InFlight,
 }
 
@@ -77,8 +88,12 @@ impl ProxyHttp for Gateway {
             handler: Handler::Proxy,
             caller: None,
             route: usize::MAX,
+            target: None,
             tried: Vec::new(),
             chosen: None,
+            last: None,
+            cookie: None,
+            compressor: None,
             _in_flight: self.parts.lifecycle.enter(),
         }
     }
@@ -96,11 +111,26 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
         let header = session.req_header();
-        let action = self.parts.rules.router.action(&request::host(&header.uri, &header.headers), header.uri.path());
-        let reply = match action {
-            Action::Proxy { route } => {
+        let host = request::host(&header.uri, &header.headers);
+        let asked = asked(header, &host);
+        let reply = match self.parts.rules.router.action(&asked) {
+            Action::Site { route } => {
                 context.route = route;
-                return Ok(false);
+                match self.routes[route].turn(&view(asked, client, id)).await {
+                    Turn::Upstreams(target) => {
+                        context.target = target;
+                        return Ok(false);
+                    }
+                    Turn::Reply(reply) => {
+                        context.handler = Handler::Route;
+                        reply
+                    }
+                    Turn::File(head, pieces) => {
+                        context.handler = Handler::Route;
+                        send_pieces(session, head, pieces, &self.parts.tuning).await;
+                        return Ok(true);
+                    }
+                }
             }
             Action::Collect { .. } => {
                 context.handler = Handler::Collect;
@@ -124,10 +154,18 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let quiet = may_be_quiet(session);
-        let choice = self.upstreams.choose(context.route, &context.tried, quiet);
+        let cookie = self.upstreams.cookie(context.route);
+        let seeker = Seeker {
+            client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
+            cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
+            quiet: may_be_quiet(session),
+            upgrade: session.is_upgrade_req(),
+        };
+        let choice = self.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
-        context.chosen = Some((choice.at, choice.host));
+        context.last = Some(choice.lease.address.at);
+        context.chosen = Some(choice.lease);
+        context.cookie = choice.cookie;
         Ok(choice.peer)
     }
 
@@ -138,13 +176,39 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if let Some((at, _)) = context.chosen.take() {
+        if let Some(lease) = context.chosen.take() {
+            let at = lease.address.at;
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "cannot connect to an upstream");
-            self.upstreams.rest(context.route, at);
+            self.upstreams.unreachable(&lease);
             context.tried.push(at);
         }
-        let tries = context.tried.len();
-        error.set_retry(tries < MAX_ATTEMPTS && self.upstreams.has_another(context.route, &context.tried));
+        error.set_retry(self.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect));
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        // As Pingora itself decides: an idle connection that the server closed in the same moment is no failure.
+        let header = session.req_header();
+        let repeatable = header.method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        error.retry.decide_reuse(reused);
+        error.set_retry(repeatable && error.retry());
+        if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
+            return error;
+        }
+        if let Some(lease) = context.chosen.take() {
+            let at = lease.address.at;
+            tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
+            self.upstreams.unanswered(&lease);
+            context.tried.push(at);
+        }
+        error.set_retry(repeatable && self.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
         error
     }
 
@@ -157,7 +221,7 @@ impl ProxyHttp for Gateway {
         let Some((client, id)) = &context.caller else { return Ok(()) };
         let header = session.req_header();
         let authority = authority(&header.uri, &header.headers);
-        let host = context.chosen.as_ref().and_then(|(_, host)| host.as_ref());
+        let host = context.chosen.as_ref().and_then(|lease| lease.server.host.as_ref());
         let changes = forward::changes(&header.headers, authority.as_ref(), client, id, host);
         for name in changes.remove {
             request.remove_header(&name);
@@ -165,16 +229,31 @@ impl ProxyHttp for Gateway {
         for (name, value) in changes.set {
             request.insert_header(name, value)?;
         }
+        if let Some(target) = context.target.clone() {
+            request.set_uri(Uri::from(target));
+        }
+        let host = request::host(&header.uri, &header.headers);
+        if let Some(route) = self.routes.get(context.route) {
+            route.change_request(&view(asked(header, &host), client, id), request);
+        }
         Ok(())
     }
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _: &mut Context,
+        context: &mut Context,
     ) -> Result<()> {
+        if let Some(route) = self.routes.get(context.route)
+            // The bytes of an upgraded connection are no body.
+            && !session.was_upgraded()
+            && route.is_too_long(session.as_downstream().body_bytes_read() as u64)
+        {
+            return Error::e_explain(ErrorType::HTTPStatus(413), BODY_TOO_LARGE)
+                .map_err(|error: Box<Error>| error.into_down());
+        }
         // Scar: Pingora issue 935. An empty last piece would be written as the end of the chunks, and then the end
         // again, which desynchronises the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -187,22 +266,61 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut Context,
+        context: &mut Context,
     ) -> Result<()> {
         close_if_ending(session);
+        let route = self.routes.get(context.route).filter(|_| !is_interim(response.status));
+        if let (Some(route), Some((client, id))) = (route, &context.caller) {
+            let header = session.req_header();
+            let host = request::host(&header.uri, &header.headers);
+            route.change_response(&view(asked(header, &host), client, id), response);
+            // After the route's own changes: they may say `no-transform`, or of what type the answer is.
+            if route.compress {
+                context.compressor = compress(header, response);
+            }
+            if let Some(lease) = &context.chosen {
+                lease.address.succeed();
+            }
+            if let (Some(name), Some(tag)) = (self.upstreams.cookie(context.route), context.cookie.take()) {
+                let secure = if client.secure { "; Secure" } else { "" };
+                let cookie = format!("{name}={tag}; Path=/; HttpOnly; SameSite=Lax{secure}");
+                response.append_header(header::SET_COOKIE, cookie)?;
+            }
+        }
+        // The site and its route may have said something themselves.
         if self.client_hints {
             client_hints::ask(response);
         }
         Ok(())
     }
 
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if let Some(compressor) = &mut context.compressor {
+            let piece = compressor.piece(body.as_deref(), end);
+            *body = piece.or_err(ErrorType::InternalError, "cannot compress an answer")?;
+        }
+        Ok(None)
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let (status, sentence) = verdict(error);
         let hopeless = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        let begun = session.response_written().is_some_and(|header| !header.status.is_informational());
-        let Some(status) = status.filter(|_| !begun) else { return hopeless };
+        let Some(status) = status.filter(|_| !has_begun(session)) else { return hopeless };
         session.set_keepalive(None);
-        let reply = page(status, sentence, context.id(), &session.req_header().headers);
+        let header = session.req_header();
+        let reply = match (self.routes.get(context.route), &context.caller) {
+            (Some(route), Some((client, id))) => {
+                let host = request::host(&header.uri, &header.headers);
+                route.page(status, sentence, &view(asked(header, &host), client, id))
+            }
+            _ => page(status, sentence, context.id(), &header.headers),
+        };
         send(session, reply, &self.parts.tuning).await;
         FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
     }
@@ -212,7 +330,8 @@ impl ProxyHttp for Gateway {
         // A 100 alone is no answer.
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
-            tracing::warn!(%error, status, request_id = context.id(), "a request failed");
+            let upstream = context.last.map(tracing::field::display);
+            tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
         }
         let header = session.req_header();
         self.parts.access.record(&Ended {
@@ -267,6 +386,28 @@ impl Gateway {
     }
 }
 
+/// Whether the client has seen the beginning of an answer.
+fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|header| !is_interim(header.status))
+}
+
+/// The first cookie of this name.
+fn cookie_named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+/// What templates are filled from.
+fn view<'a>(asked: Asked<'a>, client: &Client, id: &'a RequestId) -> View<'a> {
+    View { asked, client: client.ip, secure: client.secure, request_id: id }
+}
+
+/// An answer that announces another; 101 is the last one.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
 /// Whether the answer may pause for long: WebSocket, server-sent events.
 fn may_be_quiet(session: &Session) -> bool {
     let mut accepts = session.req_header().headers.get_all(header::ACCEPT).iter();
@@ -284,6 +425,7 @@ fn verdict(error: &Error) -> (Option<StatusCode>, &'static str) {
     let timed_out =
         matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout);
     match (error.esource(), error.etype()) {
+        (_, ErrorType::HTTPStatus(413)) => (Some(StatusCode::PAYLOAD_TOO_LARGE), BODY_TOO_LARGE),
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
             (Some(StatusCode::REQUEST_TIMEOUT), "the request came too slowly")
         }

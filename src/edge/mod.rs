@@ -2,7 +2,7 @@
 //! one answers the operator. No other part of the house names Pingora.
 //!
 //! A request's way: `front` sends plain events down the `express` lane and hands everything else to Pingora, whose
-//! phases are in `gateway`. `router` knows whose a request is; `endpoint` takes events of both lanes; `assets` and
+//! phases are in `gateway`. `route::router` knows whose a request is; `endpoint` takes events of both lanes; `assets` and
 //! `page` answer for themselves; `upstream` and `forward` serve the site's, and `client_hints` asks on its pages.
 
 mod access;
@@ -11,6 +11,7 @@ mod answer;
 mod assets;
 mod client_hints;
 mod client_ip;
+mod compress;
 mod config;
 mod cors;
 mod counted;
@@ -22,16 +23,16 @@ mod front;
 mod gateway;
 mod hops;
 mod lifecycle;
+mod negotiate;
 mod page;
 mod parts;
 mod proxies;
 mod rate_limit;
 mod request;
-mod router;
+mod route;
 mod rules;
 mod threads;
 mod upstream;
-mod upstream_url;
 
 use std::{
     future::Future,
@@ -55,14 +56,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use config::{CorsConfig, RouteConfig, ServerConfig, ShutdownConfig, check_routes};
+pub use config::{CorsConfig, ServerConfig, ShutdownConfig};
 pub use cors::AllowedOrigin;
 pub use explain::{Asker, Explained};
 pub use proxies::TrustedProxy;
-pub use router::{HEALTH_PATH, HostPattern};
+pub use route::{HEALTH_PATH, HostPattern, PathPattern, RouteConfig, check_routes};
 pub use rules::Rules;
 pub use threads::Threads;
-pub use upstream_url::UpstreamUrl;
+pub use upstream::{UpstreamConfig, UpstreamUrl};
 
 /// Whatever reads a request's bytes before it has a place in the house: for the fuzz targets.
 #[doc(hidden)]
@@ -75,7 +76,7 @@ pub mod foreign {
         express::{Found, find},
         forward::changes,
         request::{RequestId, host},
-        router::{Action, Router},
+        route::{Action, Asked, Range, Router, View, canonical, range},
     };
 }
 
@@ -89,6 +90,7 @@ use self::{
     lifecycle::{Lifecycle, PreBound, StopSignal},
     parts::Parts,
     rate_limit::RateLimits,
+    route::Route,
     upstream::Upstreams,
 };
 use crate::{collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
@@ -243,7 +245,8 @@ impl Edge {
             tuning: config.tuning,
         };
         let client_hints = config.client_hints;
-        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), upstreams, client_hints };
+        let routes = config.routes.iter().map(Route::new).collect();
+        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), routes, upstreams, client_hints };
         let explaining = Arc::new(Semaphore::new(1));
         let admin = Admin { lifecycle, delivery, metrics, rules, explaining };
         let public_addrs = public.iter().map(|(address, _)| *address).collect();

@@ -59,7 +59,7 @@ impl RateLimits {
 }
 
 /// Who is one client: an IPv4 address, or the network that an IPv6 customer is given.
-fn network(client: IpAddr) -> IpAddr {
+pub fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -67,7 +67,7 @@ fn network(client: IpAddr) -> IpAddr {
 }
 
 /// One bucket per key. Times are nanoseconds since some start.
-struct Buckets<K> {
+pub struct Buckets<K> {
     full_at: Cache<K, Arc<AtomicU64>>,
     /// Time in which one token drips in.
     interval: u64,
@@ -77,14 +77,14 @@ struct Buckets<K> {
 
 impl<K: Eq + Hash> Buckets<K> {
     /// Buckets that fill at `rate` tokens a second and hold what drips in during `burst`, at least one.
-    fn new(rate: u32, burst: Duration, capacity: usize) -> Option<Buckets<K>> {
+    pub fn new(rate: u32, burst: Duration, capacity: usize) -> Option<Buckets<K>> {
         let interval = 1_000_000_000 / u64::from((rate > 0).then_some(rate)?);
         let slack = nanos(burst).saturating_sub(interval);
         Some(Buckets { full_at: Cache::new(capacity), interval, slack })
     }
 
     /// Takes a token; when there is none, says how long until there is.
-    fn take<Q>(&self, key: &Q, now: Duration) -> Result<(), Duration>
+    pub fn take<Q>(&self, key: &Q, now: Duration) -> Result<(), Duration>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ToOwned<Owned = K> + ?Sized,

@@ -10,7 +10,7 @@ use super::{
     client_ip::{Client, Trust},
     cors::Cors,
     request::RequestId,
-    router::Router,
+    route::Router,
 };
 use crate::pipeline::Pipeline;
 

@@ -298,6 +298,126 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ("routes:\n- path: /\n", "c.yaml:2: routes[0].upstreams: ", ""),
         ("routes:\n- upstreams: ['http://a:1']\n- upstreams: ['http://b:1']\n", "c.yaml:3: routes[1]: ", ""),
         ("routes:\n- upstreams: [a]\n", "c.yaml:2: routes[0].upstreams[0]: ", ""),
+        (
+            "routes: [{path: {regex: 'a('}, upstreams: ['http://a']}]\n",
+            "c.yaml:1: routes[0].path.regex: `a(` is not",
+            "",
+        ),
+        ("routes: [{path: [a], upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: expected a path such as", ""),
+        (
+            "routes: [{path: {exakt: /a}, upstreams: ['http://a']}]\n",
+            "c.yaml:1: routes[0].path.exakt: unknown key",
+            "did you mean `exact`?",
+        ),
+        ("routes: [{path: {}, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: `` is not a path", ""),
+        ("routes: [{query: {a: {}}, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].query.a: says nothing", ""),
+        ("routes: [{path: /a//b, upstreams: ['http://a']}]\n", "c.yaml:1: routes[0].path: no request has", "`/a/b`"),
+        ("routes: [{files: {root: /nowhere}}]\n", "c.yaml:1: routes[0].files.root: `/nowhere` is not a folder", ""),
+        (
+            "routes: [{respond: {}, upstreams: ['http://a']}]\n",
+            "c.yaml:1: routes[0].respond: a route has one answer, and this one has `upstreams` too",
+            "two routes",
+        ),
+        (
+            "routes: [{redirect: {to: 'https://{hots}'}}]\n",
+            "c.yaml:1: routes[0].redirect.to: there is nothing to put for `{hots}`",
+            "`{host}`",
+        ),
+        ("routes: [{redirect: {status: 301}}]\n", "c.yaml:1: routes[0].redirect.to: `` is not a place to go to", ""),
+        ("routes: [{respond: {status: 99}}]\n", "c.yaml:1: routes[0].respond.status: `99` is not a status", ""),
+        (
+            "routes: [{respond: {}, error_pages: {404: /nowhere}}]\n",
+            "c.yaml:1: routes[0].error_pages.404: `/nowhere` cannot be read",
+            "",
+        ),
+        (
+            "routes:\n- upstreams: ['http://a']\n  response_headers:\n    set: {Content-Length: '1'}\n",
+            "c.yaml:4: routes[0].response_headers.set.content-length: `content-length` belongs to",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], request_headers: {set: {X-A: '{'}}}]\n",
+            "c.yaml:1: routes[0].request_headers.set.X-A: `{` is not a text with places",
+            "`{{`",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], access: {allow: [10.0.0.0/99]}}]\n",
+            "c.yaml:1: routes[0].access.allow[0]: `10.0.0.0/99` is not a network",
+            "",
+        ),
+        (
+            "routes:\n- upstreams: ['http://a']\n  access:\n    basic_auth: {users: {alice: secret}}\n",
+            "c.yaml:4: routes[0].access.basic_auth.users.alice: is not a bcrypt hash",
+            "htpasswd",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], access: {basic_auth: {}}}]\n",
+            "c.yaml:1: routes[0].access.basic_auth.users: nobody could get in",
+            "htpasswd",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], rate_limit: {burst: 1s}}]\n",
+            "c.yaml:1: routes[0].rate_limit.rate: `0` is no rate",
+            "1 to",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], timeouts: {idle: 0s}}]\n",
+            "c.yaml:1: routes[0].timeouts.idle: `0s` is no time to wait",
+            "",
+        ),
+        ("routes: [{upstreams: ['http://a'], max_body: big}]\n", "c.yaml:1: routes[0].max_body: ", ""),
+        (
+            "routes:\n- upstreams:\n  - 'http://a'\n  - {url: 'http://b', weight: 0}\n",
+            "c.yaml:4: routes[0].upstreams[1].weight: `0` is no weight",
+            "1 to 100",
+        ),
+        ("routes: [{upstreams: [{url: b}]}]\n", "c.yaml:1: routes[0].upstreams[0].url: `b` is not an upstream", ""),
+        ("routes: [{upstreams: [{weight: 2}]}]\n", "c.yaml:1: routes[0].upstreams[0]: `url` is missing", ""),
+        (
+            "routes: [{upstreams: ['http://a'], balance: random}]\n",
+            "c.yaml:1: routes[0].balance: `random` is no way to balance",
+            "`ip_hash`",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], balance: {cookie: 'a b'}}]\n",
+            "c.yaml:1: routes[0].balance.cookie: `a b` is not the name",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], retries: {on: [conect]}}]\n",
+            "c.yaml:1: routes[0].retries.on[0]: unknown value `conect`",
+            "`connect`",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], retries: {attempts: 0}}]\n",
+            "c.yaml:1: routes[0].retries.attempts: `0` is no number",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], health: {path: up}}]\n",
+            "c.yaml:1: routes[0].health.path: `up` is not a path",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], ejection: {rest: 0s}}]\n",
+            "c.yaml:1: routes[0].ejection.rest: `0s` is no time to rest",
+            "",
+        ),
+        (
+            "routes:\n- methods: ['a b']\n  upstreams: ['http://a']\n",
+            "c.yaml:2: routes[0].methods[0]: `a b` is not a method",
+            "",
+        ),
+        (
+            "routes:\n- upstreams: ['http://a']\n  headers: {a b: c}\n",
+            "c.yaml:3: routes[0].headers.a b: `a b` is not the name of a header",
+            "",
+        ),
+        (
+            "routes: [{upstreams: ['http://a'], query: {a: {present: perhaps}}}]\n",
+            "c.yaml:1: routes[0].query.a.present: expected `true` or `false`",
+            "",
+        ),
         ("server:\n  listen: ['0.0.0.0:9090']\n", "c.yaml:2: server.listen[0]: `0.0.0.0:9090` is also the", "own"),
         ("server: {listen: ['127.0.0.1:1', '127.0.0.1:1']}\n", "c.yaml:1: server.listen[1]: `127.0.0.1:1` ", ""),
         ("server: {listen: ['[::]:1', '0.0.0.0:1']}\n", "c.yaml:1: server.listen[1]: `0.0.0.0:1` is taken by", ""),
@@ -502,6 +622,13 @@ writers:
         ],
         "{problems:#?}"
     );
+}
+
+#[test]
+fn a_condition_is_compared_as_it_was_written() {
+    let yaml = "routes: [{headers: {a: 007, b: 1.10, c: true, d: 2.5}, upstreams: ['http://a']}]";
+    let written = r#"{"a":"007","b":"1.10","c":"true","d":"2.5"}"#;
+    assert_eq!(text(&Case::new().yaml(yaml).ok(), "/routes/0/headers"), written);
 }
 
 #[test]
@@ -741,6 +868,20 @@ mod reference {
         }
         for key in documented {
             assert!(!key.about.is_empty(), "{} has no comment in full.yaml", key.path);
+        }
+    }
+
+    #[test]
+    fn every_example_is_a_configuration() {
+        for key in keys(&full()) {
+            let lines = key.about.iter().filter_map(|line| line.strip_prefix("    "));
+            let example: String = lines.map(|line| format!("{line}\n")).collect();
+            if !example.is_empty() {
+                let case = Case::new();
+                let folder = case.folder.path().display().to_string();
+                fs::write(case.folder.path().join("down.html"), "down").unwrap();
+                case.yaml(format!("{}:\n{}", key.path, example.replace("/srv/www", &folder))).ok();
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     cors::Verdict,
     endpoint::{Head, now},
     request::{RequestId, entropy, host},
-    router::Action,
+    route::{Action, Asked},
     rules::Rules,
 };
 use crate::{collect::Micros, pipeline::Explanation};
@@ -85,15 +85,17 @@ impl Rules {
         let (mut client, id) = self.caller(asker.peer, headers);
         client.secure |= asker.tls;
         let elsewhere = |whose: &str| Fate::Elsewhere(format!("not an event: {whose}"));
-        let fate = match self.router.action(&host(uri, headers), uri.path()) {
+        let host = host(uri, headers);
+        let asked = Asked { method, host: &host, path: uri.path(), query: uri.query(), headers };
+        let fate = match self.router.action(&asked) {
             Action::Collect { .. } => {
                 let head = Head::new(method, uri, headers, &self.router, &client, &id);
                 Fate::Event(Box::new(self.event(&head, body, asker, &id)))
             }
             Action::Script => elsewhere("the tracking script"),
             Action::Health => elsewhere("the health check"),
-            Action::Proxy { route } => elsewhere(&format!("the site's, by routes[{route}]")),
-            Action::NotFound => elsewhere("there is no route for this host and path"),
+            Action::Site { route } => elsewhere(&format!("the site's, by routes[{route}]")),
+            Action::NotFound => elsewhere("there is no route for this request"),
         };
         Outcome::Read { line: format!("{method} {uri}"), client, fate }
     }

@@ -2,13 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod admission;
+mod balance;
+mod compress;
 mod end;
 mod events;
+mod files;
 mod hints;
 mod identity;
 mod lanes;
 mod origins;
 mod ours;
+mod routes;
 mod site;
 
 use std::{
@@ -71,6 +76,11 @@ impl World {
 
     fn alone() -> World {
         World::with(Vec::new(), |_| {})
+    }
+
+    /// Routes as JSON.
+    fn routing(routes: serde_json::Value) -> World {
+        World::with(serde_json::from_value(routes).unwrap(), |_| {})
     }
 
     fn with(routes: Vec<RouteConfig>, change: impl FnOnce(&mut Config)) -> World {

@@ -108,6 +108,25 @@ fn a_web_socket_passes_in_both_directions() {
 }
 
 #[test]
+fn a_web_socket_gets_no_connection_that_was_waiting() {
+    let site = Site::start();
+    let world = World::fronting(std::slice::from_ref(&site.url));
+    for round in 0..50 {
+        // Leaves an idle connection to the site behind, whose server answers before anybody looks.
+        assert_eq!(world.get("/page", "").status, 200);
+        let mut client = world.connect();
+        client.send(
+            "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        assert!(client.head().starts_with("HTTP/1.1 101 "), "round {round}");
+        let mut greeting = [0; 5];
+        client.0.read_exact(&mut greeting).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(&greeting, b"hello");
+    }
+}
+
+#[test]
 fn a_site_that_is_down_gives_a_page_with_the_request_id() {
     let world = World::fronting(&[nobody()]);
     let answer = world.get("/", "Accept: text/html\r\n");
@@ -179,6 +198,7 @@ fn hosts_and_paths_choose_the_site() {
         hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
         path: path.into(),
         upstreams: vec![site.url.parse().unwrap()],
+        ..RouteConfig::default()
     };
     let world = World::with(vec![route(&["*.example"], "/", &blog), route(&["*.example"], "/shop", &shop)], |_| {});
     assert_eq!(world.get("/shop/1", "").status, 200);

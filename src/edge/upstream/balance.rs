@@ -1,0 +1,82 @@
+//! Which server is next: several answers to one question. Pure.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, SocketAddr},
+};
+
+/// Weights laid out as turns, spread evenly: 3 and 1 become `[0, 0, 1, 0]`.
+pub fn turns(weights: &[u8]) -> Vec<usize> {
+    let divisor = weights.iter().map(|weight| u32::from(*weight)).fold(0, common_divisor).max(1);
+    let weights: Vec<i64> = weights.iter().map(|weight| i64::from(u32::from(*weight) / divisor)).collect();
+    let total: i64 = weights.iter().sum();
+    // Smooth weighted round robin: everybody earns its weight, the richest is next and pays for all.
+    let mut credit = vec![0; weights.len()];
+    let mut turns = Vec::new();
+    for _ in 0..total {
+        credit.iter_mut().zip(&weights).for_each(|(credit, weight)| *credit += weight);
+        let richest = (0..credit.len()).rev().max_by_key(|index| credit[*index]).unwrap_or(0);
+        credit[richest] -= total;
+        turns.push(richest);
+    }
+    turns
+}
+
+fn common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+/// How strongly a client belongs to an address; the greatest is its own. A server that comes or goes moves only its own
+/// clients (weighted rendezvous hashing), and every process comes to the same result.
+pub fn bond(client: IpAddr, at: SocketAddr, weight: u8) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (client, at).hash(&mut hasher);
+    // 53 bits, above 0 and below 1.
+    let unit = ((hasher.finish() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -f64::from(weight) / unit.ln()
+}
+
+/// What a visitor's cookie says for an address: nothing about the network behind.
+pub fn tag(at: SocketAddr) -> String {
+    let mut hasher = DefaultHasher::new();
+    ("tag", at).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_follow_weights_and_are_spread() {
+        for (weights, expected) in [
+            (&[1][..], &[0][..]),
+            (&[1, 1, 1], &[0, 1, 2]),
+            (&[100, 100], &[0, 1]),
+            (&[3, 1], &[0, 0, 1, 0]),
+            (&[5, 1, 1], &[0, 0, 1, 0, 2, 0, 0]),
+            (&[], &[]),
+        ] {
+            assert_eq!(turns(weights), expected, "{weights:?}");
+        }
+    }
+
+    #[test]
+    fn clients_are_spread_by_weight_and_stay_when_another_server_goes() {
+        let servers =
+            [(1, 1u8), (2, 1), (3, 2)].map(|(last, weight)| (SocketAddr::from(([10, 0, 0, last], 80)), weight));
+        let own = |client: u32, servers: &[(SocketAddr, u8)]| {
+            let client = IpAddr::from(client.to_be_bytes());
+            let bond = |server: &&(SocketAddr, u8)| bond(client, server.0, server.1);
+            servers.iter().max_by(|a, b| bond(a).total_cmp(&bond(b))).map(|server| server.0)
+        };
+        let count = |at: SocketAddr| (0..4000).filter(|client| own(*client, &servers) == Some(at)).count();
+        let shares = servers.map(|(at, _)| count(at));
+        assert!((800..1200).contains(&shares[0]) && (1800..2200).contains(&shares[2]), "{shares:?}");
+        for client in 0..1000 {
+            let before = own(client, &servers);
+            let after = own(client, &servers[..2]);
+            assert!(before == after || before == Some(servers[2].0), "{client} moved for nothing");
+        }
+    }
+}

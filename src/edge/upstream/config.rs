@@ -1,0 +1,166 @@
+//! What the operator may say about the servers behind a route.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::url::UpstreamUrl;
+use crate::{edge::route::Name, problem::Problem, units::Span};
+
+/// Greatest weight. Turns are laid out one by one.
+const MAX_WEIGHT: u8 = 100;
+/// Most connections tried for one request.
+pub const MAX_ATTEMPTS: usize = 10;
+
+/// One entry of `routes[].upstreams:` - a server of the site.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamConfig {
+    /// Where it is.
+    pub url: UpstreamUrl,
+    /// Its share of the requests, 1 to 100.
+    pub weight: u8,
+}
+
+impl FromStr for UpstreamConfig {
+    type Err = String;
+    fn from_str(text: &str) -> Result<UpstreamConfig, String> {
+        Ok(UpstreamConfig { url: text.parse()?, weight: 1 })
+    }
+}
+
+impl fmt::Display for UpstreamConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.url.fmt(f)
+    }
+}
+
+/// `routes[].balance:` - which server is next.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Balance {
+    /// In turn.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest requests, for its weight.
+    LeastConnections,
+    /// Always the same one for the same client address.
+    IpHash,
+    /// Always the same one for the same visitor, who is given a cookie of this name.
+    Cookie(String),
+}
+
+/// `routes[].retries:` - what is tried again, with another server if there is one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetriesConfig {
+    /// Connections tried for one request, the first included.
+    pub attempts: usize,
+    /// After which failures.
+    pub on: Vec<RetryOn>,
+}
+
+/// A failure after which a request may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RetryOn {
+    /// There was no connection: the server knows nothing of the request.
+    Connect,
+    /// The server closed the connection or was silent for too long before it answered. Only requests that may be
+    /// repeated (`GET`, `PUT`, ...) whose body is no longer than 64 KiB.
+    Failure,
+}
+
+impl Default for RetriesConfig {
+    fn default() -> RetriesConfig {
+        RetriesConfig { attempts: 4, on: vec![RetryOn::Connect] }
+    }
+}
+
+/// `routes[].ejection:` - when a server is left alone for a while. One that cannot be connected to always is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EjectionConfig {
+    /// After this many requests in a row that it did not answer.
+    pub failures: u32,
+    /// For how long.
+    pub rest: Span,
+}
+
+impl Default for EjectionConfig {
+    fn default() -> EjectionConfig {
+        EjectionConfig { failures: 5, rest: Span::secs(10) }
+    }
+}
+
+/// `routes[].health:` - asks every server regularly, and passes over those that do not answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthConfig {
+    /// What is asked for, by `GET`; any status below 400 is healthy.
+    pub path: String,
+    /// How often.
+    pub every: Span,
+    /// How long the answer may take.
+    pub timeout: Span,
+}
+
+impl Default for HealthConfig {
+    fn default() -> HealthConfig {
+        HealthConfig { path: "/".into(), every: Span::secs(10), timeout: Span::secs(2) }
+    }
+}
+
+/// Everything a route says about its servers.
+#[derive(Clone, Copy, Debug)]
+pub struct ServersConfig<'a> {
+    /// The servers.
+    pub upstreams: &'a [UpstreamConfig],
+    /// Which is next.
+    pub balance: &'a Balance,
+    /// What is tried again.
+    pub retries: &'a RetriesConfig,
+    /// When one rests.
+    pub ejection: &'a EjectionConfig,
+    /// Asked regularly, or not.
+    pub health: Option<&'a HealthConfig>,
+}
+
+impl ServersConfig<'_> {
+    /// Finds what parsing cannot see.
+    pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        let mut wrong = |key: &str, message: String, hint: &str| {
+            problems.push(Problem::new(format!("{path}.{key}"), message).hint(hint));
+        };
+        for (index, upstream) in self.upstreams.iter().enumerate() {
+            if upstream.url.host.is_empty() {
+                wrong(&format!("upstreams[{index}]"), "`url` is missing".into(), "such as `http://127.0.0.1:3000`");
+            } else if upstream.weight == 0 || upstream.weight > MAX_WEIGHT {
+                wrong(&format!("upstreams[{index}].weight"), format!("`{}` is no weight", upstream.weight), "1 to 100");
+            }
+        }
+        if let Balance::Cookie(name) = self.balance
+            && name.parse::<Name>().is_err()
+        {
+            wrong("balance.cookie", format!("`{name}` is not the name of a cookie"), "such as `server`");
+        }
+        if self.retries.attempts == 0 || self.retries.attempts > MAX_ATTEMPTS {
+            let message = format!("`{}` is no number of attempts", self.retries.attempts);
+            wrong("retries.attempts", message, "1 tries once; 10 at most");
+        }
+        if self.ejection.failures == 0 {
+            wrong("ejection.failures", "`0` would leave every server alone".into(), "such as `5`");
+        }
+        let day = |span: &Span| !span.is_zero() && span.as_secs() <= 24 * 3600;
+        if !day(&self.ejection.rest) {
+            wrong("ejection.rest", format!("`{}` is no time to rest", self.ejection.rest), "such as `10s`");
+        }
+        let Some(health) = self.health else { return };
+        if !health.path.starts_with('/') || health.path.parse::<http::uri::PathAndQuery>().is_err() {
+            wrong("health.path", format!("`{}` is not a path", health.path), "such as `/healthz`");
+        }
+        for (key, span) in [("health.every", &health.every), ("health.timeout", &health.timeout)] {
+            if !day(span) || span.as_millis() < 100 {
+                wrong(key, format!("`{span}` is no such time"), "100ms to a day");
+            }
+        }
+    }
+}
