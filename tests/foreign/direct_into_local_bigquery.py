@@ -24,7 +24,8 @@ except ImportError as error:
     print(f"missing: {error.name}")
     sys.exit(3)
 
-binary, emulator = sys.argv[1], sys.argv[2]
+# They are started in another folder.
+binary, emulator = (os.path.abspath(path) for path in sys.argv[1:3])
 EVENTS = 240
 
 
