@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use real_streaming::gcp::{
     Failure,
-    bigquery::{Field, compare, paths, storage_paths},
+    bigquery::{Field, compare, paths},
     proto::{
         rpc,
         storage::{AppendRowsResponse, TableSchema},
@@ -31,7 +31,7 @@ pub fn answers(data: &[u8]) {
         assert!(answer.row_errors.into_iter().map(RowFault::of).all(|fault| fault.message.len() <= MAX_WORDS));
     }
     if let Ok(schema) = TableSchema::decode(data) {
-        assert!(storage_paths(&schema.fields).iter().all(|path| *path == path.to_lowercase()));
+        assert!(paths(&schema.fields).iter().all(|path| *path == path.to_lowercase()));
     }
     if let Ok(fields) = serde_json::from_slice::<Vec<Field>>(data) {
         if count(&fields) > paths(&fields).len() {

@@ -233,26 +233,38 @@ fn merge(
     merged
 }
 
-/// Dotted paths of all columns and members, in lower case.
-pub fn paths(fields: &[Field]) -> HashSet<String> {
-    fn walk(fields: &[Field], prefix: &str, found: &mut HashSet<String>) {
-        for field in fields {
-            let path = format!("{prefix}{}", field.name.to_lowercase());
-            walk(&field.fields, &format!("{path}."), found);
-            found.insert(path);
-        }
-    }
-    let mut found = HashSet::new();
-    walk(fields, "", &mut found);
-    found
+/// A column, as one of the two services describes it.
+pub trait Column: Sized {
+    /// In any letter case.
+    fn name(&self) -> &str;
+    /// Its members, when it is a record.
+    fn fields(&self) -> &[Self];
 }
 
-/// The same of the columns as the Write API describes them.
-pub fn storage_paths(fields: &[TableFieldSchema]) -> HashSet<String> {
-    fn walk(fields: &[TableFieldSchema], prefix: &str, found: &mut HashSet<String>) {
+impl Column for Field {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+}
+
+impl Column for TableFieldSchema {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn fields(&self) -> &[TableFieldSchema] {
+        &self.fields
+    }
+}
+
+/// Dotted paths of all columns and members, in lower case.
+pub fn paths<C: Column>(fields: &[C]) -> HashSet<String> {
+    fn walk<C: Column>(fields: &[C], prefix: &str, found: &mut HashSet<String>) {
         for field in fields {
-            let path = format!("{prefix}{}", field.name.to_lowercase());
-            walk(&field.fields, &format!("{path}."), found);
+            let path = format!("{prefix}{}", field.name().to_lowercase());
+            walk(field.fields(), &format!("{path}."), found);
             found.insert(path);
         }
     }

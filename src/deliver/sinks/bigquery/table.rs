@@ -22,7 +22,7 @@ use crate::{
     deliver::{sink::SinkError, sinks::doubt::Doubt},
     gcp::{
         Failure,
-        bigquery::{TableName, storage_paths},
+        bigquery::{TableName, paths},
         write::{self, AppendError, Appender, Target, Timing, WriterSchema},
     },
     schema::{descriptor, narrow::Narrow, wire::WireError},
@@ -110,7 +110,7 @@ impl Table {
     async fn known_to_the_write_api(&self, columns: HashSet<String>) -> HashSet<String> {
         match write::describe(&self.target).await {
             Ok(stream) => match stream.table_schema {
-                Some(schema) => &columns & &storage_paths(&schema.fields),
+                Some(schema) => &columns & &paths(&schema.fields),
                 None => columns,
             },
             Err(error) => {
@@ -145,7 +145,7 @@ impl Table {
         *self.unknown.lock() = None;
         if let Some(schema) = appended.updated_schema {
             let mut last = self.last.lock().await;
-            self.take_up(&mut last, &storage_paths(&schema.fields));
+            self.take_up(&mut last, &paths(&schema.fields));
         }
         Ok(())
     }
