@@ -209,7 +209,8 @@ enum MediaType {
 fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(MediaType::Json) };
     let value = value.to_str().map_err(|_| Refusal::UnsupportedMediaType)?;
-    let essence = value.split(';').next().unwrap_or_default().trim_ascii();
+    let end = value.bytes().position(|byte| byte == b';').unwrap_or(value.len());
+    let essence = value[..end].trim_ascii();
     let is_one_of = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name));
     if essence.is_empty() || is_one_of(&["application/json", "text/plain"]) {
         Ok(MediaType::Json)

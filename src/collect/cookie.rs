@@ -116,7 +116,8 @@ impl CookieConfig {
     /// whether the cookie may leave the host for its registrable domain.
     pub fn set(&self, value: &str, host: &str, spans: bool, over_tls: bool) -> Option<HeaderValue> {
         let mut line = String::with_capacity(128);
-        write!(line, "{}={value}; ", self.name).ok()?;
+        let mut put = |parts: &[&str]| parts.iter().for_each(|part| line.push_str(part));
+        put(&[&self.name, "=", value, "; "]);
         let domain = match &self.domain {
             _ if self.name.starts_with("__Host-") => None,
             Domain::Auto if spans => registrable_domain(host),
@@ -124,7 +125,7 @@ impl CookieConfig {
             Domain::Of(domain) => is_within(host, domain).then_some(domain.as_str()),
         };
         if let Some(domain) = domain {
-            write!(line, "Domain={domain}; ").ok()?;
+            put(&["Domain=", domain, "; "]);
         }
         write!(line, "Path=/; Max-Age={}", self.max_age.as_secs()).ok()?;
         if self.secure == Secure::Yes || self.secure == Secure::Auto && over_tls {

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method, header::AsHeaderName};
+use http::{
+    HeaderMap, Method,
+    header::{self, AsHeaderName},
+};
 use memchr::{memchr_iter, memrchr};
 
 use super::Browser;
@@ -56,6 +59,9 @@ impl<'a> Hit<'a> {
 
     /// First value of a query parameter, not percent-decoded; `Some("")` when the key stands alone.
     pub fn query_param(&self, name: &str) -> Option<&'a str> {
+        if self.query.is_empty() {
+            return None;
+        }
         self.query.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (key == name).then_some(value)
@@ -67,7 +73,7 @@ impl<'a> Hit<'a> {
     pub fn cookie(&self, name: &str) -> Option<&'a str> {
         let headers: &'a HeaderMap = self.headers;
         let mut left = MAX_COOKIES;
-        let value = headers.get_all("cookie").iter().find_map(|line| {
+        let value = headers.get_all(header::COOKIE).iter().find_map(|line| {
             let (line, last) = (line.as_bytes(), left);
             left = left.saturating_sub(line.len());
             // A cookie that is only seen in part is none.

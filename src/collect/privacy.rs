@@ -1,7 +1,10 @@
 //! What a browser itself says about being followed.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header};
 use serde::{Deserialize, Serialize};
+
+/// Global Privacy Control.
+const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 
 /// `privacy:`
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,8 +24,13 @@ impl Default for PrivacyConfig {
 impl PrivacyConfig {
     /// Name of the header by which the browser objects that sent these, when that counts.
     pub fn objection(&self, headers: &HeaderMap) -> Option<&'static str> {
-        let says_so = |name: &&str| headers.get(*name).is_some_and(|value| value == "1");
-        ["sec-gpc", "dnt"].into_iter().find(says_so).filter(|_| self.honor_gpc)
+        let says_so = |name: &HeaderName| headers.get(name).is_some_and(|value| value == "1");
+        if !self.honor_gpc {
+            return None;
+        }
+        [(SEC_GPC, "sec-gpc"), (header::DNT, "dnt")]
+            .into_iter()
+            .find_map(|(header, name)| says_so(&header).then_some(name))
     }
 }
 

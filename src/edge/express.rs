@@ -6,6 +6,8 @@
 //! second `Host`, a body that is too long, a broken header) is not judged here but left to Pingora, so that there is one
 //! place that knows what to make of it. Both lanes answer alike.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use pingora::protocols::http::date::get_cached_date;
@@ -86,9 +88,9 @@ struct Outline {
 }
 
 fn outline(bytes: &[u8], router: &Router, spans: &mut [(Span, Span); MAX_HEADERS]) -> Option<Outline> {
-    let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut slots);
-    let head = match request.parse(bytes) {
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    let head = match request.parse_with_uninit_headers(bytes, &mut slots) {
         Ok(httparse::Status::Complete(head)) if head <= MAX_HEAD => head,
         _ => return None,
     };

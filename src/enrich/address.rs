@@ -57,7 +57,7 @@ impl Enricher for Address {
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
         if let Some(kept) = self.mask.apply(hit.client_ip) {
-            event.info_mut().ip = Some(kept.to_string().into());
+            event.info_mut().ip = Some(text(kept).into());
         }
         ControlFlow::Continue(())
     }
@@ -69,11 +69,41 @@ impl Enricher for Address {
     }
 }
 
+/// As the standard library writes it, whose formatting takes ten times as long for the four numbers of IPv4.
+fn text(ip: IpAddr) -> String {
+    let IpAddr::V4(v4) = ip else { return ip.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (index, octet) in v4.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        let digit = |unit: u8| char::from(b'0' + octet / unit % 10);
+        if octet >= 100 {
+            text.push(digit(100));
+        }
+        if octet >= 10 {
+            text.push(digit(10));
+        }
+        text.push(digit(1));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn addresses_are_written_like_everywhere() {
+        for octet in 0..=255 {
+            let ip = IpAddr::from([octet, 0, 255 - octet, 9]);
+            assert_eq!(text(ip), ip.to_string());
+        }
+        let ip: IpAddr = "2001:db8::1".parse().unwrap();
+        assert_eq!(text(ip), ip.to_string());
+    }
 
     #[test]
     fn a_masked_address_keeps_the_network_only() {

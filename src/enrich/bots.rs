@@ -5,15 +5,15 @@
 //! speak against it. The default keeps the events and
 //! marks them; GA4 drops the robots it knows without a word.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::LazyLock};
 
-use http::header;
+use http::{HeaderName, header};
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Enricher, Origins,
-    agents::user_agent,
-    client_hints::MAX_HINT,
+    client_hints::{CHROME, MAX_HINT},
     robots::{Category, Evidence},
 };
 use crate::{
@@ -61,7 +61,7 @@ impl Enricher for Bots {
         }
         let is_steered = hit.browser.is_some_and(|browser| browser.webdriver == Some(true));
         if info.is_bot == Some(false)
-            && let Some(text) = user_agent(hit)
+            && let Some(text) = info.user_agent.as_deref()
         {
             let signs = signs(text, hit);
             if is_steered || signs.len() >= ENOUGH {
@@ -92,6 +92,9 @@ impl Enricher for Bots {
     }
 }
 
+/// The brands of the browser.
+const SEC_CH_UA: HeaderName = HeaderName::from_static("sec-ch-ua");
+
 /// Fewest signs in the headers that make a robot of a client whose text says it is a browser: each alone has innocent
 /// causes, such as a proxy that drops a header.
 const ENOUGH: usize = 2;
@@ -105,24 +108,28 @@ fn signs(text: &str, hit: &Hit<'_>) -> Vec<Evidence> {
     if !hit.headers.contains_key(header::ACCEPT_LANGUAGE) {
         signs.push(Evidence::NoAcceptLanguage);
     }
-    let sends_metadata = version_after(text, "Chrome/").is_some_and(|major| major >= 80)
-        || version_after(text, "Firefox/").is_some_and(|major| major >= 90);
+    let chrome = version_after(text, &CHROME);
+    let sends_metadata =
+        || chrome.is_some_and(|major| major >= 80) || version_after(text, &FIREFOX).is_some_and(|major| major >= 90);
     let has_metadata = || hit.headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
-    if hit.secure && sends_metadata && !has_metadata() {
+    if hit.secure && !has_metadata() && sends_metadata() {
         signs.push(Evidence::NoFetchMetadata);
     }
-    if hints_contradict(text, hit) {
+    if hints_contradict(chrome, hit) {
         signs.push(Evidence::HintMismatch);
     }
     signs
 }
 
+/// The product after which Firefox writes its version.
+static FIREFOX: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Firefox/"));
+
 /// Hints from a browser that has none, or of another major version than the text's.
-fn hints_contradict(text: &str, hit: &Hit<'_>) -> bool {
-    let sent = hit.header("sec-ch-ua").filter(|brands| brands.len() <= MAX_HINT);
+fn hints_contradict(chrome: Option<u32>, hit: &Hit<'_>) -> bool {
+    let sent = hit.header(SEC_CH_UA).filter(|brands| brands.len() <= MAX_HINT);
     let told = hit.browser.map_or("", |browser| &browser.brands);
     let Some(brands) = sent.into_iter().chain([told]).find(|brands| !brands.is_empty()) else { return false };
-    match version_after(text, "Chrome/") {
+    match chrome {
         Some(major) => match brands.split_once("\"Chromium\";v=\"") {
             Some((_, version)) => leading_number(version).is_some_and(|hinted| hinted != major),
             None => false,
@@ -131,12 +138,13 @@ fn hints_contradict(text: &str, hit: &Hit<'_>) -> bool {
     }
 }
 
-fn version_after(text: &str, product: &str) -> Option<u32> {
-    leading_number(text.split_once(product)?.1)
+fn version_after(text: &str, product: &Finder<'_>) -> Option<u32> {
+    let start = product.find(text.as_bytes())? + product.needle().len();
+    leading_number(&text[start..])
 }
 
 fn leading_number(text: &str) -> Option<u32> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().ok()
 }
 
@@ -146,8 +154,8 @@ mod tests {
 
     #[test]
     fn versions_are_read_after_a_product() {
-        assert_eq!(version_after("x Chrome/126.0", "Chrome/"), Some(126));
-        assert_eq!(version_after("x Chrome/", "Chrome/"), None);
-        assert_eq!(version_after("x Chrome/99999999999", "Chrome/"), None);
+        assert_eq!(version_after("x Chrome/126.0", &CHROME), Some(126));
+        assert_eq!(version_after("x Chrome/", &CHROME), None);
+        assert_eq!(version_after("x Chrome/99999999999", &CHROME), None);
     }
 }

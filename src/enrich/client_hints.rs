@@ -31,7 +31,7 @@ use crate::collect::{Browser, Hit};
 const OWN_VERSION: [&str; 2] = ["DuckDuckGo", "Opera Mobile"];
 
 /// The word of Chromium and all that is built on it.
-static CHROME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Chrome/"));
+pub static CHROME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Chrome/"));
 
 /// Longest hint believed, in bytes; a full version list has four or five members.
 pub const MAX_HINT: usize = 512;

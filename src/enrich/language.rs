@@ -56,8 +56,12 @@ fn told<'h>(hit: &Hit<'h>) -> Option<&'h str> {
 /// The tag of the highest quality, the earlier one among equals; `*` and malformed ranges do not count.
 fn preferred(header: &str) -> Option<&str> {
     let mut best: Option<(&str, u16)> = None;
-    for range in url::cut(header, MAX_HEADER).split(',').take(MAX_RANGES) {
-        let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
+    let mut rest = Some(url::cut(header, MAX_HEADER));
+    for _ in 0..MAX_RANGES {
+        let Some(text) = rest else { break };
+        let (range, others) = url::split(text, b',').map_or((text, None), |(range, others)| (range, Some(others)));
+        rest = others;
+        let (tag, parameters) = url::split(range, b';').unwrap_or((range, ""));
         let tag = tag.trim_ascii();
         let quality = quality(parameters);
         if is_tag(tag) && quality > best.map_or(0, |(_, q)| q) {
@@ -78,6 +82,9 @@ fn is_tag(tag: &str) -> bool {
 
 /// Quality in thousandths. No `q` means 1; one that is not a number means the range is not wanted.
 fn quality(parameters: &str) -> u16 {
+    if parameters.is_empty() {
+        return MAX_QUALITY;
+    }
     let Some(text) =
         parameters.split(';').map(str::trim_ascii).find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")))
     else {

@@ -18,11 +18,13 @@ pub struct Unit {
 }
 
 /// The unit at `at`, which lies inside the text. A percent sign that escapes nothing is itself.
+#[inline]
 pub fn unit(text: &[u8], at: usize) -> Unit {
     let plain = Unit { byte: text[at], end: at + 1, depth: 0 };
-    if plain.byte != b'%' {
-        return plain;
-    }
+    if plain.byte == b'%' { escaped(text, at) } else { plain }
+}
+
+fn escaped(text: &[u8], at: usize) -> Unit {
     let mut end = at + 1;
     let mut depth = 1;
     while text[end..].starts_with(b"25") {
@@ -31,7 +33,7 @@ pub fn unit(text: &[u8], at: usize) -> Unit {
     }
     match (text.get(end).and_then(digit), text.get(end + 1).and_then(digit)) {
         (Some(high), Some(low)) => Unit { byte: high << 4 | low, end: end + 2, depth },
-        _ => Unit { end, depth: depth - 1, ..plain },
+        _ => Unit { byte: b'%', end, depth: depth - 1 },
     }
 }
 
