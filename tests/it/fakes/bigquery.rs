@@ -124,6 +124,8 @@ pub struct State {
     pub no_patch: bool,
     /// Opened calls.
     pub calls: usize,
+    /// Calls whose requests have come to an end.
+    pub ended: usize,
     /// Tokens that are not taken.
     pub bad_tokens: HashSet<String>,
     /// Connections, to be cut.
@@ -327,6 +329,7 @@ impl Talk {
             }
             next = requests.message().await.ok().flatten();
         }
+        self.state.lock().ended += 1;
     }
 
     fn end(&self, status: Status) {
