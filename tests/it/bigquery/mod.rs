@@ -5,6 +5,7 @@
 //! accepted = stored (each event id once or more) + dead letters, and nothing in the spool
 //! ```
 
+mod ack;
 mod data;
 mod process;
 mod protocol;

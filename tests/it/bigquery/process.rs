@@ -20,32 +20,39 @@ use crate::{
 };
 
 /// The stand-in, on threads of its own.
-struct Backend {
-    fake: BigQuery,
+pub struct Backend {
+    pub fake: BigQuery,
     _runtime: Runtime,
 }
 
 impl Backend {
-    fn start() -> Backend {
+    pub fn start() -> Backend {
         let runtime = Runtime::new().unwrap();
         Backend { fake: runtime.block_on(BigQuery::start()), _runtime: runtime }
     }
 
     /// Starts the binary with these writers.
-    fn spawn(&self, world: &World, strategy: &str) -> Process {
+    pub fn spawn(&self, world: &World, strategy: &str) -> Process {
+        self.spawn_with(world, strategy, &[])
+    }
+
+    /// The same, with more of the configuration.
+    pub fn spawn_with(&self, world: &World, strategy: &str, more: &[(&str, &str)]) -> Process {
         let (endpoint, rest) = (format!("http://{}", self.fake.grpc), format!("http://{}", self.fake.rest));
-        world.spawn_with(&[
+        let mut variables = vec![
             ("APP_CONFIG__WRITERS__STRATEGY", strategy),
             ("APP_CONFIG__WRITERS__PROJECT_ID", "p"),
             ("APP_CONFIG__WRITERS__BQ__DATASET_ID", "d"),
             ("APP_CONFIG__WRITERS__BQ__TABLE_ID", "events"),
             ("BIGQUERY_STORAGE_GRPC_ENDPOINT", &endpoint),
             ("BIGQUERY_EMULATOR_HOST", &rest),
-        ])
+        ];
+        variables.extend(more);
+        world.spawn_with(&variables)
     }
 
     /// How often each event id is stored.
-    fn counts(&self) -> HashMap<String, usize> {
+    pub fn counts(&self) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         for id in self.fake.ids() {
             *counts.entry(id).or_default() += 1;
@@ -53,7 +60,7 @@ impl Backend {
         counts
     }
 
-    fn has(&self, ids: &HashSet<String>) -> bool {
+    pub fn has(&self, ids: &HashSet<String>) -> bool {
         let counts = self.counts();
         ids.iter().all(|id| counts.contains_key(id))
     }
