@@ -158,6 +158,7 @@ impl Courier {
     }
 
     async fn work(&mut self) {
+        self.sink.committed(self.reader.position());
         self.prepare_at_last(0).await;
         self.recovered();
         loop {
@@ -307,7 +308,9 @@ impl Courier {
     }
 
     fn commit(&mut self) {
-        self.reader.commit(self.batcher.committed(self.reader.position()));
+        let below = self.batcher.committed(self.reader.position());
+        self.reader.commit(below);
+        self.sink.committed(below);
         self.office.metrics.spool_bytes.set(self.office.spool.bytes() as i64);
     }
 

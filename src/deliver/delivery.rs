@@ -104,6 +104,9 @@ struct Parts {
     lake: Mutex<Option<File>>,
 }
 
+/// A sink that is made but for what only the spool knows.
+type Made<'a> = Box<dyn FnOnce(&Spool) -> Arc<dyn Sink> + 'a>;
+
 /// Makes the sinks, given the spool's identity and its end.
 type MakeSinks<'a> = &'a mut dyn FnMut(&Spool) -> Vec<Arc<dyn Sink>>;
 
@@ -113,21 +116,28 @@ impl Delivery {
         let names = sink_names(config)?;
         // Clients drive their connections on it.
         let _on_runtime = runtime.enter();
-        let mut google: Vec<Arc<dyn Sink>> = Vec::new();
+        let mut sinks: Vec<Made<'_>> = Vec::new();
         for &strategy in &config.strategy.0 {
             let failed = |error| StartError::Google(strategy, error);
-            match strategy {
-                Strategy::Local => {}
-                Strategy::Direct => google.push(Arc::new(BigQuerySink::new(config).map_err(failed)?)),
-                Strategy::PubSub => google.push(Arc::new(PubSubSink::new(config).map_err(failed)?)),
-            }
+            sinks.push(match strategy {
+                Strategy::Local => Box::new(|spool: &Spool| {
+                    Arc::new(ParquetSink::new(&config.local.directory, spool.id(), spool.end()))
+                }),
+                Strategy::Direct => {
+                    let sink = Arc::new(BigQuerySink::new(config).map_err(failed)?);
+                    Box::new(move |spool: &Spool| {
+                        sink.fed_by(spool.id());
+                        sink
+                    })
+                }
+                Strategy::PubSub => {
+                    let sink = Arc::new(PubSubSink::new(config).map_err(failed)?);
+                    Box::new(move |_: &Spool| sink)
+                }
+            });
         }
         Delivery::with_sinks(config, metrics, runtime, &names, &mut |spool| {
-            let mut google = google.drain(..);
-            let local =
-                || -> Arc<dyn Sink> { Arc::new(ParquetSink::new(&config.local.directory, spool.id(), spool.end())) };
-            let sink = |strategy: &Strategy| if *strategy == Strategy::Local { Some(local()) } else { google.next() };
-            config.strategy.0.iter().filter_map(sink).collect()
+            sinks.drain(..).map(|made| made(spool)).collect()
         })
     }
 
