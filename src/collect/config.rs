@@ -22,6 +22,10 @@ pub struct Config {
     pub strict: bool,
     /// What happens to events of users who denied analytics storage.
     pub consent_denied: ConsentDenied,
+    /// What an answer of 200 means.
+    pub ack: Ack,
+    /// How long an answer waits for the destinations with `ack: delivered`.
+    pub ack_deadline: Span,
     /// What is taken out of an event before anything else happens to it.
     pub redact: RedactConfig,
     /// How much an event may hold.
@@ -41,6 +45,20 @@ pub enum ConsentDenied {
     Drop,
 }
 
+/// What an answer of 200 means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ack {
+    /// The events are in the spool, as durable as that is.
+    #[default]
+    Spooled,
+    /// Every destination has the events.
+    Delivered,
+}
+
+/// A client or a proxy before us has hung up by then.
+const MAX_ACK_DEADLINE: Duration = Duration::from_secs(300);
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -49,6 +67,8 @@ impl Default for Config {
             client_hints: false,
             strict: false,
             consent_denied: ConsentDenied::Keep,
+            ack: Ack::Spooled,
+            ack_deadline: Span::secs(20),
             redact: RedactConfig::default(),
             limits: LimitsConfig::default(),
             rate_limit: RateLimitConfig::default(),
@@ -78,6 +98,10 @@ impl Config {
         }
         if self.script == self.path || self.script.strip_prefix(&self.path).is_some_and(|rest| rest.starts_with('/')) {
             problems.push(Problem::new(format!("{path}.script"), "must not lie below `collect.path`"));
+        }
+        if self.ack_deadline.is_zero() || *self.ack_deadline > MAX_ACK_DEADLINE {
+            let message = format!("`{}` is no time to wait for a destination", self.ack_deadline);
+            problems.push(Problem::new(format!("{path}.ack_deadline"), message).hint("between `1ms` and `5m`"));
         }
         self.redact.check(&format!("{path}.redact"), problems);
         self.limits.check(&format!("{path}.limits"), problems);

@@ -26,7 +26,7 @@ mod validate;
 pub use browser::Browser;
 pub use caller::{ApiKey, Caller};
 pub use claim::Claim;
-pub use config::{Config, ConsentDenied, RateLimitConfig, StreamConfig, Timezone, is_stream_id};
+pub use config::{Ack, Config, ConsentDenied, RateLimitConfig, StreamConfig, Timezone, is_stream_id};
 pub use consent::{Consent, Grant};
 pub use cookie::{CookieConfig, Domain, SameSite, Secure};
 pub use drop_reason::DropReason;

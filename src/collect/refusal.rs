@@ -69,6 +69,12 @@ pub enum Refusal {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The events are kept, but not every destination has them in time.
+    #[error("the events are kept and not yet delivered; try again with the same `event_id`s to learn when they are")]
+    Undelivered {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The process is about to end.
     #[error("the collector is shutting down, try again")]
     ShuttingDown,
@@ -96,7 +102,9 @@ impl Refusal {
             Refusal::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::InvalidEvent { .. } | Refusal::TooManyEvents { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Overloaded { .. } | Refusal::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Overloaded { .. } | Refusal::Undelivered { .. } | Refusal::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -117,6 +125,7 @@ impl Refusal {
             Refusal::InvalidEvent { .. } | Refusal::TooManyEvents { .. } => "invalid_event",
             Refusal::RateLimited { .. } => "rate_limited",
             Refusal::Overloaded { .. } => "overloaded",
+            Refusal::Undelivered { .. } => "undelivered",
             Refusal::ShuttingDown => "shutting_down",
         }
     }
@@ -147,9 +156,9 @@ impl Refusal {
                 reply.headers.push((header::ALLOW, HeaderValue::from_static("POST, OPTIONS")));
             }
             Refusal::BadApiKey => reply.headers.push((header::WWW_AUTHENTICATE, CHALLENGE)),
-            Refusal::RateLimited { retry_after } | Refusal::Overloaded { retry_after } => {
-                reply.headers.push(retry(*retry_after))
-            }
+            Refusal::RateLimited { retry_after }
+            | Refusal::Overloaded { retry_after }
+            | Refusal::Undelivered { retry_after } => reply.headers.push(retry(*retry_after)),
             Refusal::ShuttingDown => reply.headers.push(retry(SHUTDOWN_RETRY)),
             _ => {}
         }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::spool::SpoolFull;
+use super::{sink::Position, spool::SpoolFull};
 
 /// An append that is finished even when the client goes away meanwhile: the rows may be in the spool already, and
 /// then they must be in the books.
@@ -17,12 +17,12 @@ pub struct Append<'a> {
     runtime: &'a Handle,
 }
 
-type Appending = Pin<Box<dyn Future<Output = Result<(), SpoolFull>> + Send>>;
+type Appending = Pin<Box<dyn Future<Output = Result<Position, SpoolFull>> + Send>>;
 
 impl<'a> Append<'a> {
     /// What is not done when this is dropped goes on on `runtime`.
     pub fn new(
-        future: impl Future<Output = Result<(), SpoolFull>> + Send + 'static,
+        future: impl Future<Output = Result<Position, SpoolFull>> + Send + 'static,
         runtime: &'a Handle,
     ) -> Append<'a> {
         Append { future: Some(Box::pin(future)), runtime }
@@ -30,7 +30,7 @@ impl<'a> Append<'a> {
 }
 
 impl Future for Append<'_> {
-    type Output = Result<(), SpoolFull>;
+    type Output = Result<Position, SpoolFull>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(future) = &mut self.future else { return Poll::Ready(Err(SpoolFull::Closed)) };

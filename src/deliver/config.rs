@@ -85,6 +85,8 @@ pub struct BigQueryConfig {
     pub create_table: bool,
     /// One table for all days, or one for each.
     pub table_layout: TableLayout,
+    /// Whether each row comes once, instead of at least once.
+    pub exactly_once: bool,
     /// Who we are.
     pub auth: Auth,
 }
@@ -133,6 +135,11 @@ impl WritersConfig {
         }
         if strategies.contains(&Strategy::Direct) {
             self.bq.check(&format!("{path}.bq"), problems);
+            if self.bq.exactly_once && self.spool.durability == spool::Durability::Memory {
+                let message = "cannot be kept across a restart by a spool in memory";
+                let problem = Problem::new(format!("{path}.bq.exactly_once"), message);
+                problems.push(problem.hint("set `writers.spool.durability: disk`"));
+            }
         }
         if strategies.contains(&Strategy::PubSub) {
             self.pubsub.check(&format!("{path}.pubsub"), problems);
@@ -155,6 +162,11 @@ impl BigQueryConfig {
     fn check(&self, path: &str, problems: &mut Vec<Problem>) {
         identifier(&self.dataset_id, &format!("{path}.dataset_id"), "a data set, such as `analytics`", "_", problems);
         identifier(&self.table_id, &format!("{path}.table_id"), "a table, such as `events`", "_-", problems);
+        if self.exactly_once && self.table_layout == TableLayout::Sharded {
+            let problem =
+                Problem::new(format!("{path}.exactly_once"), "goes with one table, not with one for each day");
+            problems.push(problem.hint("set `table_layout: partitioned`"));
+        }
         let mut endpoint = |key: &str, text: &str| match text.parse::<Endpoint>() {
             Ok(endpoint) => Some(endpoint),
             Err(error) => {
@@ -222,6 +234,7 @@ impl Default for BigQueryConfig {
             create_dataset: false,
             create_table: true,
             table_layout: TableLayout::Partitioned,
+            exactly_once: false,
             auth: Auth::Adc,
         }
     }
@@ -368,6 +381,11 @@ mod tests {
         assert_eq!(paths(r#"{"strategy":"direct"}"#), expected);
         assert_eq!(paths(&format!(r#"{{{named},"rest_endpoint":"http://127.0.0.1:1"}}}}"#)), ["writers.bq.endpoint"]);
         assert_eq!(paths(&format!(r#"{{{named},"endpoint":"127.0.0.1"}}}}"#)), ["writers.bq.endpoint"]);
+        let once = format!(r#"{{{named},"exactly_once":true"#);
+        assert_eq!(paths(&format!("{once}}}}}")), [""; 0]);
+        for more in [r#","table_layout":"sharded"}}"#, r#"},"spool":{"durability":"memory"}}"#] {
+            assert_eq!(paths(&format!("{once}{more}")), ["writers.bq.exactly_once"]);
+        }
         assert_eq!(paths(r#"{"bq":{"endpoint":"127.0.0.1"}}"#), [""; 0], "nobody uses it");
     }
 

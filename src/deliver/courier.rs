@@ -42,7 +42,10 @@ use super::{
     unwound::unwound,
     window::Window,
 };
-use crate::telemetry::{Metrics, metrics::BySink};
+use crate::{
+    schema::StreamId,
+    telemetry::{Metrics, metrics::BySink},
+};
 
 /// Between two looks into the spool while rows linger: they wait anyway, and one look at many rows is cheaper than
 /// many looks at one.
@@ -155,6 +158,7 @@ impl Courier {
     }
 
     async fn work(&mut self) {
+        self.sink.committed(self.reader.position());
         self.prepare_at_last(0).await;
         self.recovered();
         loop {
@@ -251,8 +255,7 @@ impl Courier {
                     self.recovered();
                 }
                 self.office.metrics.batches_written.get_or_create(&self.label).inc();
-                self.settle(&part.batch, written).await;
-                return self.done(part.of);
+                return self.settle(part, written).await;
             }
             Some(Err(SinkError::Refused { source })) => {
                 return self.split(part, Reason::Refused, source.to_string()).await;
@@ -287,8 +290,9 @@ impl Courier {
             }
             self.taken.entry(of).and_modify(|taken| taken.parts += 1);
         } else {
-            self.set_aside(vec![(batch.rows.into_iter().next(), reason, error)]).await;
+            let letters = self.set_aside(vec![(batch.rows.into_iter().next(), reason, error)]).await;
             self.done(of);
+            self.book(letters);
         }
     }
 
@@ -304,7 +308,9 @@ impl Courier {
     }
 
     fn commit(&mut self) {
-        self.reader.commit(self.batcher.committed(self.reader.position()));
+        let below = self.batcher.committed(self.reader.position());
+        self.reader.commit(below);
+        self.sink.committed(below);
         self.office.metrics.spool_bytes.set(self.office.spool.bytes() as i64);
     }
 
@@ -405,20 +411,32 @@ impl Courier {
     }
 
     /// Books a batch the sink has taken, and sets aside the rows it has not.
-    async fn settle(&mut self, batch: &Batch, written: Written) {
+    ///
+    /// // Invariant: by the books a row stays in the spool until its position is committed, never the other way round, so
+    /// // that whoever sees empty books finds the spool empty.
+    async fn settle(&mut self, part: Part, written: Written) {
+        let Part { batch, of, .. } = part;
         let rejected: HashSet<usize> = written.rejected.iter().map(|(index, _)| *index).collect();
-        let taken = (0..).zip(&batch.rows).filter(|(index, _)| !rejected.contains(index)).map(|(_, row)| row);
-        let letters = written.rejected.iter().map(|(index, message)| {
-            let row = batch.rows.get(*index).cloned();
-            (row, Reason::Rejected, message.clone())
+        let letters = written.rejected.into_iter().map(|(index, message)| {
+            let row = batch.rows.get(index).cloned();
+            (row, Reason::Rejected, message)
         });
-        self.set_aside(letters.collect()).await;
+        let letters = self.set_aside(letters.collect()).await;
+        self.done(of);
+        self.book(letters);
+        let taken = (0..).zip(&batch.rows).filter(|(index, _)| !rejected.contains(index)).map(|(_, row)| row);
         let count = self.office.ledger.delivered(self.sink.name(), taken);
         self.status.took(count);
     }
 
-    /// Makes rows dead letters; does not return before they are on disk.
-    async fn set_aside(&mut self, rows: Vec<(Option<Spooled>, Reason, String)>) {
+    fn book(&self, letters: Vec<(StreamId, Reason)>) {
+        for (stream, reason) in letters {
+            self.office.ledger.dead_lettered(self.sink.name(), &stream, reason.label());
+        }
+    }
+
+    /// Makes rows dead letters; does not return before they are on disk. What is to be booked of them.
+    async fn set_aside(&mut self, rows: Vec<(Option<Spooled>, Reason, String)>) -> Vec<(StreamId, Reason)> {
         let (sink, spool) = (self.sink.name(), self.office.spool.id());
         let mut letters = Vec::new();
         let mut booked = Vec::new();
@@ -430,7 +448,7 @@ impl Courier {
             booked.push((row.stream, reason));
         }
         if letters.is_empty() {
-            return;
+            return booked;
         }
         tracing::warn!(sink, rows = letters.len(), reason = letters[0].message, "rows become dead letters");
         let letters = Arc::new(letters);
@@ -446,9 +464,7 @@ impl Courier {
             failures += 1;
             self.pause(SinkError::Transient { source: error, retry_after: None }, failures).await;
         }
-        for (stream, reason) in booked {
-            self.office.ledger.dead_lettered(sink, &stream, reason.label());
-        }
+        booked
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     drain::{Begin, drain},
     ledger::{Balance, Entry, Imbalance, Ledger},
     lock,
-    sink::Sink,
+    sink::{Position, Sink},
     sinks::{
         bigquery::{BigQuerySink, SetupError},
         parquet::ParquetSink,
@@ -104,6 +104,9 @@ struct Parts {
     lake: Mutex<Option<File>>,
 }
 
+/// A sink that is made but for what only the spool knows.
+type Made<'a> = Box<dyn FnOnce(&Spool) -> Arc<dyn Sink> + 'a>;
+
 /// Makes the sinks, given the spool's identity and its end.
 type MakeSinks<'a> = &'a mut dyn FnMut(&Spool) -> Vec<Arc<dyn Sink>>;
 
@@ -113,21 +116,28 @@ impl Delivery {
         let names = sink_names(config)?;
         // Clients drive their connections on it.
         let _on_runtime = runtime.enter();
-        let mut google: Vec<Arc<dyn Sink>> = Vec::new();
+        let mut sinks: Vec<Made<'_>> = Vec::new();
         for &strategy in &config.strategy.0 {
             let failed = |error| StartError::Google(strategy, error);
-            match strategy {
-                Strategy::Local => {}
-                Strategy::Direct => google.push(Arc::new(BigQuerySink::new(config).map_err(failed)?)),
-                Strategy::PubSub => google.push(Arc::new(PubSubSink::new(config).map_err(failed)?)),
-            }
+            sinks.push(match strategy {
+                Strategy::Local => Box::new(|spool: &Spool| {
+                    Arc::new(ParquetSink::new(&config.local.directory, spool.id(), spool.end()))
+                }),
+                Strategy::Direct => {
+                    let sink = Arc::new(BigQuerySink::new(config).map_err(failed)?);
+                    Box::new(move |spool: &Spool| {
+                        sink.fed_by(spool.id());
+                        sink
+                    })
+                }
+                Strategy::PubSub => {
+                    let sink = Arc::new(PubSubSink::new(config).map_err(failed)?);
+                    Box::new(move |_: &Spool| sink)
+                }
+            });
         }
         Delivery::with_sinks(config, metrics, runtime, &names, &mut |spool| {
-            let mut google = google.drain(..);
-            let local =
-                || -> Arc<dyn Sink> { Arc::new(ParquetSink::new(&config.local.directory, spool.id(), spool.end())) };
-            let sink = |strategy: &Strategy| if *strategy == Strategy::Local { Some(local()) } else { google.next() };
-            config.strategy.0.iter().filter_map(sink).collect()
+            sinks.drain(..).map(|made| made(spool)).collect()
         })
     }
 
@@ -185,13 +195,24 @@ impl Delivery {
     }
 
     /// Returns when `rows` are as durable as configured. May be called from any runtime, and may be given up: what was
-    /// handed to the spool by then is booked all the same.
-    pub async fn accept(&self, rows: Vec<Row>) -> Result<(), SpoolFull> {
+    /// handed to the spool by then is booked all the same. The position is for [`delivered`](Delivery::delivered).
+    pub async fn accept(&self, rows: Vec<Row>) -> Result<Position, SpoolFull> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let parts = self.0.clone();
         Append::new(async move { parts.append(rows).await }, &self.0.runtime).await
+    }
+
+    /// Returns when every sink has every row below `upto`, or a dead letter of it is on disk. That takes as long as it
+    /// takes; may be given up, and called from any runtime.
+    pub async fn delivered(&self, upto: Position) {
+        self.0.spool.done(upto).await;
+    }
+
+    /// Whether so many wait for [`delivered`](Delivery::delivered) that no more should.
+    pub fn is_crowded(&self) -> bool {
+        self.0.spool.is_crowded()
     }
 
     /// Books events that were received and end here.
@@ -220,7 +241,7 @@ impl Delivery {
     /// Delivers what is in the spool, without waiting for batches to fill, until nothing is left or `deadline` comes.
     /// Afterwards nothing is accepted and the spool is closed. Call when no request is in flight any more.
     pub async fn drain(&self, deadline: Instant) -> Drained {
-        let before = self.delivered();
+        let before = self.taken();
         self.0.drain.until(deadline.into());
         let tasks = std::mem::take(&mut *self.0.tasks.lock());
         for task in tasks {
@@ -229,7 +250,7 @@ impl Delivery {
         }
         self.0.spool.close().await;
         let left = self.0.couriers.iter().map(|(sink, _)| self.0.spool.pending(sink)).max();
-        Drained { delivered: self.delivered() - before, left_in_spool: left.unwrap_or(0) }
+        Drained { delivered: self.taken() - before, left_in_spool: left.unwrap_or(0) }
     }
 
     /// Lets another process have spool and lake while clones of this live on. Call after [`drain`](Delivery::drain),
@@ -239,7 +260,8 @@ impl Delivery {
         self.0.lake.lock().take();
     }
 
-    fn delivered(&self) -> u64 {
+    /// Rows that sinks have taken.
+    fn taken(&self) -> u64 {
         self.0.couriers.iter().map(|(_, status)| status.delivered()).sum()
     }
 
@@ -255,12 +277,12 @@ impl Delivery {
 }
 
 impl Parts {
-    async fn append(&self, rows: Vec<Row>) -> Result<(), SpoolFull> {
+    async fn append(&self, rows: Vec<Row>) -> Result<Position, SpoolFull> {
         let entry: Entry = self.ledger.appending(&rows);
         let started = Instant::now();
         let result = self.spool.append(rows).await;
         match &result {
-            Ok(()) => {
+            Ok(_) => {
                 self.metrics.spool_append_seconds.observe(started.elapsed().as_secs_f64());
                 entry.appended();
             }

@@ -12,6 +12,7 @@ mod courier;
 pub mod dead_letter;
 mod delivery;
 mod drain;
+mod journal;
 mod ledger;
 mod lock;
 pub mod peek;

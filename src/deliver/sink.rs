@@ -117,6 +117,10 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// Everything below was written or set aside, and will not come again but after a crash. Called at the start, with
+    /// where the spool begins for this sink, and whenever it is further.
+    fn committed(&self, _below: Position) {}
+
     /// Writes one batch. After a crash the same rows may come again, in other batches, from the last committed
     /// position on.
     async fn write(&self, batch: &Batch) -> Result<Written, SinkError>;

@@ -1,6 +1,7 @@
 //! A request on a collection path: from Pingora's session to a hit, through the pipeline into delivery, and back.
 //!
-//! Nothing is answered with 200 before its rows are as durable as configured. Every answer carries the CORS headers of
+//! Nothing is answered with 200 before its rows are as durable as configured, or, with `collect.ack: delivered`, at
+//! their destinations. Every answer carries the CORS headers of
 //! its request, whatever the status.
 
 use std::{
@@ -42,6 +43,8 @@ pub struct Endpoint {
     limits: RateLimits,
     metrics: Arc<Metrics>,
     tuning: Tuning,
+    /// How long an answer waits for the destinations, where it does.
+    ack: Option<Duration>,
 }
 
 /// A request on a collection path, up to its body.
@@ -134,8 +137,9 @@ impl Endpoint {
         limits: RateLimits,
         metrics: Arc<Metrics>,
         tuning: Tuning,
+        ack: Option<Duration>,
     ) -> Endpoint {
-        Endpoint { rules, delivery, limits, metrics, tuning }
+        Endpoint { rules, delivery, limits, metrics, tuning, ack }
     }
 
     /// Answers one request that the router found to be an event.
@@ -219,12 +223,18 @@ impl Endpoint {
         Head::new(&header.method, &header.uri, &header.headers, &self.rules.router, client, id)
     }
 
-    /// Makes the rows durable; only then are the dropped events counted, so that a refused hit counts nothing.
+    /// Makes the rows durable; only then are the dropped events counted, so that a refused hit counts nothing. Where the
+    /// answer is to mean more than that, it waits for more.
     async fn keep(&self, collected: Collected) -> Result<Reply, Refusal> {
         let Collected { rows, stream, dropped, reply } = collected;
+        let mut end = None;
         if !rows.is_empty() {
+            // Before anything is kept: who is refused here leaves nothing behind.
+            if self.ack.is_some() && self.delivery.is_crowded() {
+                return Err(Refusal::Overloaded { retry_after: RETRY_AFTER });
+            }
             match timeout(DURABLE_WITHIN, self.delivery.accept(rows)).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(position)) => end = Some(position),
                 Ok(Err(SpoolFull::Closed)) => return Err(Refusal::ShuttingDown),
                 Ok(Err(SpoolFull::TooLarge)) => return Err(Refusal::BodyTooLarge),
                 Ok(Err(_)) | Err(_) => return Err(Refusal::Overloaded { retry_after: RETRY_AFTER }),
@@ -232,6 +242,11 @@ impl Endpoint {
         }
         for (_, reason) in dropped {
             self.delivery.dropped(&stream, reason.label());
+        }
+        if let (Some(within), Some(end)) = (self.ack, end)
+            && timeout(within, self.delivery.delivered(end)).await.is_err()
+        {
+            return Err(Refusal::Undelivered { retry_after: RETRY_AFTER });
         }
         Ok(reply)
     }

@@ -110,6 +110,8 @@ pub struct Config {
     pub script_path: String,
     /// `collect.client_hints`: whether browsers are asked for hints on the site's pages.
     pub client_hints: bool,
+    /// `collect.ack`: how long an answer waits for the destinations, where it does.
+    pub ack: Option<Duration>,
     /// `collect.rate_limit`: how often one client and one stream may send.
     pub rate_limit: collect::RateLimitConfig,
     /// Bounds that are no configuration, but for tests.
@@ -127,6 +129,7 @@ impl Config {
             streams_path: collect.path.clone(),
             script_path: collect.script.clone(),
             client_hints: collect.client_hints,
+            ack: (collect.ack == collect::Ack::Delivered).then_some(*collect.ack_deadline),
             rate_limit: collect.rate_limit.clone(),
             tuning: Tuning::default(),
         }
@@ -236,7 +239,7 @@ impl Edge {
         let rules = Arc::new(Rules::new(&config, pipeline));
         let limits = RateLimits::new(&config.rate_limit);
         let tuning = config.tuning.clone();
-        let endpoint = Endpoint::new(rules.clone(), delivery.clone(), limits, metrics.clone(), tuning);
+        let endpoint = Endpoint::new(rules.clone(), delivery.clone(), limits, metrics.clone(), tuning, config.ack);
         let parts = Parts {
             rules: rules.clone(),
             endpoint,

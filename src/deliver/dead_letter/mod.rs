@@ -7,7 +7,6 @@
 //! [`replay`] puts rows back into the spool, from where they go to every sink like new ones. The spool has one owner,
 //! so the server must be stopped meanwhile. Letters stay where they are; `replays.jsonl` says which were replayed.
 
-mod journal;
 mod replay;
 
 use std::{
@@ -20,9 +19,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use self::journal::Journal;
 pub use self::replay::{ReplayError, Replayed, Selection, replay, settle};
-use super::sink::Position;
+use super::{
+    journal::{self, Journal},
+    sink::Position,
+};
 use crate::schema::{Date, Row};
 
 /// Name of the folder below `local.directory`.

@@ -9,7 +9,7 @@ use std::{collections::HashMap, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeadLetter, Status, journal, journal::Journal};
+use super::{DeadLetter, Journal, Status, journal};
 use crate::{
     deliver::{
         sink::Position,

@@ -13,11 +13,12 @@ use tokio::{
 };
 
 use super::SpoolFull;
+use crate::deliver::Position;
 
-/// What became of an append.
-pub type Outcome = Result<(), SpoolFull>;
+/// What became of an append; when it is kept, the position after its rows, or after more that were written with them.
+pub type Outcome = Result<Position, SpoolFull>;
 
-/// Resolves when the rows are durable, or refused.
+/// Resolves when it is known.
 pub type Waiting = oneshot::Receiver<Outcome>;
 
 /// One for each runtime that appends.

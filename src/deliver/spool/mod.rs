@@ -85,6 +85,7 @@ mod reader;
 mod recovery;
 mod scan;
 mod segment;
+mod vigil;
 mod writer;
 
 #[cfg(test)]
@@ -118,6 +119,7 @@ use self::{
     log::{Consumer, Group, Log, Place},
     queue::Queue,
     recovery::Restored,
+    vigil::Vigil,
     writer::Writer,
 };
 pub use self::{
@@ -260,10 +262,10 @@ impl Spool {
     }
 
     /// Keeps the rows. When this returns `Ok` they are as durable as configured; otherwise none of them is kept. Dropped
-    /// before, it leaves open which.
-    pub async fn append(&self, rows: Vec<Row>) -> Result<(), SpoolFull> {
+    /// before, it leaves open which. Returns a position above all of them, for [`Spool::done`].
+    pub async fn append(&self, rows: Vec<Row>) -> Result<Position, SpoolFull> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let shared = &self.0.shared;
         let mut size = 0;
@@ -280,6 +282,21 @@ impl Spool {
         let waiting = shared.queue.push(rows, size, shared.room())?;
         // The writer answers everyone before it ends, unless it ends by a bug.
         waiting.await.unwrap_or(Err(SpoolFull::Closed))
+    }
+
+    /// Returns when every consumer has committed everything below `upto`. May be given up at any time.
+    pub async fn done(&self, upto: Position) {
+        let shared = &self.0.shared;
+        let watch = shared.vigil.begin(upto, &shared.queue);
+        if shared.log.lock().committed() >= upto {
+            return;
+        }
+        watch.over().await;
+    }
+
+    /// Whether so many wait for [`Spool::done`] that no more should.
+    pub fn is_crowded(&self) -> bool {
+        self.0.shared.vigil.is_crowded()
     }
 
     /// Random identity of this spool, made once. Positions are unique within it.
@@ -367,6 +384,7 @@ struct Shared {
     bytes: AtomicU64,
     /// Woken when rows became durable, and when the spool was closed.
     durable: Notify,
+    vigil: Vigil,
     keeper: Keeper,
 }
 
@@ -374,8 +392,9 @@ impl Shared {
     fn new(id: u64, directory: &Path, limits: Limits, log: Log, durability: Durability) -> Shared {
         let bytes = log.bytes().into();
         let (queue, durable, keeper) = (Queue::default(), Notify::new(), Keeper::default());
+        let vigil = Vigil::default();
         let (key, directory, log) = (Key::of(id), directory.to_owned(), Mutex::new(log));
-        Shared { id, key, directory, limits, durability, queue, log, bytes, durable, keeper }
+        Shared { id, key, directory, limits, durability, queue, log, bytes, durable, vigil, keeper }
     }
 
     /// To be called whenever the log's bytes have changed.
@@ -394,7 +413,7 @@ impl Shared {
         (log.bytes() + size as u64 > self.limits.max_size).then_some(SpoolFull::Size)
     }
 
-    fn keep_in_memory(&self, rows: Vec<Row>, size: usize) -> Result<(), SpoolFull> {
+    fn keep_in_memory(&self, rows: Vec<Row>, size: usize) -> Result<Position, SpoolFull> {
         let mut log = self.log.lock();
         if let Some(refusal) = self.refusal_in_memory(&log, size) {
             return Err(refusal);
@@ -402,9 +421,10 @@ impl Shared {
         let first = log.end();
         log.push(Group { first, rows, size, place: Place::default() });
         self.publish(&log);
+        let end = log.end();
         drop(log);
         self.durable.notify_waiters();
-        Ok(())
+        Ok(end)
     }
 
     /// Nothing more will come.

@@ -165,7 +165,7 @@ impl World {
             .collect();
         for (tags, append) in waiting {
             match append.await.expect("an append does not panic") {
-                Ok(()) => self.acknowledged.extend(tags),
+                Ok(_) => self.acknowledged.extend(tags),
                 Err(SpoolFull::Size | SpoolFull::Disk) => {}
                 Err(refusal) => panic!("unexpected: {refusal:?}"),
             }

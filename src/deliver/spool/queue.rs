@@ -55,9 +55,14 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Someone on the current runtime who waits.
+    pub fn waiter(&self) -> (Waiter, Waiting) {
+        Waiter::new(self.bells.here())
+    }
+
     /// Adds rows that take `size` bytes, when the disk works and `room` bytes hold them with all that is on its way.
     pub fn push(&self, rows: Vec<Row>, size: usize, room: u64) -> Result<Waiting, SpoolFull> {
-        let (waiter, waiting) = Waiter::new(self.bells.here());
+        let (waiter, waiting) = self.waiter();
         let mut state = self.state.lock();
         self.admit(&state, size, room)?;
         state.appends.push(Append { rows, size, waiter });

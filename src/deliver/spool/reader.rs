@@ -98,7 +98,7 @@ impl Reader {
     /// forestalls come again.
     pub fn commit(&mut self, mut upto: Position) {
         let shared = self.owner.shared.clone();
-        let released;
+        let (released, done);
         {
             let mut log = shared.log.lock();
             upto = upto.min(log.end());
@@ -107,10 +107,12 @@ impl Reader {
                 return;
             }
             consumer.committed = upto;
+            done = log.committed();
             released = log.trim();
             shared.publish(&log);
         }
         drop(released);
+        shared.vigil.end(done);
         shared.keeper.wake();
         if self.position < upto {
             self.stand_at(upto);

@@ -7,7 +7,8 @@
 use std::{io, mem, sync::Arc, thread};
 
 use super::{
-    Shared, SpoolFull, bell,
+    Shared, SpoolFull,
+    bell::{self, Outcome},
     files::{self, Files, Output},
     frame, keeper,
     log::{Group, Place},
@@ -111,8 +112,8 @@ impl Writer {
         *appends = waiting;
     }
 
-    /// Makes a group durable, or refuses it as a whole.
-    fn commit(&mut self, group: &mut [Append], size: usize) -> Result<(), SpoolFull> {
+    /// Makes a group durable, or refuses it as a whole. The position after it.
+    fn commit(&mut self, group: &mut [Append], size: usize) -> Outcome {
         self.make_room(size).map_err(|error| self.fail("segment cannot be created", &error))?;
         let active = self.active.as_mut().expect("`make_room` leaves a segment");
         let first = self.next;
@@ -159,7 +160,7 @@ impl Writer {
         if self.buffer.capacity() > MAX_IDLE_BUFFER {
             self.buffer = Vec::new();
         }
-        Ok(())
+        Ok(self.next)
     }
 
     /// Sees to it that there is a segment with room for `size` bytes. A segment takes at least one group.

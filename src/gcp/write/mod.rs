@@ -14,7 +14,9 @@
 //!
 //! A request that was sent and not answered may have been applied: sending it again can double its rows.
 
+pub mod connection;
 mod error;
+pub mod hurry;
 mod stream;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -22,6 +24,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
+use tonic::{Code, transport::Channel};
 
 pub use self::error::{AppendError, RowFault};
 use self::stream::{Job, Stream};
@@ -29,8 +32,8 @@ use super::{
     Endpoint, Failure, Tokens,
     call::head,
     proto::storage::{
-        GetWriteStreamRequest, ProtoSchema, TableSchema, WriteStream, WriteStreamView,
-        big_query_write_client::BigQueryWriteClient,
+        CreateWriteStreamRequest, FinalizeWriteStreamRequest, GetWriteStreamRequest, ProtoSchema, TableSchema,
+        WriteStream, WriteStreamView, big_query_write_client::BigQueryWriteClient, write_stream,
     },
 };
 
@@ -101,6 +104,8 @@ impl WriterSchema {
 pub struct Appended {
     /// The table's columns, when they have changed since the stream was opened.
     pub updated_schema: Option<TableSchema>,
+    /// Where the first row stands in the stream; none on the default stream.
+    pub offset: Option<i64>,
 }
 
 /// One table's stream. Opened by the first request; ends when this is dropped and what was queued is answered.
@@ -127,7 +132,7 @@ impl Appender {
         // Nobody takes jobs any more only when the runtime is going down: the answer is dropped with the job.
         let _ = self.jobs.send(Job { schema, rows, answer });
         async move {
-            let gone = || Failure::new(tonic::Code::Cancelled, "the process is shutting down").into();
+            let gone = || Failure::new(Code::Cancelled, "the process is shutting down").into();
             answered.await.unwrap_or_else(|_| Err(gone()))
         }
     }
@@ -143,16 +148,54 @@ pub fn request_len(target: &Target, schema: &WriterSchema, rows: &[Bytes]) -> us
 /// What the service knows of the stream; with the table's columns as it sees them now, which may be behind what the
 /// tables API says by minutes.
 pub async fn describe(target: &Target) -> Result<WriteStream, Failure> {
-    let channel = target.endpoint.channel().map_err(|error| Failure::unreachable(&error))?;
     let request = GetWriteStreamRequest { name: target.stream.clone(), view: WriteStreamView::Full.into() };
+    let call = |mut client: Client, request| async move { client.get_write_stream(request).await };
+    unary(target, "name", &target.stream, request, call).await
+}
+
+/// Creates a stream of committed type, whose rows are visible at once and have offsets, in the table of the target; its
+/// name.
+pub async fn create_committed(target: &Target) -> Result<String, Failure> {
+    let parent = target.stream.trim_end_matches("/streams/_default").to_owned();
+    let stream = WriteStream { r#type: write_stream::Type::Committed.into(), ..WriteStream::default() };
+    let request = CreateWriteStreamRequest { parent: parent.clone(), write_stream: Some(stream) };
+    let call = |mut client: Client, request| async move { client.create_write_stream(request).await };
+    Ok(unary(target, "parent", &parent, request, call).await?.name)
+}
+
+/// Ends a stream of committed type: nothing can be appended to it afterwards. How many rows it holds.
+pub async fn finalize(target: &Target, stream: &str) -> Result<i64, Failure> {
+    let request = FinalizeWriteStreamRequest { name: stream.to_owned() };
+    let call = |mut client: Client, request| async move { client.finalize_write_stream(request).await };
+    Ok(unary(target, "name", stream, request, call).await?.row_count)
+}
+
+type Client = BigQueryWriteClient<Channel>;
+
+async fn unary<Q, A, F>(
+    target: &Target,
+    parameter: &str,
+    name: &str,
+    request: Q,
+    call: impl FnOnce(Client, tonic::Request<Q>) -> F,
+) -> Result<A, Failure>
+where
+    F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
+{
+    let channel = target.endpoint.channel().map_err(|error| Failure::unreachable(&error))?;
     let mut request = tonic::Request::new(request);
     request.set_timeout(CALL);
     let token = target.tokens.header().await.map_err(|error| Failure::without_token(&error))?;
-    head(&mut request, "name", &target.stream, token.as_ref());
-    let answer = tokio::time::timeout(CALL, BigQueryWriteClient::new(channel).get_write_stream(request)).await;
-    match answer {
-        Ok(Ok(stream)) => Ok(stream.into_inner()),
-        Ok(Err(status)) => Err(Failure::of_status(&status)),
-        Err(_) => Err(Failure::new(tonic::Code::DeadlineExceeded, "no answer")),
+    head(&mut request, parameter, name, token.as_ref());
+    match tokio::time::timeout(CALL, call(BigQueryWriteClient::new(channel), request)).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => {
+            let failure = Failure::of_status(&status);
+            if let (Code::Unauthenticated, Some(token)) = (failure.code, token) {
+                target.tokens.invalidate(&token);
+            }
+            Err(failure)
+        }
+        Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
     }
 }

@@ -5,7 +5,9 @@
 //! accepted = stored (each event id once or more) + dead letters, and nothing in the spool
 //! ```
 
+mod ack;
 mod data;
+mod exactly_once;
 mod process;
 mod protocol;
 mod storm;
@@ -76,11 +78,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let config = config(&fake, &folder, setup.clone());
         let metrics = Arc::new(Metrics::new());
-        let sink: Arc<dyn Sink> = Arc::new(BigQuerySink::with_timing(&config, setup.timing).unwrap());
-        let delivery = Delivery::with_sinks(&config, metrics.clone(), &Handle::current(), &["direct"], &mut |_| {
-            vec![sink.clone()]
-        });
-        World { fake, folder, metrics, delivery: delivery.unwrap(), accepted: HashSet::new() }
+        let delivery = deliver(&config, setup.timing, &metrics, &Handle::current());
+        World { fake, folder, metrics, delivery, accepted: HashSet::new() }
     }
 
     /// Accepts rows with these ids.
@@ -138,6 +137,18 @@ impl World {
         assert!(until(blocked).await, "{:?}", self.delivery.health());
         self.delivery.health().reasons.join("\n")
     }
+}
+
+/// Delivery with the direct sink.
+fn deliver(config: &WritersConfig, timing: Timing, metrics: &Arc<Metrics>, runtime: &Handle) -> Delivery {
+    let _on_runtime = runtime.enter();
+    let sink = Arc::new(BigQuerySink::with_timing(config, timing).unwrap());
+    let delivery = Delivery::with_sinks(config, metrics.clone(), runtime, &["direct"], &mut |spool| {
+        sink.fed_by(spool.id());
+        let sink: Arc<dyn Sink> = sink.clone();
+        vec![sink]
+    });
+    delivery.unwrap()
 }
 
 struct Settled {

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::runtime::Runtime;
+use tonic::Code;
 
 use crate::{
     client::{get, post},
@@ -20,32 +21,39 @@ use crate::{
 };
 
 /// The stand-in, on threads of its own.
-struct Backend {
-    fake: BigQuery,
+pub struct Backend {
+    pub fake: BigQuery,
     _runtime: Runtime,
 }
 
 impl Backend {
-    fn start() -> Backend {
+    pub fn start() -> Backend {
         let runtime = Runtime::new().unwrap();
         Backend { fake: runtime.block_on(BigQuery::start()), _runtime: runtime }
     }
 
     /// Starts the binary with these writers.
-    fn spawn(&self, world: &World, strategy: &str) -> Process {
+    pub fn spawn(&self, world: &World, strategy: &str) -> Process {
+        self.spawn_with(world, strategy, &[])
+    }
+
+    /// The same, with more of the configuration.
+    pub fn spawn_with(&self, world: &World, strategy: &str, more: &[(&str, &str)]) -> Process {
         let (endpoint, rest) = (format!("http://{}", self.fake.grpc), format!("http://{}", self.fake.rest));
-        world.spawn_with(&[
+        let mut variables = vec![
             ("APP_CONFIG__WRITERS__STRATEGY", strategy),
             ("APP_CONFIG__WRITERS__PROJECT_ID", "p"),
             ("APP_CONFIG__WRITERS__BQ__DATASET_ID", "d"),
             ("APP_CONFIG__WRITERS__BQ__TABLE_ID", "events"),
             ("BIGQUERY_STORAGE_GRPC_ENDPOINT", &endpoint),
             ("BIGQUERY_EMULATOR_HOST", &rest),
-        ])
+        ];
+        variables.extend(more);
+        world.spawn_with(&variables)
     }
 
     /// How often each event id is stored.
-    fn counts(&self) -> HashMap<String, usize> {
+    pub fn counts(&self) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         for id in self.fake.ids() {
             *counts.entry(id).or_default() += 1;
@@ -53,13 +61,13 @@ impl Backend {
         counts
     }
 
-    fn has(&self, ids: &HashSet<String>) -> bool {
+    pub fn has(&self, ids: &HashSet<String>) -> bool {
         let counts = self.counts();
         ids.iter().all(|id| counts.contains_key(id))
     }
 }
 
-fn send(addr: SocketAddr, id: &str) -> bool {
+pub fn send(addr: SocketAddr, id: &str) -> bool {
     let body = format!(r#"{{"event_name":"e","event_id":"{id}"}}"#);
     post(addr, "/api/v1/streaming/1", &body).is_ok_and(|answer| answer.status == 200)
 }
@@ -71,34 +79,64 @@ fn metric(admin: SocketAddr, name: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
+/// How often processes are killed: as often as fits into 20 seconds, 50 times at most, or as often as the variable
+/// `KILLS` says.
+fn wanted_rounds() -> u64 {
+    std::env::var("KILLS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(50)
+}
+
+fn patient() -> bool {
+    std::env::var_os("KILLS").is_some()
+}
+
+/// Two clients that send until `end` has killed the process; the ids that got a 200.
+fn load(addr: SocketAddr, name: &str, end: impl FnOnce(())) -> Vec<String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..2)
+        .map(|client| {
+            let (name, stop) = (name.to_owned(), stop.clone());
+            thread::spawn(move || {
+                let ids = (0..).map(|n| format!("{name}-c{client}-{n}"));
+                ids.take_while(|id| !stop.load(Ordering::Relaxed) && send(addr, id)).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    end(());
+    stop.store(true, Ordering::Relaxed);
+    clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+}
+
+/// What may happen to a request.
+fn mischief(random: &mut fastrand::Rng) -> Act {
+    match random.u8(0..6) {
+        0 => Act::Close(Code::Unavailable, "elsewhere"),
+        1 | 2 => Act::StoreAndClose(Code::Unavailable, "gone"),
+        3 => Act::StoreAndClose(Code::PermissionDenied, "for a moment"),
+        _ => Act::Delay(Duration::from_millis(random.u64(0..200))),
+    }
+}
+
 /// Case 45: what got a 200 is in the table, whatever kills the process, and in the lake exactly once.
 #[test]
 fn kill_dash_nine_loses_nothing_on_the_way_to_bigquery() {
     let (world, backend) = (World::new(), Backend::start());
     let mut answered = HashSet::new();
-    for round in 0..8u64 {
+    let begun = Instant::now();
+    let mut round = 0;
+    while round < wanted_rounds() && (round < 4 || patient() || begun.elapsed() < Duration::from_secs(20)) {
         let mut process = backend.spawn(&world, r#"["local","direct"]"#);
         // Some rounds die while answers are outstanding.
         if round % 2 == 0 {
             backend.fake.script((0..5).map(|_| Act::Delay(Duration::from_millis(150))));
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients: Vec<_> = (0..2)
-            .map(|client| {
-                let (addr, stop) = (process.public, stop.clone());
-                thread::spawn(move || {
-                    let ids = (0..).map(|n| format!("r{round}-c{client}-{n}"));
-                    ids.take_while(|id| !stop.load(Ordering::Relaxed) && send(addr, id)).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        thread::sleep(Duration::from_millis(300 + round * 7_919 % 700));
-        process.kill();
-        stop.store(true, Ordering::Relaxed);
-        let ids: Vec<_> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
-        assert!(!ids.is_empty(), "round {round} had nothing to lose");
+        let ids = load(process.public, &format!("r{round}"), |()| {
+            thread::sleep(Duration::from_millis(100 + round * 7_919 % 400));
+            process.kill();
+        });
         answered.extend(ids);
+        round += 1;
     }
+    assert!(!answered.is_empty(), "there was nothing to lose");
     backend.fake.state.lock().script.clear();
     let mut process = backend.spawn(&world, r#"["local","direct"]"#);
     let arrived = eventually(Duration::from_secs(60), || backend.has(&answered));
@@ -109,7 +147,46 @@ fn kill_dash_nine_loses_nothing_on_the_way_to_bigquery() {
     let in_lake = world.ids_in_lake();
     assert!(answered.iter().all(|id| in_lake.get(id) == Some(&1)), "the lake has each once");
     let doubled = counts.values().filter(|count| **count > 1).count();
-    println!("{} answered 200, {doubled} stored more than once", answered.len());
+    println!("{round} rounds, {} answered 200, {doubled} stored more than once", answered.len());
+}
+
+/// `exactly_once`: killed at any moment, with connections that break and answers that are late or lost, and what got a
+/// 200 is in the table once.
+#[test]
+fn kill_dash_nine_doubles_nothing_with_exactly_once() {
+    let (world, backend) = (World::new(), Backend::start());
+    let exactly = [("APP_CONFIG__WRITERS__BQ__EXACTLY_ONCE", "true")];
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut answered = HashSet::new();
+    let begun = Instant::now();
+    let mut rounds = 0;
+    while rounds < wanted_rounds() && (rounds < 4 || patient() || begun.elapsed() < Duration::from_secs(20)) {
+        let mut process = backend.spawn_with(&world, "direct", &exactly);
+        let acts: Vec<_> = (0..random.usize(0..6)).map(|_| mischief(&mut random)).collect();
+        backend.fake.script(acts);
+        let ids = load(process.public, &format!("x{rounds}"), |()| {
+            for _ in 0..random.usize(1..4) {
+                thread::sleep(Duration::from_millis(random.u64(100..400)));
+                if random.bool() {
+                    backend.fake.cut();
+                }
+            }
+            process.kill();
+        });
+        answered.extend(ids);
+        backend.fake.state.lock().script.clear();
+        rounds += 1;
+    }
+    let mut process = backend.spawn_with(&world, "direct", &exactly);
+    let arrived = eventually(Duration::from_secs(60), || backend.has(&answered));
+    assert_eq!(process.terminate(), Some(0));
+    let counts = backend.counts();
+    let lost = answered.iter().filter(|id| !counts.contains_key(*id)).count();
+    assert!(arrived, "{lost} of {} are lost", answered.len());
+    let doubled: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(doubled.is_empty(), "{doubled:?}");
+    let created = backend.fake.state.lock().created;
+    println!("{rounds} rounds, {} answered 200, {} stored, {created} streams", answered.len(), counts.len());
 }
 
 /// A writer that stands still keeps nobody waiting, and its lag is told; afterwards it catches up.

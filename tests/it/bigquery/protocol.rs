@@ -28,7 +28,7 @@ async fn the_first_request_says_everything_and_the_others_only_rows() {
         assert_eq!(request.has_schema, first);
         assert_eq!(request.write_stream, if first { stream } else { "" });
         assert_eq!(request.trace_id.starts_with("real-streaming:"), first, "{}", request.trace_id);
-        assert!(!request.has_offset);
+        assert_eq!(request.offset, None);
         assert_eq!(request.authorization, None, "an emulator is shown no token");
         let routing = "write_stream=projects%2Fp%2Fdatasets%2Fd%2Ftables%2Fevents%2Fstreams%2F_default";
         assert_eq!(request.routing.as_deref(), Some(routing));

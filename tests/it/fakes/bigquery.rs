@@ -2,6 +2,7 @@
 //! reads rows as proto2 with the descriptor it was sent, and does what a script says.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     net::SocketAddr,
     pin::Pin,
@@ -22,6 +23,7 @@ use real_streaming::gcp::proto::{
         AppendRowsRequest, AppendRowsResponse, CreateWriteStreamRequest, FinalizeWriteStreamRequest,
         FinalizeWriteStreamResponse, GetWriteStreamRequest, RowError, TableSchema, WriteStream, append_rows_request,
         append_rows_response::{AppendResult, Response as Answer},
+        write_stream,
     },
 };
 use serde_json::Value;
@@ -79,7 +81,7 @@ pub struct Seen {
     pub authorization: Option<String>,
     pub write_stream: String,
     pub has_schema: bool,
-    pub has_offset: bool,
+    pub offset: Option<i64>,
     pub trace_id: String,
     pub size: usize,
     pub ids: Vec<String>,
@@ -101,6 +103,15 @@ pub struct Table {
     pub rows: Vec<Stored>,
     /// What the Write API knows of its columns, when that is less.
     pub known: Option<HashSet<String>>,
+    /// Streams of committed type, by name.
+    pub streams: BTreeMap<String, Committed>,
+}
+
+/// A stream with offsets.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    pub rows: i64,
+    pub finalized: bool,
 }
 
 #[derive(Default)]
@@ -111,6 +122,10 @@ pub struct State {
     pub script: VecDeque<Act>,
     /// Statuses that calls end with before anything else.
     pub openings: VecDeque<Status>,
+    /// The same for calls that end a stream.
+    pub finalizings: VecDeque<Status>,
+    /// Streams that were ever created.
+    pub created: usize,
     /// Answers to REST calls before anything else: method, status, reason.
     pub refusals: VecDeque<(&'static str, u16, &'static str)>,
     pub seen: Vec<Seen>,
@@ -124,6 +139,8 @@ pub struct State {
     pub no_patch: bool,
     /// Opened calls.
     pub calls: usize,
+    /// Calls whose requests have come to an end.
+    pub ended: usize,
     /// Tokens that are not taken.
     pub bad_tokens: HashSet<String>,
     /// Connections, to be cut.
@@ -227,6 +244,7 @@ impl BigQueryWrite for Service {
             stream: String::new(),
             descriptor: None,
             came: 0,
+            offset: None,
             held: Vec::new(),
             answers,
         };
@@ -249,15 +267,44 @@ impl BigQueryWrite for Service {
         }))
     }
 
-    async fn create_write_stream(&self, _: Request<CreateWriteStreamRequest>) -> Result<Response<WriteStream>, Status> {
-        Err(Status::unimplemented("only the default stream"))
+    async fn create_write_stream(
+        &self,
+        request: Request<CreateWriteStreamRequest>,
+    ) -> Result<Response<WriteStream>, Status> {
+        let routing = request.metadata().get("x-goog-request-params").cloned();
+        let CreateWriteStreamRequest { parent, write_stream } = request.into_inner();
+        let expected = format!("parent={}", parent.replace('/', "%2F"));
+        if routing.is_none_or(|routing| routing.as_encoded_bytes() != expected.as_bytes()) {
+            return Err(Status::permission_denied("the routing header is missing"));
+        }
+        let stream = write_stream.ok_or_else(|| Status::invalid_argument("no stream"))?;
+        if stream.r#type() != write_stream::Type::Committed {
+            return Err(Status::invalid_argument("only streams of committed type"));
+        }
+        let mut state = self.0.lock();
+        state.created += 1;
+        let name = format!("{parent}/streams/s{}", state.created);
+        let table = state.tables.get_mut(&table_of(&name));
+        let table = table.ok_or_else(|| judge::status(Code::NotFound, 1, "Requested entity was not found"))?;
+        table.streams.insert(name.clone(), Committed::default());
+        Ok(Response::new(WriteStream { name, location: "EU".into(), ..stream }))
     }
 
     async fn finalize_write_stream(
         &self,
-        _: Request<FinalizeWriteStreamRequest>,
+        request: Request<FinalizeWriteStreamRequest>,
     ) -> Result<Response<FinalizeWriteStreamResponse>, Status> {
-        Err(Status::unimplemented("only the default stream"))
+        let name = request.into_inner().name;
+        let mut state = self.0.lock();
+        if let Some(status) = state.finalizings.pop_front() {
+            return Err(status);
+        }
+        let table = state.tables.get_mut(&table_of(&name));
+        let table = table.ok_or_else(|| judge::status(Code::NotFound, 1, "Requested entity was not found"))?;
+        let stream = table.streams.get_mut(&name);
+        let stream = stream.ok_or_else(|| judge::status(Code::NotFound, 3, "Requested entity was not found"))?;
+        stream.finalized = true;
+        Ok(Response::new(FinalizeWriteStreamResponse { row_count: stream.rows }))
     }
 }
 
@@ -265,7 +312,7 @@ impl BigQueryWrite for Service {
 fn table_of(stream: &str) -> String {
     let parts: Vec<_> = stream.split('/').collect();
     match parts[..] {
-        ["projects", project, "datasets", dataset, "tables", table, "streams", "_default"] => {
+        ["projects", project, "datasets", dataset, "tables", table, "streams", _] => {
             format!("{project}/{dataset}/{table}")
         }
         _ => format!("no table: {stream}"),
@@ -281,6 +328,8 @@ struct Talk {
     stream: String,
     descriptor: Option<MessageDescriptor>,
     came: usize,
+    /// Of the request at hand.
+    offset: Option<i64>,
     held: Vec<AppendRowsResponse>,
     answers: mpsc::UnboundedSender<Result<AppendRowsResponse, Status>>,
 }
@@ -327,6 +376,7 @@ impl Talk {
             }
             next = requests.message().await.ok().flatten();
         }
+        self.state.lock().ended += 1;
     }
 
     fn end(&self, status: Status) {
@@ -352,7 +402,7 @@ impl Talk {
             authorization: self.authorization.clone(),
             write_stream: request.write_stream.clone(),
             has_schema: data.writer_schema.is_some(),
-            has_offset: request.offset.is_some(),
+            offset: request.offset,
             trace_id: request.trace_id.clone(),
             size: prost::Message::encoded_len(request),
             ids: read.iter().map(|row| row.id.clone()).collect(),
@@ -361,9 +411,10 @@ impl Talk {
         if self.routing != expected {
             return Err(Status::permission_denied(format!("routed by `{}`", self.routing)));
         }
-        if request.offset.is_some() {
-            return Err(Status::invalid_argument("the default stream has no offsets"));
+        if request.offset.is_some() == self.stream.ends_with("/_default") {
+            return Err(Status::invalid_argument("the default stream has no offsets, and every other one has"));
         }
+        self.offset = request.offset;
         Ok(read)
     }
 
@@ -376,6 +427,21 @@ impl Talk {
             return error(judge::storage_error(Code::NotFound, 1, "Requested entity was not found"));
         }
         let table = state.tables.get_mut(&key).expect("looked at above");
+        if let Some(offset) = self.offset {
+            let Some(stream) = table.streams.get(&self.stream) else {
+                return error(judge::storage_error(Code::NotFound, 3, "Requested entity was not found"));
+            };
+            let words = format!("expected offset {}, received {offset}", stream.rows);
+            let refusal = match stream.rows.cmp(&offset) {
+                _ if stream.finalized => Some((Code::InvalidArgument, 6, "Stream has been finalized".to_owned())),
+                Ordering::Greater => Some((Code::AlreadyExists, 8, format!("The offset is within stream, {words}"))),
+                Ordering::Less => Some((Code::OutOfRange, 9, format!("The offset is beyond stream, {words}"))),
+                Ordering::Equal => None,
+            };
+            if let Some((code, storage, words)) = refusal {
+                return error(judge::storage_error(code, storage, &words));
+            }
+        }
         let descriptor = self.descriptor.as_ref().expect("the first request brought it");
         if let Err(words) = judge::fits(descriptor, &table.body["schema"]["fields"], &table.known) {
             return error(judge::storage_error(Code::InvalidArgument, 7, &words));
@@ -383,10 +449,13 @@ impl Talk {
         let faults: HashMap<usize, String> =
             read.iter().enumerate().filter_map(|(index, row)| Some((index, row.fault.clone()?))).collect();
         if faults.is_empty() {
+            if let Some(stream) = table.streams.get_mut(&self.stream) {
+                stream.rows += read.len() as i64;
+            }
             let rows = read.into_iter().map(|row| Stored { id: row.id, columns: row.columns });
             table.rows.extend(rows);
             return AppendRowsResponse {
-                response: Some(Answer::AppendResult(AppendResult { offset: None })),
+                response: Some(Answer::AppendResult(AppendResult { offset: self.offset })),
                 ..AppendRowsResponse::default()
             };
         }

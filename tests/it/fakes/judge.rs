@@ -140,6 +140,11 @@ pub fn storage_fields(columns: &Value, prefix: &str, known: &Option<HashSet<Stri
     described.collect()
 }
 
+/// The same, as a call ends with it.
+pub fn status(code: Code, storage: i32, words: &str) -> tonic::Status {
+    tonic::Status::with_details(code, words, storage_error(code, storage, words).encode_to_vec().into())
+}
+
 /// A status with one of the Write API's own codes in it.
 pub fn storage_error(code: Code, storage: i32, words: &str) -> rpc::Status {
     let detail = StorageError { code: storage, error_message: words.into(), ..StorageError::default() };

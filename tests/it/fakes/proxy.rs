@@ -1,6 +1,12 @@
 //! A wire between two sides, with the faults that wires have.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -24,6 +30,7 @@ pub struct Proxy {
     pub addr: SocketAddr,
     mode: watch::Sender<Mode>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
+    swallowed: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -33,6 +40,8 @@ impl Proxy {
         let (mode, modes) = watch::channel(Mode::Pass);
         let connections = Arc::new(Mutex::new(Vec::new()));
         let kept = connections.clone();
+        let swallowed = Arc::new(AtomicUsize::new(0));
+        let count = swallowed.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(target).await else { continue };
@@ -40,21 +49,27 @@ impl Proxy {
                 let _ = client.set_zero_linger();
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                let modes = modes.clone();
+                let (modes, count) = (modes.clone(), count.clone());
                 let both = tokio::spawn(async move {
+                    let back = AtomicUsize::new(0);
                     tokio::select! {
-                        () = carry(from_client, to_server, modes.clone()) => {}
-                        () = carry(from_server, to_client, modes) => {}
+                        () = carry(from_client, to_server, modes.clone(), &count) => {}
+                        () = carry(from_server, to_client, modes, &back) => {}
                     }
                 });
                 kept.lock().push(both.abort_handle());
             }
         });
-        Proxy { addr, mode, connections }
+        Proxy { addr, mode, connections, swallowed }
     }
 
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+    }
+
+    /// Pieces from clients that were swallowed.
+    pub fn swallowed(&self) -> usize {
+        self.swallowed.load(Ordering::SeqCst)
     }
 
     /// Resets every connection.
@@ -65,12 +80,15 @@ impl Proxy {
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, modes: watch::Receiver<Mode>) {
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, modes: watch::Receiver<Mode>, count: &AtomicUsize) {
     // What a connection falls into it stays in, as packets that were lost do.
     let mut swallowed = false;
     let mut buffer = vec![0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        swallowed |= *modes.borrow() == Mode::BlackHole;
+        if *modes.borrow() == Mode::BlackHole {
+            swallowed = true;
+            count.fetch_add(1, Ordering::SeqCst);
+        }
         if !swallowed && to.write_all(&buffer[..read]).await.is_err() {
             return;
         }

@@ -1,26 +1,37 @@
 //! The direct sink: rows into BigQuery by the Storage Write API, without a re-encoding.
 //!
-//! At least once: a row whose answer was lost is sent again, and both carry the same `rs_info.event_id`. The order of
+//! At least once, unless `exactly_once` is set (`committed`): a row whose answer was lost is sent again, and both carry the same `rs_info.event_id`. The order of
 //! rows is kept on every connection. A request is refused as a whole for a single bad row: the bad ones become dead
 //! letters and the others are sent again, as often as the service finds further ones. A table that lacks columns gets
 //! them, or, where that is not allowed, rows without them.
 
+mod committed;
 mod ensure;
 mod table;
 mod verdict;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 pub use self::verdict::{NOT_THE_ROW, STRANGER};
-use self::{ensure::Registrar, table::Table};
+use self::{
+    ensure::Registrar,
+    table::{Ledger, Table},
+};
 use crate::{
     deliver::{
         config::{BigQueryConfig, TableLayout, WritersConfig},
-        sink::{Batch, BatchLimits, Sink, SinkError, Written},
+        sink::{Batch, BatchLimits, Position, Sink, SinkError, Written},
     },
     gcp::{
         Auth, Endpoint, Tokens,
@@ -45,6 +56,9 @@ const MAX_TABLES: usize = 16;
 /// less work.
 const ROUNDS: usize = 16;
 
+/// File in the spool's directory that says which rows were sent to which offset.
+const OFFSETS: &str = "direct.offsets";
+
 /// Why the sink cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -67,6 +81,10 @@ pub struct BigQuerySink {
     registrar: Arc<Registrar>,
     /// By day; with one table for all days, by day 0.
     tables: Mutex<BTreeMap<Date, Arc<Table>>>,
+    /// For rows that come once.
+    ledger: Option<Mutex<Ledger>>,
+    /// Rows below are settled.
+    floor: AtomicU64,
 }
 
 impl BigQuerySink {
@@ -91,7 +109,10 @@ impl BigQuerySink {
         let tokens = Tokens::new(if endpoint.is_plaintext() && rest.is_plaintext() { &Auth::None } else { &bq.auth });
         let rest_tokens = tokens_of(&rest, &tokens);
         let rest = Rest::new(rest, rest_tokens).map_err(SetupError::new)?;
+        let path = config.spool.directory.join(OFFSETS);
         Ok(BigQuerySink {
+            ledger: bq.exactly_once.then(|| Mutex::new(Ledger { path, spool: 0 })),
+            floor: AtomicU64::new(0),
             registrar: Arc::new(Registrar::new(Tables::new(rest), &bq)),
             project: config.project_id.clone(),
             tokens: tokens_of(&endpoint, &tokens),
@@ -100,6 +121,13 @@ impl BigQuerySink {
             config: bq,
             tables: Mutex::default(),
         })
+    }
+
+    /// Says which spool the rows will come from.
+    pub fn fed_by(&self, spool: u64) {
+        if let Some(ledger) = &self.ledger {
+            ledger.lock().spool = spool;
+        }
     }
 
     /// The table of a day.
@@ -119,7 +147,9 @@ impl BigQuerySink {
         let name = TableName { project: self.project.clone(), dataset: self.config.dataset_id.clone(), table };
         let target =
             Target { endpoint: self.endpoint.clone(), tokens: self.tokens.clone(), stream: name.default_stream() };
-        let table = Arc::new(Table::new(name, target, self.timing, self.registrar.clone()));
+        let ledger = self.ledger.as_ref().map(|ledger| ledger.lock().clone());
+        let table = Arc::new(Table::new(name, target, self.timing, self.registrar.clone(), ledger));
+        table.settled_below(self.floor.load(Ordering::Relaxed));
         tables.insert(key, table.clone());
         table
     }
@@ -154,6 +184,13 @@ impl Sink for BigQuerySink {
         Ok(())
     }
 
+    fn committed(&self, below: Position) {
+        if self.ledger.is_some() {
+            self.floor.store(below, Ordering::Relaxed);
+            self.tables.lock().values().for_each(|table| table.settled_below(below));
+        }
+    }
+
     async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
         let table = self.table(batch.date);
         let mut written = Written::default();
@@ -181,7 +218,8 @@ impl Sink for BigQuerySink {
                 let words = format!("a request of {size} bytes is more than the {} that may be", write::MAX_REQUEST);
                 return Err(SinkError::Refused { source: words.into() });
             }
-            let outcome = table.append(&writer, encoded).await;
+            let positions = sent.iter().map(|index| batch.rows[*index].position).collect();
+            let outcome = table.append(&writer, encoded, positions).await;
             let faults = match outcome {
                 Ok(()) => return Ok(written),
                 Err(AppendError::Rows(faults)) => faults,

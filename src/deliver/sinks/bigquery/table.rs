@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,11 +16,12 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
+    committed::Committed,
     ensure::Registrar,
     verdict::{self, Verdict},
 };
 use crate::{
-    deliver::{sink::SinkError, sinks::doubt::Doubt},
+    deliver::{Position, sink::SinkError, sinks::doubt::Doubt},
     gcp::{
         Failure,
         bigquery::{TableName, paths},
@@ -35,7 +37,7 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(600);
 pub struct Table {
     name: TableName,
     target: Target,
-    appender: Appender,
+    rows: Rows,
     registrar: Arc<Registrar>,
     /// How rows are written; `None` until the table was looked at, and again when it has to be.
     writer: ArcSwapOption<Writer>,
@@ -46,6 +48,21 @@ pub struct Table {
     doubt: Doubt,
     /// Since when the Write API does not know the table.
     unknown: Mutex<Option<Instant>>,
+}
+
+/// How rows get into the table.
+enum Rows {
+    AtLeastOnce(Appender),
+    ExactlyOnce(Committed),
+}
+
+/// Where it is written down what was sent, for a table that takes each row once.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The file.
+    pub path: PathBuf,
+    /// The spool whose positions stand in it.
+    pub spool: u64,
 }
 
 /// How rows are written.
@@ -72,9 +89,20 @@ impl Writer {
 }
 
 impl Table {
-    pub fn new(name: TableName, target: Target, timing: Timing, registrar: Arc<Registrar>) -> Table {
+    /// Each row once with a `ledger`, at least once without.
+    pub fn new(
+        name: TableName,
+        target: Target,
+        timing: Timing,
+        registrar: Arc<Registrar>,
+        ledger: Option<Ledger>,
+    ) -> Table {
+        let rows = match ledger {
+            None => Rows::AtLeastOnce(Appender::new(target.clone(), timing)),
+            Some(Ledger { path, spool }) => Rows::ExactlyOnce(Committed::new(target.clone(), timing, &path, spool)),
+        };
         Table {
-            appender: Appender::new(target.clone(), timing),
+            rows,
             name,
             target,
             registrar,
@@ -138,9 +166,13 @@ impl Table {
         writer
     }
 
-    /// Appends rows that `writer` has made. Queued before the first wait.
-    pub async fn append(&self, writer: &Writer, rows: Vec<Bytes>) -> Result<(), AppendError> {
-        let appended = self.appender.append(writer.schema.clone(), rows).await?;
+    /// Appends rows that `writer` has made, from these positions of the spool. Queued before the first wait.
+    pub async fn append(&self, writer: &Writer, rows: Vec<Bytes>, positions: Vec<Position>) -> Result<(), AppendError> {
+        let schema = writer.schema.clone();
+        let appended = match &self.rows {
+            Rows::AtLeastOnce(appender) => appender.append(schema, rows).await?,
+            Rows::ExactlyOnce(committed) => committed.append(schema, rows, positions).await?,
+        };
         self.doubt.taken();
         *self.unknown.lock() = None;
         if let Some(schema) = appended.updated_schema {
@@ -148,6 +180,13 @@ impl Table {
             self.take_up(&mut last, &paths(&schema.fields));
         }
         Ok(())
+    }
+
+    /// Every row below is in the table or a dead letter.
+    pub fn settled_below(&self, position: Position) {
+        if let Rows::ExactlyOnce(committed) = &self.rows {
+            committed.settled_below(position);
+        }
     }
 
     /// Looks at the table again: an error when it is not what it was.

@@ -50,6 +50,16 @@ impl Journal {
     }
 }
 
+/// Puts these lines in the place of the whole file: afterwards it is the old one or the new one, whatever happens.
+pub fn replace(path: &Path, lines: &[u8]) -> io::Result<Journal> {
+    let temporary = path.with_added_extension("new");
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(lines)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    Journal::open(path)
+}
+
 /// The file's lines; none when it does not exist. Half a line at the end may be one that is being written. A damaged
 /// line is reported and skipped.
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {

@@ -1,0 +1,107 @@
+//! One call of AppendRows, with its own connection.
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use http::HeaderValue;
+use tokio::sync::mpsc;
+use tonic::{Code, Status};
+
+use super::{AppendError, Appended, MAX_IN_FLIGHT, RowFault, Target, WriterSchema};
+use crate::gcp::{
+    Failure,
+    call::head,
+    proto::storage::{
+        AppendRowsRequest, AppendRowsResponse, ProtoRows,
+        append_rows_request::{ProtoData, Rows},
+        append_rows_response::Response,
+        big_query_write_client::BigQueryWriteClient,
+    },
+};
+
+/// Who wrote the rows, for Google's support. The service wants a word before a colon.
+const TRACE_ID: &str = concat!("real-streaming:", env!("CARGO_PKG_VERSION"));
+
+/// See the module.
+pub struct Connection {
+    requests: mpsc::Sender<AppendRowsRequest>,
+    answers: Pin<Box<dyn Stream<Item = Result<AppendRowsResponse, Status>> + Send>>,
+    stream: String,
+    /// Of every row on it.
+    pub schema: Arc<WriterSchema>,
+    /// The token it was opened with.
+    pub token: Option<HeaderValue>,
+    first: bool,
+}
+
+/// Why a connection cannot be opened, or ended.
+pub struct Broken {
+    /// The reason.
+    pub failure: Failure,
+    /// The token that was shown.
+    pub token: Option<HeaderValue>,
+}
+
+impl Connection {
+    /// To a stream of the target's service. Nobody is called before the first request is there: the server may say
+    /// nothing, not even headers, before it has one.
+    pub async fn open(target: &Target, stream: &str, schema: Arc<WriterSchema>) -> Result<Connection, Broken> {
+        let token = target.tokens.header().await;
+        let token = token.map_err(|error| Broken { failure: Failure::without_token(&error), token: None })?;
+        let channel = match target.endpoint.channel() {
+            Ok(channel) => channel,
+            Err(error) => return Err(Broken { failure: Failure::unreachable(&error), token }),
+        };
+        let (requests, outgoing) = mpsc::channel(MAX_IN_FLIGHT);
+        let outgoing = stream::unfold(outgoing, |mut outgoing| async { Some((outgoing.recv().await?, outgoing)) });
+        let mut call = tonic::Request::new(outgoing);
+        head(&mut call, "write_stream", stream, token.as_ref());
+        let answers = stream::once(async move {
+            let mut client = BigQueryWriteClient::new(channel);
+            client.append_rows(call).await.map(tonic::Response::into_inner)
+        });
+        let answers = Box::pin(answers.try_flatten());
+        Ok(Connection { requests, answers, stream: stream.to_owned(), schema, token, first: true })
+    }
+
+    /// Sends rows, at `offset` unless the stream has none. At most [`MAX_IN_FLIGHT`] may be without an answer.
+    pub fn send(&mut self, rows: Vec<Bytes>, offset: Option<i64>) {
+        let first = std::mem::take(&mut self.first);
+        let rows = ProtoRows { serialized_rows: rows };
+        let writer_schema = first.then(|| self.schema.proto.clone());
+        let mut request = AppendRowsRequest {
+            rows: Some(Rows::ProtoRows(ProtoData { writer_schema, rows: Some(rows) })),
+            offset,
+            ..AppendRowsRequest::default()
+        };
+        if first {
+            request.write_stream = self.stream.clone();
+            request.trace_id = TRACE_ID.to_owned();
+        }
+        // What is in the channel is in flight, so there is room; a closed channel shows as a broken stream.
+        let _ = self.requests.try_send(request);
+    }
+
+    /// The next answer; an error when there will be none. May be given up.
+    pub async fn answer(&mut self) -> Result<AppendRowsResponse, Failure> {
+        match self.answers.next().await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(status)) => Err(Failure::of_status(&status)),
+            None => Err(Failure::new(Code::Unavailable, "the server ended the stream")),
+        }
+    }
+}
+
+/// What an answer says of its request.
+pub fn outcome(answer: AppendRowsResponse) -> Result<Appended, AppendError> {
+    let faults: Vec<_> = answer.row_errors.into_iter().map(RowFault::of).collect();
+    match answer.response {
+        _ if !faults.is_empty() => Err(AppendError::Rows(faults)),
+        Some(Response::Error(status)) => Err(Failure::of_answer(status).into()),
+        Some(Response::AppendResult(result)) => {
+            Ok(Appended { updated_schema: answer.updated_schema, offset: result.offset })
+        }
+        None => Err(Failure::new(Code::Internal, "an answer says neither yes nor no").into()),
+    }
+}
