@@ -5,3 +5,5 @@ mod judge;
 pub mod proxy;
 pub mod pubsub;
 mod rest;
+
+pub use judge::as_proto2;
