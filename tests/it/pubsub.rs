@@ -302,7 +302,7 @@ async fn as_protobuf_a_message_is_the_row_as_the_topics_schema_has_it() {
     let bodies = fake.bodies();
     assert_eq!(bodies, rows.iter().map(|row| row.bytes().to_vec()).collect::<Vec<_>>());
     // What the topic's schema makes of it, without a look at our own reader.
-    let schema = crate::fakes::as_proto2(real_streaming::schema::descriptor::self_contained()).unwrap();
+    let schema = crate::fakes::judge::as_proto2(real_streaming::schema::descriptor::self_contained()).unwrap();
     let read = prost_reflect::DynamicMessage::decode(schema, &bodies[0][..]).unwrap();
     let count = prost_reflect::DynamicMessage::unknown_fields(&read).count();
     assert_eq!((count, read.get_field_by_name("date").unwrap().as_i32()), (0, Some(20_454)));

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -67,14 +67,9 @@ pub struct PubSub {
 impl PubSub {
     /// Serves on a free port, with topic `events` of project `p`.
     pub async fn start() -> PubSub {
-        PubSub::on(0).await
-    }
-
-    /// The same on this port.
-    pub async fn on(port: u16) -> PubSub {
         let topics = ["projects/p/topics/events".to_owned()].into();
         let state = Arc::new(Mutex::new(State { topics, ..State::default() }));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = PubSub { addr: listener.local_addr().unwrap(), state: state.clone() };
         let service = PublisherServer::new(Service(state.clone()))
             .max_decoding_message_size(20 << 20)
