@@ -71,6 +71,7 @@ fn act(path: &str, body: &Value, (bigquery, pubsub): &Fakes) -> Option<Value> {
                 "requests": tally.requests, "calls": state.calls, "runs": tally.runs(),
             }))
         }
+        "/moments" => Some(json!(state.tally.moments)),
         // Of a thousand requests, so many meet a fault.
         "/storm" => {
             state.storm = body["per_mille"].as_u64().map(|share| {

@@ -3,7 +3,10 @@
 // The stand-ins as a program tally; the tests keep rows.
 #![allow(dead_code)]
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// How much of what comes is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,8 +31,10 @@ pub struct Tally {
     /// Rows that may have come twice: of requests that were not answered, as far as the client can know, when their call
     /// ended.
     pub excused: u64,
-    /// Rows in requests that came.
+    /// Requests that came.
     pub requests: u64,
+    /// Of every 25th number, when it was first stored, in microseconds since the Unix epoch. Not more than a million.
+    pub moments: Vec<(usize, u64)>,
 }
 
 impl Tally {
@@ -44,6 +49,10 @@ impl Tally {
         };
         if self.times.len() <= number {
             self.times.resize(number + 1, 0);
+        }
+        if number.is_multiple_of(25) && self.times[number] == 0 && self.moments.len() < 1_000_000 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.moments.push((number, now.as_micros() as u64));
         }
         self.times[number] = self.times[number].saturating_add(1);
     }
@@ -66,21 +75,24 @@ impl Tally {
     }
 }
 
-/// Rows of the requests that a client may have unanswered.
+/// A client has read an answer, and written down that it has it, after so long.
+const KNOWN: Duration = Duration::from_secs(2);
+
+/// Rows of the requests that a client may believe to be unanswered.
 #[derive(Debug, Default)]
-pub struct Recent(VecDeque<u64>);
+pub struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// One more request, of at most so many unanswered ones.
+    /// One more request came, of at most so many unanswered ones, and is answered at once or never.
     pub fn note(&mut self, rows: usize, unanswered: usize) {
-        self.0.push_back(rows as u64);
+        self.0.push_back((Instant::now(), rows as u64));
         while self.0.len() > unanswered {
             self.0.pop_front();
         }
     }
 
     pub fn rows(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.iter().filter(|(at, _)| at.elapsed() < KNOWN).map(|(_, rows)| rows).sum()
     }
 
     pub fn clear(&mut self) {
