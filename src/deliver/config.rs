@@ -110,10 +110,38 @@ pub struct PubSubConfig {
     pub topic_id: String,
     /// Subscription that writes to BigQuery.
     pub subscription_id: String,
+    /// Topic for rows that the first one refuses; empty for none.
+    pub dead_letter_topic_id: String,
+    /// How a row is written into a message.
+    pub encoding: Encoding,
+    /// Whether requests are compressed.
+    pub compression: Compression,
     /// The service. `http://` is plaintext, without a token.
     pub endpoint: String,
     /// Who we are.
     pub auth: Auth,
+}
+
+/// How a row is written into a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// JSON, as a subscription with the table's schema reads it.
+    #[default]
+    Json,
+    /// The row's own bytes, for a topic with the schema that `real-streaming schema --format descriptor` prints.
+    Protobuf,
+}
+
+/// Whether requests are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As they are.
+    #[default]
+    None,
+    /// By gzip.
+    Gzip,
 }
 
 impl WritersConfig {
@@ -187,18 +215,27 @@ impl BigQueryConfig {
 
 impl PubSubConfig {
     fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        let topic = format!("{path}.topic_id");
-        let before = problems.len();
-        identifier(&self.topic_id, &topic, "a topic, such as `events`", "-_.~+%", problems);
-        let begins_well =
-            self.topic_id.starts_with(|c: char| c.is_ascii_alphabetic()) && !self.topic_id.starts_with("goog");
-        if problems.len() == before && !(begins_well && (3..=255).contains(&self.topic_id.len())) {
-            let message = format!("`{}` cannot be a topic", self.topic_id);
-            let hint = "3 to 255 characters, the first a letter, and not beginning with `goog`";
-            problems.push(Problem::new(topic, message).hint(hint));
+        topic(&self.topic_id, &format!("{path}.topic_id"), problems);
+        if !self.dead_letter_topic_id.is_empty() {
+            let path = format!("{path}.dead_letter_topic_id");
+            topic(&self.dead_letter_topic_id, &path, problems);
+            if self.dead_letter_topic_id == self.topic_id {
+                let message = "refused rows cannot go to the topic that refused them";
+                problems.push(Problem::new(path, message).hint("name another topic, or leave it empty"));
+            }
         }
         if let Err(error) = self.endpoint.parse::<Endpoint>() {
             problems.push(Problem::new(format!("{path}.endpoint"), error.to_string()));
+        }
+    }
+}
+
+impl Encoding {
+    /// Its name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Encoding::Json => "json",
+            Encoding::Protobuf => "protobuf",
         }
     }
 }
@@ -208,9 +245,24 @@ impl Default for PubSubConfig {
         PubSubConfig {
             topic_id: String::new(),
             subscription_id: String::new(),
+            dead_letter_topic_id: String::new(),
+            encoding: Encoding::Json,
+            compression: Compression::None,
             endpoint: "https://pubsub.googleapis.com".to_owned(),
             auth: Auth::Adc,
         }
+    }
+}
+
+/// A topic's name.
+fn topic(text: &str, path: &str, problems: &mut Vec<Problem>) {
+    let before = problems.len();
+    identifier(text, path, "a topic, such as `events`", "-_.~+%", problems);
+    let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.starts_with("goog");
+    if problems.len() == before && !(begins_well && (3..=255).contains(&text.len())) {
+        let message = format!("`{text}` cannot be a topic");
+        let hint = "3 to 255 characters, the first a letter, and not beginning with `goog`";
+        problems.push(Problem::new(path, message).hint(hint));
     }
 }
 
@@ -398,5 +450,10 @@ mod tests {
         for topic in ["", "ab", "1abc", "google-events", "a/b/c"] {
             assert_eq!(found(topic), 1, "{topic}");
         }
+        let found = |topic: &str| {
+            let pubsub = format!(r#"{{"topic_id":"events","dead_letter_topic_id":"{topic}"}}"#);
+            problems(&format!(r#"{{"strategy":"pubsub","project_id":"p","pubsub":{pubsub}}}"#)).len()
+        };
+        assert_eq!(["", "letters", "events", "1st"].map(found), [0, 0, 1, 1]);
     }
 }

@@ -27,7 +27,10 @@ mod tests;
 mod unwound;
 mod window;
 
-pub use config::{BigQueryConfig, Format, LocalConfig, PubSubConfig, Strategies, Strategy, TableLayout, WritersConfig};
+pub use config::{
+    BigQueryConfig, Compression, Encoding, Format, LocalConfig, PubSubConfig, Strategies, Strategy, TableLayout,
+    WritersConfig,
+};
 pub use delivery::{Delivery, Drained, Health, StartError};
 pub use ledger::{Balance, Imbalance};
 pub use replay::{ReplayStartError, replay};

@@ -5,13 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use prost::Message;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, codec::CompressionEncoding, transport::Channel};
 
-use super::{
-    Endpoint, Failure, Tokens,
-    call::head,
-    proto::pubsub::{PublishRequest, PubsubMessage, publisher_client::PublisherClient},
-};
+use super::{Endpoint, Failure, Tokens, call::head, proto::pubsub::publisher_client::PublisherClient};
+
+pub use super::proto::pubsub::{PublishRequest, PubsubMessage};
 
 /// Most messages in one request.
 pub const MAX_MESSAGES: usize = 1_000;
@@ -35,10 +33,25 @@ impl Publisher {
         Ok(Publisher { client: PublisherClient::new(channel), tokens, topic })
     }
 
-    /// The request that publishes these, each a message of its own.
-    pub fn request(&self, messages: Vec<Bytes>) -> PublishRequest {
-        let message = |data| PubsubMessage { data, ..PubsubMessage::default() };
-        PublishRequest { topic: self.topic.clone(), messages: messages.into_iter().map(message).collect() }
+    /// Sends requests compressed by gzip. Limits and prices go by what they are without.
+    pub fn compressed(mut self) -> Publisher {
+        self.client = self.client.send_compressed(CompressionEncoding::Gzip);
+        self
+    }
+
+    /// One more topic, over the same connection.
+    pub fn of_topic(&self, topic: String) -> Publisher {
+        Publisher { topic, ..self.clone() }
+    }
+
+    /// `projects/P/topics/T`.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The request that publishes these.
+    pub fn request(&self, messages: Vec<PubsubMessage>) -> PublishRequest {
+        PublishRequest { topic: self.topic.clone(), messages }
     }
 
     /// Publishes all messages of the request or none of them. After a failure they may have been published all the same.
@@ -76,7 +89,12 @@ impl Publisher {
     }
 }
 
-/// The size of a request as it is sent.
+/// A message with nothing but a body.
+pub fn message(data: Bytes) -> PubsubMessage {
+    PubsubMessage { data, ..PubsubMessage::default() }
+}
+
+/// The size of a request as it is sent, before compression.
 pub fn request_len(request: &PublishRequest) -> usize {
     request.encoded_len()
 }

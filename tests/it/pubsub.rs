@@ -10,7 +10,11 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use real_streaming::{
-    deliver::{Delivery, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig, dead_letter, spool},
+    deliver::{
+        Compression, Delivery, Encoding, LocalConfig, PubSubConfig, Strategies, Strategy, WritersConfig, dead_letter,
+        spool,
+    },
+    gcp::proto::pubsub::PubsubMessage,
     schema::{
         Date, Event, Row,
         proto::event::{Item, Param, RsInfo, Value},
@@ -37,16 +41,16 @@ struct World {
 
 impl World {
     fn before(addr: SocketAddr) -> World {
+        World::with(addr, PubSubConfig::default())
+    }
+
+    fn with(addr: SocketAddr, pubsub: PubSubConfig) -> World {
         let folder = tempfile::tempdir().unwrap();
         let config = WritersConfig {
             strategy: Strategies(vec![Strategy::PubSub]),
             project_id: "p".into(),
             local: LocalConfig { directory: folder.path().into(), ..LocalConfig::default() },
-            pubsub: PubSubConfig {
-                topic_id: "events".into(),
-                endpoint: format!("http://{addr}"),
-                ..PubSubConfig::default()
-            },
+            pubsub: PubSubConfig { topic_id: "events".into(), endpoint: format!("http://{addr}"), ..pubsub },
             spool: spool::Config { directory: folder.path().join("spool"), ..spool::Config::default() },
             ..WritersConfig::default()
         };
@@ -136,17 +140,18 @@ async fn messages_are_what_a_subscription_with_the_tables_schema_takes() {
     let mut world = World::before(fake.addr);
     world.accept_rows(vec![rich("e0"), row("e1", Event::default())]).await;
     assert_eq!(world.settled(&fake).await, 0);
-    let state = fake.state.lock();
-    for message in &state.messages {
+    let messages: Vec<serde_json::Value> =
+        fake.bodies().iter().map(|body| serde_json::from_slice(body).unwrap()).collect();
+    for message in &messages {
         assert_eq!(subscription_takes(message), Ok(()));
     }
-    let rich = &state.messages[0];
+    let rich = &messages[0];
     assert_eq!(rich["event_timestamp"], json!(i64::MIN));
     assert_eq!(rich["date"], "2026-01-01");
     assert_eq!(rich["is_active_user"], false);
     assert!(rich.get("event_value_in_usd").is_none(), "JSON has no NaN");
     assert!(rich["event_params"][0]["value"].get("string_value").is_none(), "what is null has no key");
-    assert_eq!(state.routing[0], "topic=projects%2Fp%2Ftopics%2Fevents");
+    assert_eq!(fake.state.lock().routing[0], "topic=projects%2Fp%2Ftopics%2Fevents");
     // The judge is one.
     for wrong in
         [json!({ "date": "x" }), json!({ "event_timestamp": "5" }), json!({ "items": [null] }), json!({ "q": 1 })]
@@ -222,6 +227,87 @@ async fn a_message_that_is_refused_is_found_and_set_aside() {
     assert_eq!(world.letters().into_keys().collect::<Vec<_>>(), ["e12", "e7"]);
 }
 
+/// A dead-letter topic, and small requests for large words.
+fn with_letters() -> PubSubConfig {
+    PubSubConfig { dead_letter_topic_id: "letters".into(), compression: Compression::Gzip, ..PubSubConfig::default() }
+}
+
+fn letters_of(fake: &PubSub) -> Vec<PubsubMessage> {
+    let state = fake.state.lock();
+    let letters = state.messages.iter().filter(|(topic, _)| topic == "projects/p/topics/letters");
+    letters.map(|(_, message)| message.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dead_letter_topic_is_told_of_rows_that_are_refused() {
+    let fake = PubSub::start().await;
+    fake.state.lock().topics.insert("projects/p/topics/letters".into());
+    let mut world = World::with(fake.addr, with_letters());
+    world.accept(0..1).await;
+    world.settled(&fake).await;
+    fake.state.lock().dislikes.push("\"e7\"");
+    world.accept(1..20).await;
+    let monster = Event { user_id: Some("x".repeat(9_500_000).into()), ..Event::default() };
+    world.accept_rows(vec![row("monster", monster)]).await;
+    assert_eq!(world.settled(&fake).await, 0);
+    assert_eq!(world.letters().into_keys().collect::<Vec<_>>(), ["e7", "monster"]);
+
+    let mut letters = letters_of(&fake);
+    letters.sort_by_key(|letter| letter.attributes["event_id"].clone());
+    let [refused, monster] = &letters[..] else { panic!("{} letters", letters.len()) };
+    let body: serde_json::Value = serde_json::from_slice(&refused.data).unwrap();
+    assert_eq!(body["rs_info"]["event_id"], "e7");
+    for (name, value) in [
+        ("event_id", "e7"),
+        ("stream_id", "1"),
+        ("date", "2026-01-01"),
+        ("encoding", "json"),
+        ("source_topic", "projects/p/topics/events"),
+    ] {
+        assert_eq!(refused.attributes[name], value);
+    }
+    assert!(refused.attributes["reason"].contains("INVALID_ARGUMENT"), "{:?}", refused.attributes);
+    assert!(monster.data.is_empty() && monster.attributes["reason"].contains("more than"), "{:?}", monster.attributes);
+    assert!(fake.state.lock().encodings.iter().all(|encoding| encoding.as_deref() == Some("gzip")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_topic_that_is_ill_is_waited_for_and_one_that_is_missing_is_not() {
+    let fake = PubSub::start().await;
+    let mut world = World::with(fake.addr, with_letters());
+    world.accept(0..1).await;
+    world.settled(&fake).await;
+    fake.state.lock().dislikes.extend(["\"e1\"", "\"e2\""]);
+    world.accept(1..2).await;
+    world.settled(&fake).await;
+    assert_eq!(world.letters().into_keys().collect::<Vec<_>>(), ["e1"]);
+
+    fake.state.lock().topics.insert("projects/p/topics/letters".into());
+    fake.state.lock().script_for("letters", Act::Refuse(Code::Unavailable));
+    world.accept(2..3).await;
+    world.settled(&fake).await;
+    assert_eq!(world.letters().into_keys().collect::<Vec<_>>(), ["e1", "e2"]);
+    assert_eq!(letters_of(&fake).len(), 1);
+    assert!(fake.state.lock().scripts.is_empty(), "the fault came to pass");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_protobuf_a_message_is_the_row_as_the_topics_schema_has_it() {
+    let fake = PubSub::start().await;
+    let pubsub = PubSubConfig { encoding: Encoding::Protobuf, ..PubSubConfig::default() };
+    let mut world = World::with(fake.addr, pubsub);
+    let rows = vec![rich("e0"), row("e1", Event::default())];
+    world.accept_rows(rows.clone()).await;
+    assert!(until(|| world.in_spool() == 0).await, "{:?}", world.delivery.health());
+    let bodies = fake.bodies();
+    assert_eq!(bodies, rows.iter().map(|row| row.bytes().to_vec()).collect::<Vec<_>>());
+    // What the topic's schema makes of it, without a look at our own reader.
+    let schema = crate::fakes::judge::as_proto2(real_streaming::schema::descriptor::self_contained()).unwrap();
+    let read = prost_reflect::DynamicMessage::decode(schema, &bodies[0][..]).unwrap();
+    let count = prost_reflect::DynamicMessage::unknown_fields(&read).count();
+    assert_eq!((count, read.get_field_by_name("date").unwrap().as_i32()), (0, Some(20_454)));
+}
+
 /// Google's emulator, from Debian package `google-cloud-cli-pubsub-emulator`.
 struct Emulator {
     child: Child,
@@ -261,11 +347,59 @@ impl Emulator {
     }
 }
 
+impl Emulator {
+    /// Messages from a subscription, until there were so many different ones, or a minute is over.
+    fn pull(&self, subscription: &str, count: usize) -> Vec<serde_json::Value> {
+        let path = format!("/v1/projects/p/subscriptions/{subscription}");
+        let mut pulled = BTreeMap::new();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while pulled.len() < count && Instant::now() < deadline {
+            let answer = self.call("POST", &format!("{path}:pull"), json!({ "maxMessages": 1_000 }));
+            let received = answer["receivedMessages"].as_array().cloned().unwrap_or_default();
+            let ids: Vec<_> = received.iter().map(|message| message["ackId"].clone()).collect();
+            for received in received {
+                let message = received["message"].clone();
+                pulled.insert(message["messageId"].as_str().unwrap_or_default().to_owned(), message);
+            }
+            if !ids.is_empty() {
+                self.call("POST", &format!("{path}:acknowledge"), json!({ "ackIds": ids }));
+            }
+        }
+        pulled.into_values().collect()
+    }
+}
+
 impl Drop for Emulator {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn googles_emulator_takes_gzip_protobuf_and_dead_letters() {
+    let Some(emulator) = Emulator::start() else { return skip("Google's Pub/Sub emulator is not installed") };
+    for topic in ["events", "letters"] {
+        emulator.call("PUT", &format!("/v1/projects/p/topics/{topic}"), json!({}));
+        let subscription = json!({ "topic": format!("projects/p/topics/{topic}") });
+        emulator.call("PUT", &format!("/v1/projects/p/subscriptions/{topic}"), subscription);
+    }
+    let pubsub = PubSubConfig { encoding: Encoding::Protobuf, ..with_letters() };
+    let mut world = World::with(emulator.addr, pubsub);
+    let rows: Vec<_> = (0..1_500).map(|n| rich(&format!("e{n}"))).collect();
+    let mut expected: HashSet<_> = rows.iter().map(|row| row.bytes().to_vec()).collect();
+    world.accept_rows(rows).await;
+    let monster = Event { user_id: Some("x".repeat(9_500_000).into()), ..Event::default() };
+    world.accept_rows(vec![row("monster", monster)]).await;
+    assert!(until(|| world.in_spool() == 0).await, "{:?}", world.delivery.health());
+    assert_eq!(world.letters().into_keys().collect::<Vec<_>>(), ["monster"]);
+    for message in emulator.pull("events", 1_500) {
+        expected.remove(&BASE64_STANDARD.decode(message["data"].as_str().unwrap()).unwrap());
+    }
+    assert!(expected.is_empty(), "{} rows did not come", expected.len());
+    let letters = emulator.pull("letters", 1);
+    assert_eq!(letters[0]["attributes"]["event_id"], "monster");
+    assert!(letters[0]["attributes"]["reason"].as_str().unwrap().contains("more than"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,21 +418,11 @@ async fn googles_emulator_hands_out_what_was_published() {
     assert!(until(|| world.in_spool() == 0).await, "{:?}", world.delivery.health());
 
     let mut pulled = HashSet::new();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while pulled.len() < 2_499 && Instant::now() < deadline {
-        let answer = emulator.call("POST", "/v1/projects/p/subscriptions/all:pull", json!({ "maxMessages": 1_000 }));
-        let none = Vec::new();
-        let received = answer["receivedMessages"].as_array().unwrap_or(&none);
-        for message in received {
-            let data = BASE64_STANDARD.decode(message["message"]["data"].as_str().unwrap()).unwrap();
-            let body: serde_json::Value = serde_json::from_slice(&data).unwrap();
-            assert_eq!(subscription_takes(&body), Ok(()));
-            pulled.insert(body["rs_info"]["event_id"].as_str().unwrap().to_owned());
-        }
-        let ids: Vec<_> = received.iter().map(|message| message["ackId"].clone()).collect();
-        if !ids.is_empty() {
-            emulator.call("POST", "/v1/projects/p/subscriptions/all:acknowledge", json!({ "ackIds": ids }));
-        }
+    for message in emulator.pull("all", 2_499) {
+        let data = BASE64_STANDARD.decode(message["data"].as_str().unwrap()).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&data).unwrap();
+        assert_eq!(subscription_takes(&body), Ok(()));
+        pulled.insert(body["rs_info"]["event_id"].as_str().unwrap().to_owned());
     }
     assert!((1..2_500).all(|n| pulled.contains(&format!("e{n}"))), "{} of 2499", pulled.len());
 }

@@ -122,7 +122,7 @@ async fn after_a_break_refused_rows_cost_the_stream() {
     world.accept_rows(vec![row("good", "good"), row("bad", "bad")]).await;
     let settled = world.settled().await;
     assert_eq!((settled.stored.len(), settled.doubled, world.state().created), (3, 0, 2));
-    let streams = world.state().tables["p/d/events"].streams.clone();
+    let streams = world.state().streams.clone();
     assert_eq!(
         streams.values().map(|stream| (stream.rows, stream.finalized)).collect::<Vec<_>>(),
         [(2, true), (1, false)]
@@ -151,7 +151,7 @@ async fn a_stream_that_has_ended_is_replaced() {
         world.settled().await;
         {
             let mut state = world.state();
-            let streams = &mut state.tables.get_mut("p/d/events").unwrap().streams;
+            let streams = &mut state.streams;
             streams.values_mut().for_each(|stream| stream.finalized = true);
             if gone {
                 streams.clear();

@@ -2,33 +2,13 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use real_streaming::{
-    gcp::{proto::rpc, write::Timing},
-    schema::Event,
-};
-use tonic::Code;
+use real_streaming::{gcp::write::Timing, schema::Event};
 
 use super::{DAY, Setup, World, freeze};
 use crate::fakes::{
     bigquery::{Act, BigQuery, Listing},
     proxy::Proxy,
 };
-
-/// One of the faults that pass. None of them breaks the one rule that everything rests on: an answer to each request.
-fn fault(random: &mut fastrand::Rng) -> Act {
-    let quota = || rpc::Status { code: Code::ResourceExhausted as i32, message: "quota".into(), details: vec![] };
-    let internal = || rpc::Status { code: Code::Internal as i32, message: "oops".into(), details: vec![] };
-    match random.u8(0..8) {
-        0 => Act::Close(Code::Unavailable, "elsewhere"),
-        1 => Act::Close(Code::Aborted, "the connection is draining"),
-        2 => Act::StoreAndClose(Code::Internal, "oops"),
-        3 => Act::End,
-        4 => Act::Answer(internal()),
-        5 if random.u8(0..4) == 0 => Act::Answer(quota()),
-        6 => Act::Update,
-        _ => Act::Delay(Duration::from_millis(random.u64(0..30))),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_storm_of_faults_every_row_is_stored_or_a_dead_letter() {
@@ -51,7 +31,7 @@ async fn after_a_storm_of_faults_every_row_is_stored_or_a_dead_letter() {
             });
             world.accept_rows(rows.collect()).await;
             for _ in 0..random.usize(0..3) {
-                world.fake.script([fault(&mut random)]);
+                world.fake.script([Act::random(&mut random)]);
             }
             world.state().listing = *random.choice(&[Listing::All, Listing::Some(1), Listing::Some(3)]).unwrap();
             match random.u8(0..12) {

@@ -2,7 +2,6 @@
 //! reads rows as proto2 with the descriptor it was sent, and does what a script says.
 
 use std::{
-    cmp::Ordering,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     net::SocketAddr,
     pin::Pin,
@@ -23,6 +22,7 @@ use real_streaming::gcp::proto::{
         AppendRowsRequest, AppendRowsResponse, CreateWriteStreamRequest, FinalizeWriteStreamRequest,
         FinalizeWriteStreamResponse, GetWriteStreamRequest, RowError, TableSchema, WriteStream, append_rows_request,
         append_rows_response::{AppendResult, Response as Answer},
+        storage_error::StorageErrorCode,
         write_stream,
     },
 };
@@ -30,7 +30,14 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{judge, rest};
+/// Requests that a client may have sent without an answer. Ours has no more.
+const MAX_IN_FLIGHT: usize = real_streaming::gcp::write::MAX_IN_FLIGHT;
+
+use super::{
+    judge, rest,
+    streams::{self, Committed},
+    tally::{Keep, Recent, Tally},
+};
 
 #[allow(clippy::all, clippy::pedantic, unused)]
 mod service {
@@ -57,6 +64,24 @@ pub enum Act {
     Update,
     /// Judged, then answered twice.
     Twice,
+}
+
+impl Act {
+    /// One of the faults that pass. None of them breaks the one rule that everything rests on: an answer to each request.
+    pub fn random(random: &mut fastrand::Rng) -> Act {
+        let quota = || rpc::Status { code: Code::ResourceExhausted as i32, message: "quota".into(), details: vec![] };
+        let internal = || rpc::Status { code: Code::Internal as i32, message: "oops".into(), details: vec![] };
+        match random.u8(0..8) {
+            0 => Act::Close(Code::Unavailable, "elsewhere"),
+            1 => Act::Close(Code::Aborted, "the connection is draining"),
+            2 => Act::StoreAndClose(Code::Internal, "oops"),
+            3 => Act::End,
+            4 => Act::Answer(internal()),
+            5 if random.u8(0..4) == 0 => Act::Answer(quota()),
+            6 => Act::Update,
+            _ => Act::Delay(Duration::from_millis(random.u64(0..30))),
+        }
+    }
 }
 
 /// How bad rows are listed.
@@ -103,29 +128,32 @@ pub struct Table {
     pub rows: Vec<Stored>,
     /// What the Write API knows of its columns, when that is less.
     pub known: Option<HashSet<String>>,
-    /// Streams of committed type, by name.
-    pub streams: BTreeMap<String, Committed>,
 }
 
-/// A stream with offsets.
-#[derive(Clone, Debug, Default)]
-pub struct Committed {
-    pub rows: i64,
-    pub finalized: bool,
-}
+/// The service takes 20 MB (quota "AppendRows request size").
+const MAX_REQUEST: usize = 20 << 20;
 
 #[derive(Default)]
 pub struct State {
     pub datasets: HashSet<String>,
     /// By `project/dataset/table`.
     pub tables: BTreeMap<String, Table>,
+    /// By name.
+    pub streams: BTreeMap<String, Committed>,
+    /// Streams that were ever created.
+    pub created: usize,
     pub script: VecDeque<Act>,
+    /// Without a script: of a thousand requests, so many meet a fault that passes.
+    pub storm: Option<(fastrand::Rng, u64)>,
+    /// Requests are neither read nor answered.
+    pub stalled: bool,
+    pub keep: Keep,
+    /// What is not kept is counted.
+    pub tally: Tally,
     /// Statuses that calls end with before anything else.
     pub openings: VecDeque<Status>,
     /// The same for calls that end a stream.
     pub finalizings: VecDeque<Status>,
-    /// Streams that were ever created.
-    pub created: usize,
     /// Answers to REST calls before anything else: method, status, reason.
     pub refusals: VecDeque<(&'static str, u16, &'static str)>,
     pub seen: Vec<Seen>,
@@ -196,7 +224,7 @@ impl BigQuery {
 }
 
 async fn serve_grpc(listener: TcpListener, state: Arc<Mutex<State>>) {
-    let service = BigQueryWriteServer::new(Service(state.clone())).max_decoding_message_size(20 << 20);
+    let service = BigQueryWriteServer::new(Service(state.clone())).max_decoding_message_size(4 * MAX_REQUEST);
     while let Ok((stream, _)) = listener.accept().await {
         let service = TowerToHyperService::new(service.clone());
         let connection = tokio::spawn(async move {
@@ -245,6 +273,7 @@ impl BigQueryWrite for Service {
             descriptor: None,
             came: 0,
             offset: None,
+            recent: Recent::default(),
             held: Vec::new(),
             answers,
         };
@@ -256,15 +285,12 @@ impl BigQueryWrite for Service {
     async fn get_write_stream(&self, request: Request<GetWriteStreamRequest>) -> Result<Response<WriteStream>, Status> {
         let name = request.into_inner().name;
         let state = self.0.lock();
-        let table =
-            state.tables.get(&table_of(&name)).ok_or_else(|| Status::not_found("Requested entity was not found"))?;
-        let schema = TableSchema { fields: judge::storage_fields(&table.body["schema"]["fields"], "", &table.known) };
-        Ok(Response::new(WriteStream {
-            name,
-            table_schema: Some(schema),
-            location: "EU".into(),
-            ..WriteStream::default()
-        }))
+        let (key, stream) = streams::parts(&name).ok_or_else(|| Status::invalid_argument("no stream's name"))?;
+        let table = state.tables.get(&key).ok_or_else(|| Status::not_found("Requested entity was not found"))?;
+        if stream != "_default" && !state.streams.contains_key(&name) {
+            return Err(Status::not_found("Requested entity was not found"));
+        }
+        Ok(Response::new(described(name, table)))
     }
 
     async fn create_write_stream(
@@ -272,50 +298,57 @@ impl BigQueryWrite for Service {
         request: Request<CreateWriteStreamRequest>,
     ) -> Result<Response<WriteStream>, Status> {
         let routing = request.metadata().get("x-goog-request-params").cloned();
-        let CreateWriteStreamRequest { parent, write_stream } = request.into_inner();
-        let expected = format!("parent={}", parent.replace('/', "%2F"));
-        if routing.is_none_or(|routing| routing.as_encoded_bytes() != expected.as_bytes()) {
+        let request = request.into_inner();
+        // Some clients leave slashes as they are.
+        let routing = routing.as_ref().map(|routing| percent_encoding::percent_decode(routing.as_encoded_bytes()));
+        if !routing.is_some_and(|routing| routing.eq(format!("parent={}", request.parent).bytes())) {
             return Err(Status::permission_denied("the routing header is missing"));
         }
-        let stream = write_stream.ok_or_else(|| Status::invalid_argument("no stream"))?;
-        if stream.r#type() != write_stream::Type::Committed {
-            return Err(Status::invalid_argument("only streams of committed type"));
-        }
         let mut state = self.0.lock();
-        state.created += 1;
-        let name = format!("{parent}/streams/s{}", state.created);
-        let table = state.tables.get_mut(&table_of(&name));
+        let (key, _) = streams::parts(&request.parent).ok_or_else(|| Status::invalid_argument("no table's name"))?;
+        let table = state.tables.get(&key).cloned();
         let table = table.ok_or_else(|| judge::status(Code::NotFound, 1, "Requested entity was not found"))?;
-        table.streams.insert(name.clone(), Committed::default());
-        Ok(Response::new(WriteStream { name, location: "EU".into(), ..stream }))
+        if request.write_stream.unwrap_or_default().r#type() != write_stream::Type::Committed {
+            return Err(Status::unimplemented("only committed streams"));
+        }
+        state.created += 1;
+        let name = format!("{}/streams/s{}", request.parent, state.created);
+        state.streams.insert(name.clone(), Committed::default());
+        Ok(Response::new(WriteStream { r#type: write_stream::Type::Committed.into(), ..described(name, &table) }))
     }
 
     async fn finalize_write_stream(
         &self,
         request: Request<FinalizeWriteStreamRequest>,
     ) -> Result<Response<FinalizeWriteStreamResponse>, Status> {
-        let name = request.into_inner().name;
         let mut state = self.0.lock();
         if let Some(status) = state.finalizings.pop_front() {
             return Err(status);
         }
-        let table = state.tables.get_mut(&table_of(&name));
-        let table = table.ok_or_else(|| judge::status(Code::NotFound, 1, "Requested entity was not found"))?;
-        let stream = table.streams.get_mut(&name);
+        let stream = state.streams.get_mut(&request.into_inner().name);
         let stream = stream.ok_or_else(|| judge::status(Code::NotFound, 3, "Requested entity was not found"))?;
         stream.finalized = true;
         Ok(Response::new(FinalizeWriteStreamResponse { row_count: stream.rows }))
     }
 }
 
-/// `projects/P/datasets/D/tables/T/streams/_default` as the tables' keys have it.
+fn described(name: String, table: &Table) -> WriteStream {
+    let schema = TableSchema { fields: judge::storage_fields(&table.body["schema"]["fields"], "", &table.known) };
+    WriteStream { name, table_schema: Some(schema), location: "EU".into(), ..WriteStream::default() }
+}
+
+/// The key of the stream's table.
 fn table_of(stream: &str) -> String {
-    let parts: Vec<_> = stream.split('/').collect();
-    match parts[..] {
-        ["projects", project, "datasets", dataset, "tables", table, "streams", _] => {
-            format!("{project}/{dataset}/{table}")
+    streams::parts(stream).map_or_else(|| format!("no table: {stream}"), |(key, _)| key)
+}
+
+impl State {
+    fn next_act(&mut self) -> Option<Act> {
+        if let Some(act) = self.script.pop_front() {
+            return Some(act);
         }
-        _ => format!("no table: {stream}"),
+        let (random, per_mille) = self.storm.as_mut()?;
+        (random.u64(0..1_000) < *per_mille).then(|| Act::random(random))
     }
 }
 
@@ -328,10 +361,17 @@ struct Talk {
     stream: String,
     descriptor: Option<MessageDescriptor>,
     came: usize,
-    /// Of the request at hand.
+    /// Of the last request.
     offset: Option<i64>,
+    recent: Recent,
     held: Vec<AppendRowsResponse>,
     answers: mpsc::UnboundedSender<Result<AppendRowsResponse, Status>>,
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.state.lock().tally.excused += self.recent.rows();
+    }
 }
 
 impl Talk {
@@ -339,7 +379,10 @@ impl Talk {
         let mut next = Some(first);
         while let Some(request) = next {
             self.came += 1;
-            let act = self.state.lock().script.pop_front();
+            while self.state.lock().stalled {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let act = self.state.lock().next_act();
             let answer = self.take_in(&request);
             let (mut answer, act) = match (answer, act) {
                 (Err(status), _) => return self.end(status),
@@ -374,7 +417,15 @@ impl Talk {
                     let _ = self.answers.send(Ok(answer));
                 }
             }
-            next = requests.message().await.ok().flatten();
+            next = match requests.message().await {
+                Ok(Some(request)) => Some(request),
+                // A client that ends a call has all its answers.
+                Ok(None) => {
+                    self.recent.clear();
+                    None
+                }
+                Err(_) => None,
+            };
         }
         self.state.lock().ended += 1;
     }
@@ -395,8 +446,18 @@ impl Talk {
         }
         let descriptor = self.descriptor.as_ref().expect("the first request brought it");
         let rows = data.rows.as_ref().map(|rows| &rows.serialized_rows[..]).unwrap_or_default();
+        self.recent.note(rows.len(), MAX_IN_FLIGHT);
+        let keep = {
+            let mut state = self.state.lock();
+            state.tally.requests += 1;
+            if state.keep == Keep::Count {
+                state.tally.rows += rows.len() as u64;
+                return Ok(Vec::new());
+            }
+            state.keep
+        };
         let read: Vec<_> = rows.iter().map(|row| judge::read(descriptor, row)).collect();
-        self.state.lock().seen.push(Seen {
+        let seen = || Seen {
             connection: self.connection,
             routing: Some(self.routing.clone()),
             authorization: self.authorization.clone(),
@@ -406,13 +467,25 @@ impl Talk {
             trace_id: request.trace_id.clone(),
             size: prost::Message::encoded_len(request),
             ids: read.iter().map(|row| row.id.clone()).collect(),
-        });
-        let expected = format!("write_stream={}", self.stream.replace('/', "%2F"));
-        if self.routing != expected {
+        };
+        if keep == Keep::Rows {
+            self.state.lock().seen.push(seen());
+        }
+        // Some clients leave slashes as they are.
+        let routing = percent_encoding::percent_decode_str(&self.routing).decode_utf8_lossy();
+        if routing.strip_prefix("write_stream=") != Some(&self.stream) {
             return Err(Status::permission_denied(format!("routed by `{}`", self.routing)));
         }
-        if request.offset.is_some() == self.stream.ends_with("/_default") {
-            return Err(Status::invalid_argument("the default stream has no offsets, and every other one has"));
+        if !request.write_stream.is_empty() && request.write_stream != self.stream {
+            return Err(Status::invalid_argument("another table on the same connection"));
+        }
+        let is_default = streams::parts(&self.stream).is_some_and(|(_, stream)| stream == "_default");
+        if request.offset.is_some() && is_default {
+            return Err(Status::invalid_argument("the default stream has no offsets"));
+        }
+        let size = prost::Message::encoded_len(request);
+        if size > MAX_REQUEST {
+            return Err(Status::invalid_argument(format!("a request of {size} bytes, {MAX_REQUEST} may be")));
         }
         self.offset = request.offset;
         Ok(read)
@@ -426,36 +499,41 @@ impl Talk {
         if state.amnesia || !state.tables.contains_key(&key) {
             return error(judge::storage_error(Code::NotFound, 1, "Requested entity was not found"));
         }
-        let table = state.tables.get_mut(&key).expect("looked at above");
-        if let Some(offset) = self.offset {
-            let Some(stream) = table.streams.get(&self.stream) else {
-                return error(judge::storage_error(Code::NotFound, 3, "Requested entity was not found"));
-            };
-            let words = format!("expected offset {}, received {offset}", stream.rows);
-            let refusal = match stream.rows.cmp(&offset) {
-                _ if stream.finalized => Some((Code::InvalidArgument, 6, "Stream has been finalized".to_owned())),
-                Ordering::Greater => Some((Code::AlreadyExists, 8, format!("The offset is within stream, {words}"))),
-                Ordering::Less => Some((Code::OutOfRange, 9, format!("The offset is beyond stream, {words}"))),
-                Ordering::Equal => None,
-            };
-            if let Some((code, storage, words)) = refusal {
-                return error(judge::storage_error(code, storage, &words));
-            }
+        let stream = match streams::parts(&self.stream) {
+            Some((_, "_default")) => None,
+            _ => match state.streams.get(&self.stream).cloned() {
+                Some(stream) => Some(stream),
+                None => {
+                    let code = StorageErrorCode::StreamNotFound as i32;
+                    return error(judge::storage_error(Code::NotFound, code, "Requested entity was not found"));
+                }
+            },
+        };
+        if let Some(refused) = stream.as_ref().and_then(|stream| stream.check(self.offset).err()) {
+            return error(refused);
         }
+        let table = &state.tables[&key];
         let descriptor = self.descriptor.as_ref().expect("the first request brought it");
         if let Err(words) = judge::fits(descriptor, &table.body["schema"]["fields"], &table.known) {
             return error(judge::storage_error(Code::InvalidArgument, 7, &words));
         }
         let faults: HashMap<usize, String> =
-            read.iter().enumerate().filter_map(|(index, row)| Some((index, row.fault.clone()?))).collect();
+            read.iter().enumerate().filter_map(|(index, row)| Some((index, fault(row, table)?))).collect();
         if faults.is_empty() {
-            if let Some(stream) = table.streams.get_mut(&self.stream) {
-                stream.rows += read.len() as i64;
+            let count = read.len() as i64;
+            match state.keep {
+                Keep::Rows => {
+                    let rows = read.into_iter().map(|row| Stored { id: row.id, columns: row.columns });
+                    state.tables.get_mut(&key).expect("looked at above").rows.extend(rows);
+                }
+                _ => read.iter().for_each(|row| state.tally.note(&row.id)),
             }
-            let rows = read.into_iter().map(|row| Stored { id: row.id, columns: row.columns });
-            table.rows.extend(rows);
+            let offset = stream.map(|stream| stream.rows);
+            if let Some(stream) = state.streams.get_mut(&self.stream) {
+                stream.rows += count;
+            }
             return AppendRowsResponse {
-                response: Some(Answer::AppendResult(AppendResult { offset: self.offset })),
+                response: Some(Answer::AppendResult(AppendResult { offset })),
                 ..AppendRowsResponse::default()
             };
         }
@@ -474,6 +552,11 @@ impl Talk {
         answer.row_errors = list;
         answer
     }
+}
+
+/// What is wrong with a row for this table.
+fn fault(row: &judge::Read, table: &Table) -> Option<String> {
+    row.fault.clone().or_else(|| judge::misfit(&row.columns, &table.body["schema"]["fields"], ""))
 }
 
 fn error(status: rpc::Status) -> AppendRowsResponse {

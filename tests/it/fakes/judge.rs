@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use prost::Message;
 use prost_reflect::{
-    Cardinality, DescriptorPool, DynamicMessage, Kind, MessageDescriptor,
+    Cardinality, DescriptorPool, DynamicMessage, Kind, MessageDescriptor, ReflectMessage,
     prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet},
 };
 use real_streaming::gcp::proto::{
@@ -65,10 +65,6 @@ pub fn read(descriptor: &MessageDescriptor, bytes: &[u8]) -> Read {
     if text(&columns, "event_name").as_deref() == Some("bad") {
         fault = Some(format!("row `{id}` is bad"));
     }
-    let days = columns.get_field_by_name("date").and_then(|days| days.as_i32()).unwrap_or_default();
-    if !(-719_162..=2_932_896).contains(&days) {
-        fault = Some(format!("Date value is out of range: {days}"));
-    }
     Read { id, columns, fault }
 }
 
@@ -122,8 +118,47 @@ fn fits_below(
     Ok(())
 }
 
+/// What is wrong with a row's values for these columns: a required one that is missing, a day or time out of range.
+pub fn misfit(row: &DynamicMessage, columns: &Value, prefix: &str) -> Option<String> {
+    let none = Vec::new();
+    for column in columns.as_array().unwrap_or(&none) {
+        let name = column["name"].as_str().unwrap_or_default();
+        let path = format!("{prefix}{name}");
+        let field = row.descriptor().get_field_by_name(name);
+        let Some(field) = field.filter(|field| row.has_field(field)) else {
+            if column["mode"] == "REQUIRED" {
+                return Some(format!("Field {path}: the column is required, and has no value"));
+            }
+            continue;
+        };
+        let value = row.get_field(&field);
+        let values = value.as_list().unwrap_or(std::slice::from_ref(&*value));
+        for value in values {
+            let fault = match (column["type"].as_str(), value) {
+                (_, prost_reflect::Value::Message(inner)) => misfit(inner, &column["fields"], &format!("{path}.")),
+                (Some("DATE"), &prost_reflect::Value::I32(days)) if !DAYS.contains(&days) => {
+                    Some(format!("Field {path}: Date value is out of range: {days}"))
+                }
+                (Some("TIMESTAMP"), &prost_reflect::Value::I64(micros)) if !MICROS.contains(&micros) => {
+                    Some(format!("Field {path}: Timestamp value is out of range: {micros}"))
+                }
+                _ => None,
+            };
+            if fault.is_some() {
+                return fault;
+            }
+        }
+    }
+    None
+}
+
+/// The years 1 to 9999.
+const DAYS: std::ops::RangeInclusive<i32> = -719_162..=2_932_896;
+const MICROS: std::ops::Range<i64> = -719_162 * 86_400_000_000..2_932_897 * 86_400_000_000;
+
 /// A table's columns as the Write API describes them.
 pub fn storage_fields(columns: &Value, prefix: &str, known: &Option<HashSet<String>>) -> Vec<TableFieldSchema> {
+    use table_field_schema::{Mode, Type};
     let none = Vec::new();
     let columns = columns.as_array().unwrap_or(&none);
     let described = columns.iter().filter_map(|column| {
@@ -133,9 +168,21 @@ pub fn storage_fields(columns: &Value, prefix: &str, known: &Option<HashSet<Stri
             return None;
         }
         let fields = storage_fields(&column["fields"], &format!("{path}."), known);
-        let r#type =
-            if fields.is_empty() { table_field_schema::Type::String } else { table_field_schema::Type::Struct };
-        Some(TableFieldSchema { name, r#type: r#type.into(), fields, ..TableFieldSchema::default() })
+        let kind = match column["type"].as_str()? {
+            "INTEGER" => Type::Int64,
+            "FLOAT" => Type::Double,
+            "BOOLEAN" => Type::Bool,
+            "DATE" => Type::Date,
+            "TIMESTAMP" => Type::Timestamp,
+            "RECORD" => Type::Struct,
+            _ => Type::String,
+        };
+        let mode = match column["mode"].as_str() {
+            Some("REQUIRED") => Mode::Required,
+            Some("REPEATED") => Mode::Repeated,
+            _ => Mode::Nullable,
+        };
+        Some(TableFieldSchema { name, r#type: kind.into(), mode: mode.into(), fields, ..TableFieldSchema::default() })
     });
     described.collect()
 }

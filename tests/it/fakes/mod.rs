@@ -5,3 +5,5 @@ pub mod judge;
 pub mod proxy;
 pub mod pubsub;
 mod rest;
+mod streams;
+pub mod tally;

@@ -12,10 +12,10 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use parking_lot::Mutex;
-use real_streaming::gcp::proto::pubsub::{GetTopicRequest, PublishRequest, PublishResponse, Topic};
+use real_streaming::gcp::proto::pubsub::{GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
 
 #[allow(clippy::all, clippy::pedantic, unused)]
 mod service {
@@ -36,14 +36,25 @@ pub enum Act {
 pub struct State {
     pub topics: HashSet<String>,
     pub script: VecDeque<Act>,
-    /// Bodies of published messages.
-    pub messages: Vec<Value>,
+    /// The same for the requests of one topic alone, by its short name.
+    pub scripts: Vec<(String, Act)>,
+    /// What was published, each with its topic.
+    pub messages: Vec<(String, PubsubMessage)>,
     /// Messages in each request.
     pub requests: Vec<usize>,
     pub routing: Vec<String>,
+    /// How each request was compressed.
+    pub encodings: Vec<Option<String>>,
     /// A request with one of these in a body is refused.
     pub dislikes: Vec<&'static str>,
     pub connections: Vec<AbortHandle>,
+}
+
+impl State {
+    /// What the next request of this topic meets.
+    pub fn script_for(&mut self, topic: &str, act: Act) {
+        self.scripts.push((topic.into(), act));
+    }
 }
 
 /// The stand-in. Ends with its runtime.
@@ -60,7 +71,9 @@ impl PubSub {
         let state = Arc::new(Mutex::new(State { topics, ..State::default() }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = PubSub { addr: listener.local_addr().unwrap(), state: state.clone() };
-        let service = PublisherServer::new(Service(state.clone())).max_decoding_message_size(20 << 20);
+        let service = PublisherServer::new(Service(state.clone()))
+            .max_decoding_message_size(20 << 20)
+            .accept_compressed(CompressionEncoding::Gzip);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let service = TowerToHyperService::new(service.clone());
@@ -74,10 +87,18 @@ impl PubSub {
         fake
     }
 
-    /// Event ids in the order of publication.
+    /// Bodies of the messages in topic `events`, in the order of publication.
+    pub fn bodies(&self) -> Vec<Vec<u8>> {
+        let state = self.state.lock();
+        let events = state.messages.iter().filter(|(topic, _)| topic == "projects/p/topics/events");
+        events.map(|(_, message)| message.data.to_vec()).collect()
+    }
+
+    /// Event ids of those that are JSON.
     pub fn ids(&self) -> Vec<String> {
-        let id = |body: &Value| body["rs_info"]["event_id"].as_str().unwrap_or_default().to_owned();
-        self.state.lock().messages.iter().map(id).collect()
+        let read = |body: Vec<u8>| serde_json::from_slice(&body).unwrap();
+        let id = |body: Value| body["rs_info"]["event_id"].as_str().unwrap_or_default().to_owned();
+        self.bodies().into_iter().map(read).map(id).collect()
     }
 }
 
@@ -86,7 +107,11 @@ struct Service(Arc<Mutex<State>>);
 #[tonic::async_trait]
 impl Publisher for Service {
     async fn create_topic(&self, request: Request<Topic>) -> Result<Response<Topic>, Status> {
-        Ok(Response::new(request.into_inner()))
+        let topic = request.into_inner();
+        match self.0.lock().topics.insert(topic.name.clone()) {
+            true => Ok(Response::new(topic)),
+            false => Err(Status::already_exists(format!("Resource already exists (resource={}).", topic.name))),
+        }
     }
 
     async fn get_topic(&self, _: Request<GetTopicRequest>) -> Result<Response<Topic>, Status> {
@@ -94,17 +119,16 @@ impl Publisher for Service {
     }
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
-        let routing = request.metadata().get("x-goog-request-params").and_then(|value| value.to_str().ok());
-        let routing = routing.unwrap_or_default().to_owned();
+        let header = |name: &str| Some(request.metadata().get(name)?.to_str().ok()?.to_owned());
+        let routing = header("x-goog-request-params").unwrap_or_default();
+        let encoding = header("grpc-encoding");
         let request = request.into_inner();
         let mut state = self.0.lock();
         state.routing.push(routing);
-        let size = prost::Message::encoded_len(&request);
-        let empty = request.messages.iter().any(|message| message.data.is_empty() && message.attributes.is_empty());
-        if request.messages.is_empty() || request.messages.len() > 1_000 || size > 10_000_000 || empty {
-            return Err(Status::invalid_argument("too many, too much or nothing"));
-        }
-        let act = state.script.pop_front();
+        state.encodings.push(encoding);
+        check(&request).map_err(Status::invalid_argument)?;
+        let own = state.scripts.iter().position(|(topic, _)| request.topic.ends_with(&format!("/{topic}")));
+        let act = own.map(|at| state.scripts.remove(at).1).or_else(|| state.script.pop_front());
         if let Some(Act::Refuse(code)) = act {
             return Err(Status::new(code, "as the script says"));
         }
@@ -115,21 +139,54 @@ impl Publisher for Service {
             let text = String::from_utf8_lossy(data);
             state.dislikes.iter().any(|words| text.contains(words))
         };
-        if request.messages.iter().any(|message| disliked(&message.data)) {
+        if request.topic.ends_with("/events") && request.messages.iter().any(|message| disliked(&message.data)) {
             return Err(Status::invalid_argument("Request contains an invalid argument."));
         }
-        let bodies: Vec<Value> =
-            request.messages.iter().map(|message| serde_json::from_slice(&message.data).unwrap()).collect();
-        state.requests.push(bodies.len());
-        state.messages.extend(bodies);
+        let ids = (0..request.messages.len()).map(|n| (state.messages.len() + n + 1).to_string()).collect();
+        state.requests.push(request.messages.len());
+        state.messages.extend(request.messages.into_iter().map(|message| (request.topic.clone(), message)));
         match act {
             Some(Act::PublishAndFail(code)) => Err(Status::new(code, "as the script says")),
-            _ => {
-                let ids = request.messages.iter().map(|_| "id".to_owned()).collect();
-                Ok(Response::new(PublishResponse { message_ids: ids }))
+            _ => Ok(Response::new(PublishResponse { message_ids: ids })),
+        }
+    }
+}
+
+/// The service's limits: "Quotas and limits" and the comments of `pubsub.proto`.
+fn check(request: &PublishRequest) -> Result<(), String> {
+    if request.messages.is_empty() {
+        return Err("The value for messages is too small. You passed 0 in the request, but the minimum is 1.".into());
+    }
+    if request.messages.len() > 1_000 {
+        return Err(format!(
+            "The value for message_count is too large. You passed {} in the request, but the maximum is 1000.",
+            request.messages.len()
+        ));
+    }
+    let size = prost::Message::encoded_len(request);
+    if size > 10_000_000 {
+        return Err(format!(
+            "The value for request_size is too large. You passed {size} in the request, but the maximum is 10000000."
+        ));
+    }
+    let key = &request.messages[0].ordering_key;
+    for message in &request.messages {
+        if message.data.is_empty() && message.attributes.is_empty() {
+            return Err("One or more messages in the publish request is empty. Each message must contain either non-empty data, or at least one attribute.".into());
+        }
+        if message.ordering_key != *key || key.len() > 1_024 {
+            return Err("In a single publish request, all messages must have no ordering key or they must all have the same ordering key.".into());
+        }
+        if message.attributes.len() > 100 {
+            return Err("A message has more than 100 attributes.".into());
+        }
+        for (name, value) in &message.attributes {
+            if name.is_empty() || name.len() > 256 || name.starts_with("goog") || value.len() > 1_024 {
+                return Err(format!("Attribute `{name}` is not allowed."));
             }
         }
     }
+    Ok(())
 }
 
 /// What a subscription with the table's schema makes of a message; the path and the reason when it refuses it.

@@ -1,0 +1,102 @@
+//! How a program in another language looks into the stand-ins and makes them fail: JSON over HTTP, on a port of its own.
+
+use std::{convert::Infallible, net::Ipv4Addr};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::fakes::{bigquery::BigQuery, pubsub::PubSub};
+
+/// Serves on `port`; 0 chooses one. The port.
+pub async fn serve(port: u16, bigquery: BigQuery, pubsub: PubSub) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let fakes = (bigquery.clone(), pubsub.clone());
+            tokio::spawn(async move {
+                let service = service_fn(move |request| answer(request, fakes.clone()));
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    port
+}
+
+type Fakes = (BigQuery, PubSub);
+
+async fn answer(request: Request<Incoming>, fakes: Fakes) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let (status, body) = match act(&path, &body, &fakes) {
+        Some(body) => (200, body),
+        None => (404, Value::Null),
+    };
+    Ok(Response::builder().status(status).body(Full::from(body.to_string())).unwrap())
+}
+
+fn act(path: &str, body: &Value, (bigquery, pubsub): &Fakes) -> Option<Value> {
+    let mut state = bigquery.state.lock();
+    let done = Some(json!({}));
+    match path {
+        // Rows of a table as they were read, each as the bytes that the stand-in writes of it.
+        _ if path.starts_with("/rows/") => {
+            let table = state.tables.get(path.strip_prefix("/rows/")?)?;
+            Some(table.rows.iter().map(|row| BASE64_STANDARD.encode(row.columns.encode_to_vec())).collect())
+        }
+        "/seen" => {
+            let seen = state.seen.iter().map(|seen| json!({ "routing": seen.routing, "size": seen.size }));
+            Some(seen.collect())
+        }
+        "/messages" => {
+            let state = pubsub.state.lock();
+            let messages = state.messages.iter().map(|(topic, message)| {
+                let data = BASE64_STANDARD.encode(&message.data);
+                json!({ "topic": topic, "data": data, "attributes": message.attributes })
+            });
+            Some(messages.collect())
+        }
+        "/tally" => {
+            let tally = &state.tally;
+            Some(json!({
+                "rows": tally.rows, "distinct": tally.distinct(), "strays": tally.strays, "excused": tally.excused,
+                "requests": tally.requests, "calls": state.calls, "runs": tally.runs(),
+            }))
+        }
+        "/moments" => Some(json!(state.tally.moments)),
+        // Of a thousand requests, so many meet a fault.
+        "/storm" => {
+            state.storm = body["per_mille"].as_u64().map(|share| {
+                let seed = body["seed"].as_u64().unwrap_or_default();
+                (fastrand::Rng::with_seed(seed), share)
+            });
+            done
+        }
+        // Requests are neither read nor answered.
+        "/stall" => {
+            state.stalled = body["on"].as_bool()?;
+            done
+        }
+        // The next calls are strangers'.
+        "/strangers" => {
+            let status = || tonic::Status::unauthenticated("Request had invalid authentication credentials.");
+            let calls = body["calls"].as_u64()?;
+            state.openings.extend((0..calls).map(|_| status()));
+            done
+        }
+        "/cut" => {
+            drop(state);
+            bigquery.cut();
+            done
+        }
+        _ => None,
+    }
+}

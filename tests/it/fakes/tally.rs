@@ -1,0 +1,101 @@
+//! What was stored, when it is too much to keep: how often each number came.
+
+// The stand-ins as a program tally; the tests keep rows.
+#![allow(dead_code)]
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How much of what comes is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Keep {
+    /// All of it.
+    #[default]
+    Rows,
+    /// How often rows with the event ids `f0`, `f1`, … were stored.
+    Tally,
+    /// How many rows came: they are not even read.
+    Count,
+}
+
+/// The counts.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    times: Vec<u8>,
+    /// Rows that were stored, all in all.
+    pub rows: u64,
+    /// Rows of other ids.
+    pub strays: u64,
+    /// Rows that may have come twice: of requests that were not answered, as far as the client can know, when their call
+    /// ended.
+    pub excused: u64,
+    /// Requests that came.
+    pub requests: u64,
+    /// Of every 25th number, when it was first stored, in microseconds since the Unix epoch. Not more than a million.
+    pub moments: Vec<(usize, u64)>,
+}
+
+impl Tally {
+    /// A row was stored.
+    pub fn note(&mut self, id: &str) {
+        self.rows += 1;
+        // Numbers are given one after the other, so that a larger one is not ours.
+        let number = id.strip_prefix('f').and_then(|number| number.parse::<usize>().ok());
+        let Some(number) = number.filter(|number| *number < 1_000_000_000) else {
+            self.strays += 1;
+            return;
+        };
+        if self.times.len() <= number {
+            self.times.resize(number + 1, 0);
+        }
+        if number.is_multiple_of(25) && self.times[number] == 0 && self.moments.len() < 1_000_000 {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.moments.push((number, now.as_micros() as u64));
+        }
+        self.times[number] = self.times[number].saturating_add(1);
+    }
+
+    /// Numbers that came.
+    pub fn distinct(&self) -> u64 {
+        self.times.iter().filter(|times| **times > 0).count() as u64
+    }
+
+    /// How often each came, as runs of (times, numbers in a row).
+    pub fn runs(&self) -> Vec<(u8, u64)> {
+        let mut runs: Vec<(u8, u64)> = Vec::new();
+        for times in &self.times {
+            match runs.last_mut() {
+                Some((last, length)) if last == times => *length += 1,
+                _ => runs.push((*times, 1)),
+            }
+        }
+        runs
+    }
+}
+
+/// A client has read an answer, and written down that it has it, after so long.
+const KNOWN: Duration = Duration::from_secs(2);
+
+/// Rows of the requests that a client may believe to be unanswered.
+#[derive(Debug, Default)]
+pub struct Recent(VecDeque<(Instant, u64)>);
+
+impl Recent {
+    /// One more request came, of at most so many unanswered ones, and is answered at once or never.
+    pub fn note(&mut self, rows: usize, unanswered: usize) {
+        self.0.push_back((Instant::now(), rows as u64));
+        while self.0.len() > unanswered {
+            self.0.pop_front();
+        }
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.0.iter().filter(|(at, _)| at.elapsed() < KNOWN).map(|(_, rows)| rows).sum()
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
