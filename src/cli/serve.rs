@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 
 use super::{Environment, WRONG_USAGE, refuse, sources::SourceArgs};
-use crate::{app, telemetry::log};
+use crate::{app, config, telemetry::log};
 
 /// Front a site.
 #[derive(Debug, Args)]
@@ -25,7 +25,8 @@ impl Serve {
     /// Serves until told to stop.
     pub fn run(self, environment: Environment) -> anyhow::Result<ExitCode> {
         let colour = wants_colour(&environment);
-        let loaded = match self.sources.load(self.upstream, environment) {
+        let sources = self.sources.sources(self.upstream, environment);
+        let loaded = match config::load(&sources) {
             Ok(loaded) => loaded,
             Err(problems) => return Ok(refuse(&problems)),
         };
@@ -34,7 +35,7 @@ impl Serve {
             eprintln!("{error}");
             return Ok(ExitCode::from(WRONG_USAGE));
         }
-        app::serve(loaded.config)
+        app::serve(loaded.config, Some(sources))
     }
 }
 

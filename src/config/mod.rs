@@ -88,6 +88,25 @@ impl Config {
         let Config { bots, device, geo, traffic, .. } = self.clone();
         enrich::Config { bots, device, geo, traffic, ..enrich::Config::default() }
     }
+
+    /// The keys that a running process cannot change and that say something else here than in `other`.
+    pub fn stands_fast(&self, other: &Config) -> Vec<&'static str> {
+        let (a, b) = (&self.server, &other.server);
+        let keys = [
+            ("environment", self.environment != other.environment),
+            ("server.listen", a.listen != b.listen),
+            ("server.admin", a.admin != b.admin),
+            ("server.threads", a.threads != b.threads),
+            ("server.h2c", a.h2c != b.h2c),
+            ("server.tls.listen", a.tls.listen != b.tls.listen),
+            ("server.shutdown", a.shutdown != b.shutdown),
+            ("device.matomo", self.device.matomo != other.device.matomo),
+            ("device.play_devices", self.device.play_devices != other.device.play_devices),
+            ("geo.database", self.geo.database != other.geo.database),
+            ("writers", self.writers != other.writers),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
 }
 
 /// Everything to one site.

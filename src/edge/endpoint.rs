@@ -39,7 +39,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct Endpoint {
     rules: Arc<Rules>,
     delivery: Delivery,
-    limits: RateLimits,
+    limits: Arc<RateLimits>,
     metrics: Arc<Metrics>,
     tuning: Tuning,
 }
@@ -131,7 +131,7 @@ impl Endpoint {
     pub fn new(
         rules: Arc<Rules>,
         delivery: Delivery,
-        limits: RateLimits,
+        limits: Arc<RateLimits>,
         metrics: Arc<Metrics>,
         tuning: Tuning,
     ) -> Endpoint {
@@ -151,6 +151,7 @@ impl Endpoint {
             }
         };
         verdict.decorate(&mut reply.headers);
+        reply.headers.extend(self.rules.insistence.hsts(client.secure));
         send(session, reply, &self.tuning).await;
     }
 
@@ -165,6 +166,7 @@ impl Endpoint {
         };
         let mut reply = answer.unwrap_or_else(|refusal| self.refused(&refusal, head.id));
         verdict.decorate(&mut reply.headers);
+        reply.headers.extend(self.rules.insistence.hsts(head.client.secure));
         reply
     }
 
@@ -200,6 +202,9 @@ impl Endpoint {
 
     /// What can be said before the body is read: a refusal, or the answer to a preflight.
     fn open(&self, head: &Head<'_>, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
+        if let Some(elsewhere) = self.rules.insistence.redirect(head.client.secure, &head.host, head.uri) {
+            return Ok(Some(elsewhere));
+        }
         if let Some(early) = head.preflight(verdict)? {
             return Ok(Some(early));
         }
