@@ -111,7 +111,8 @@ impl Reloader {
         let pipeline = pipeline(&config, &self.atlas, &self.devices);
         if let Err(problems) = self.replacer.replace(edge_config(&config), pipeline) {
             // Files that were readable a moment ago.
-            let lines: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+            let lines: Vec<_> =
+                problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
             return refused(&lines.join("\n"));
         }
         let fast = config.stands_fast(&self.began_with);

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, tls::TlsConfig, upstream::UpstreamUrl};
+use super::{
+    client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, tls::TlsConfig,
+    upstream::UpstreamUrl,
+};
 use crate::{problem::Problem, units::Span};
 
 /// `server:` - listeners, threads, trust, shutdown.

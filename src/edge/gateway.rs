@@ -116,9 +116,7 @@ impl ProxyHttp for Gateway {
         let action = rules.router.action(&asked);
         // Events are asked for theirs by the endpoint, in both lanes.
         let insists = !matches!(action, Action::Health | Action::Collect { .. });
-        if let Some(elsewhere) =
-            rules.insistence.redirect(client.secure, &host, &header.uri).filter(|_| insists)
-        {
+        if let Some(elsewhere) = rules.insistence.redirect(client.secure, &host, &header.uri).filter(|_| insists) {
             context.handler = Handler::Route;
             send(session, elsewhere, &self.parts.tuning).await;
             return Ok(true);
@@ -220,7 +218,8 @@ impl ProxyHttp for Gateway {
             context.live.upstreams.unanswered(&lease);
             context.tried.push(at);
         }
-        error.set_retry(repeatable && context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
+        error
+            .set_retry(repeatable && context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
         error
     }
 

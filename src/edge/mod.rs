@@ -246,7 +246,8 @@ impl Edge {
         config.server.tls.listen.clone_from(&tls_addrs);
         let (admin_addr, admin_listener) = listen("server.admin", config.server.admin)?;
         let setup = Setup::load(&config.server.tls, "server.tls").map_err(|problems| {
-            let lines: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+            let lines: Vec<_> =
+                problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
             BindError::Certificates(lines.join("\n"))
         })?;
         let tls = Arc::new(Tls::new(tls_addrs.clone(), setup, metrics.clone()));

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod authority;
 mod bigquery;
 mod books;
 mod callers;
@@ -27,6 +28,7 @@ mod mmdb;
 mod place;
 mod pubsub;
 mod redact;
+mod reload;
 mod schema;
 mod site;
 mod world;

@@ -103,13 +103,15 @@ impl Certificate {
     pub fn new(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<Certificate, Unfit> {
         let unreadable = || Unfit::Certificate("holds no certificate that can be read".to_owned());
         let (names, ends_at) = {
-            let (_, parsed) = X509Certificate::from_der(chain.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
+            let (_, parsed) =
+                X509Certificate::from_der(chain.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
             (names(&parsed), parsed.validity().not_after.timestamp())
         };
         if names.is_empty() {
             return Err(Unfit::Certificate("names no host in its subject alternative names".to_owned()));
         }
-        let key = any_supported_type(key).map_err(|error| Unfit::Key(format!("is no key we can sign with: {error}")))?;
+        let key =
+            any_supported_type(key).map_err(|error| Unfit::Key(format!("is no key we can sign with: {error}")))?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|_| Unfit::Key("is not the key of the certificate".to_owned()))?;
         Ok(Certificate { key: Arc::new(key), names, ends_at })

@@ -56,9 +56,7 @@ impl Setup {
         let mut problems = Vec::new();
         let certificates = Certificates::load(config, path).map_err(|found| problems.extend(found)).ok();
         let clients = client_verifier(&config.clients);
-        let clients = clients
-            .map_err(|why| problems.push(Problem::new(format!("{path}.clients.ca"), why)))
-            .ok();
+        let clients = clients.map_err(|why| problems.push(Problem::new(format!("{path}.clients.ca"), why))).ok();
         let (Some(certificates), Some(clients)) = (certificates, clients) else { return Err(problems) };
         if config.certificates.is_empty() {
             return Ok(None);
@@ -113,7 +111,10 @@ impl Tls {
     pub fn replace(&self, setup: Option<Setup>) {
         self.metrics.tls_certificate_ends.clear();
         for (name, ends_at) in setup.iter().flat_map(|setup| &setup.ends) {
-            self.metrics.tls_certificate_ends.get_or_create(&ByCertificate { name: name.as_str().into() }).set(*ends_at);
+            self.metrics
+                .tls_certificate_ends
+                .get_or_create(&ByCertificate { name: name.as_str().into() })
+                .set(*ends_at);
         }
         self.setup.store(setup.map(Arc::new));
     }

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use pingora::{
     protocols::{
-        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
-        UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
+        ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+        TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
     },
     time::timeout,
 };
