@@ -3,6 +3,7 @@
 //! Two worlds of threads. Pingora owns its own runtimes and, once told to stop, drops whatever still runs on them; so
 //! delivery lives on a runtime of ours that outlives the server, and only rows cross between the two.
 
+mod acme;
 mod device_data;
 mod geo_database;
 mod reload;
@@ -66,6 +67,7 @@ impl App {
         let drain = *config.server.shutdown.drain;
         let pipeline = pipeline(&config, &atlas, &devices);
         let edge = Edge::bind(edge_config(&config), pipeline, delivery.clone(), metrics.clone())?;
+        runtime.spawn(acme::keep(edge.replacer()));
         let parts = Reloadable { config, atlas, devices, metrics };
         Ok(App { runtime, delivery, edge, parts, drain })
     }

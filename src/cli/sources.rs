@@ -32,6 +32,6 @@ impl SourceArgs {
     pub fn sources(self, upstream: Option<String>, environment: Environment) -> Sources {
         let default = || Path::new(DEFAULT_ENV_FILE).is_file().then(|| PathBuf::from(DEFAULT_ENV_FILE));
         let env_file = self.env_file.or_else(default);
-        Sources { file: self.config, env_file, environment, upstream }
+        Sources { file: self.config, env_file, environment, upstream, domains: Vec::new() }
     }
 }

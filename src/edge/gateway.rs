@@ -36,6 +36,7 @@ use super::{
     rules::Rules,
     upstream::{LONG_QUIET, Lease, RetryOn, Seeker},
 };
+use crate::collect::Reply;
 
 /// All a request may meet.
 pub struct Gateway {
@@ -114,6 +115,13 @@ impl ProxyHttp for Gateway {
         let asked = asked(header, &host);
         let rules = &context.live.rules;
         let action = rules.router.action(&asked);
+        if let Some(proof) = self.parts.challenges.http(header.uri.path()) {
+            context.handler = Handler::Route;
+            let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            let reply = Reply { status: StatusCode::OK, headers: vec![kind], body: proof.into() };
+            send(session, reply, &self.parts.tuning).await;
+            return Ok(true);
+        }
         // Events are asked for theirs by the endpoint, in both lanes.
         let insists = !matches!(action, Action::Health | Action::Collect { .. });
         if let Some(elsewhere) = rules.insistence.redirect(client.secure, &host, &header.uri).filter(|_| insists) {

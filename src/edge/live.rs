@@ -15,7 +15,13 @@ use super::{
     tls::{Setup, Tls},
     upstream::Upstreams,
 };
-use crate::{deliver::Delivery, pipeline::Pipeline, problem::Problem, telemetry::Metrics};
+use crate::{
+    acme::{AcmeConfig, Challenges},
+    deliver::Delivery,
+    pipeline::Pipeline,
+    problem::Problem,
+    telemetry::Metrics,
+};
 
 /// See the module.
 pub struct Live {
@@ -68,6 +74,7 @@ pub struct Replacer {
     pub(super) tls: Arc<Tls>,
     pub(super) delivery: Delivery,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) challenges: Arc<Challenges>,
     pub(super) watched: watch::Sender<Arc<Upstreams>>,
 }
 
@@ -88,6 +95,18 @@ impl Replacer {
         self.tls.replace(setup);
         self.parts.live.store(Arc::new(live));
         Ok(())
+    }
+
+    /// What is configured now about the certificate we get ourselves; no domains when nothing listens for it.
+    pub fn acme(&self) -> AcmeConfig {
+        let live = self.parts.live.load();
+        let tls = &live.config.server.tls;
+        if tls.listen.is_empty() { AcmeConfig::default() } else { tls.acme.clone() }
+    }
+
+    /// What our listeners say to an authority that asks.
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
     }
 
     /// Reads the certificates of the configuration in use again.

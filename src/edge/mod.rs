@@ -97,7 +97,7 @@ use self::{
     parts::Parts,
     tls::{Setup, Tls},
 };
-use crate::{collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
+use crate::{acme::Challenges, collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
 
 /// Everything the edge is told.
 #[derive(Clone, Debug)]
@@ -250,7 +250,8 @@ impl Edge {
                 problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
             BindError::Certificates(lines.join("\n"))
         })?;
-        let tls = Arc::new(Tls::new(tls_addrs.clone(), setup, metrics.clone()));
+        let challenges = Arc::new(Challenges::default());
+        let tls = Arc::new(Tls::new(tls_addrs.clone(), setup, challenges.clone(), metrics.clone()));
 
         let (server, tuning) = (config.server.clone(), config.tuning.clone());
         let live = Live::new(config, pipeline, delivery.clone(), metrics.clone(), None);
@@ -260,14 +261,21 @@ impl Edge {
         let parts = Arc::new(Parts {
             live: ArcSwap::from_pointee(live),
             h2c: server.h2c,
+            challenges: challenges.clone(),
             access: AccessLog::new(metrics.clone()),
             lifecycle: lifecycle.clone(),
             tuning,
         });
         let gateway = Gateway { parts: parts.clone(), script: Asset::script() };
         let explaining = Arc::new(Semaphore::new(1));
-        let replacer =
-            Replacer { parts: parts.clone(), tls, delivery: delivery.clone(), metrics: metrics.clone(), watched };
+        let replacer = Replacer {
+            parts: parts.clone(),
+            tls,
+            delivery: delivery.clone(),
+            metrics: metrics.clone(),
+            challenges,
+            watched,
+        };
         let admin = Admin { lifecycle, delivery, metrics, parts, explaining };
         Ok(Edge { server, gateway, replacer, admin, public, public_addrs, tls_addrs, admin_listener, admin_addr })
     }

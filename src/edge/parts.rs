@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 
 use super::{Tuning, access::AccessLog, lifecycle::Lifecycle, live::Live};
+use crate::acme::Challenges;
 
 /// How long a visitor's connection may idle between requests.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -17,6 +18,8 @@ pub struct Parts {
     pub live: ArcSwap<Live>,
     /// Whether plain connections may begin with HTTP/2.
     pub h2c: bool,
+    /// What proves to an authority that our domains are ours.
+    pub challenges: Arc<Challenges>,
     /// Log line and metrics of every request.
     pub access: AccessLog,
     /// Counts requests in flight.

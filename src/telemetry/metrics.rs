@@ -85,7 +85,7 @@ pub struct ByDataFile {
 /// How a handshake ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByHandshake {
-    /// `ok`, `failed` or `timed_out`.
+    /// `ok`, `failed`, `timed_out`, or `proof` when an authority asked for one and got it.
     pub outcome: &'static str,
 }
 

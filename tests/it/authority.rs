@@ -48,6 +48,23 @@ impl Authority {
         (CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap(), key)
     }
 
+    /// For somebody else's key, or whoever's; its life is told in days from now.
+    pub fn issues(
+        &self,
+        key: &impl rcgen::PublicKeyData,
+        names: Vec<String>,
+        from: i64,
+        to: i64,
+    ) -> rcgen::Certificate {
+        let mut params = CertificateParams::new(names).unwrap();
+        let day = |days: i64| {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+            time::OffsetDateTime::from_unix_timestamp(now + days * 86400).unwrap()
+        };
+        (params.not_before, params.not_after) = (day(from), day(to));
+        params.signed_by(key, &self.0).unwrap()
+    }
+
     /// For a client.
     pub fn client(&self, name: &str) -> (CertificateDer<'static>, Vec<u8>) {
         let (certificate, key) = self.made(&[name]);

@@ -16,7 +16,7 @@ use rustls::{
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::config::{CertificateConfig, TlsConfig};
-use crate::problem::Problem;
+use crate::{acme::Store, problem::Problem};
 
 /// Longest PEM file read. A chain has 10 kB, the roots of the whole internet 250 kB.
 const MAX_FILE: u64 = 4 << 20;
@@ -50,6 +50,15 @@ impl Certificates {
             match Certificate::load(pair) {
                 Ok(certificate) => all.add(certificate),
                 Err((key, why)) => problems.push(Problem::new(format!("{path}.certificates[{index}].{key}"), why)),
+            }
+        }
+        // Ours is not there yet, or a new one is on its way.
+        if !config.acme.domains.is_empty() {
+            let file = Store::new(&config.acme.state).certificate_file();
+            match Certificate::load(&CertificateConfig { cert: file.clone(), key: file.clone() }) {
+                Ok(certificate) => all.add(certificate),
+                Err((_, why)) if file.exists() => tracing::warn!(why, "our own certificate is not used"),
+                Err(_) => {}
             }
         }
         if problems.is_empty() { Ok(all) } else { Err(problems) }

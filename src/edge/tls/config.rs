@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{edge::config::addresses, problem::Problem, units::Span};
+use crate::{acme::AcmeConfig, edge::config::addresses, problem::Problem, units::Span};
 
 /// Longest time that browsers are told to remember: two years, what preload lists ask for at most.
 const MAX_REMEMBERED: u64 = 2 * 366 * 24 * 3600;
@@ -18,6 +18,8 @@ pub struct TlsConfig {
     pub listen: Vec<SocketAddr>,
     /// Certificates, chosen by the names in them; the first is for clients that ask for none of these names.
     pub certificates: Vec<CertificateConfig>,
+    /// A certificate that we get and renew ourselves.
+    pub acme: AcmeConfig,
     /// The oldest version spoken.
     pub min_version: MinVersion,
     /// Whether and how clients show certificates of their own.
@@ -102,6 +104,7 @@ impl TlsConfig {
 
     /// Finds what parsing cannot see; the files are looked at elsewhere.
     pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        self.acme.check(&format!("{path}.acme"), problems);
         let mut wrong = |key: &str, message: &str, hint: &str| {
             problems.push(Problem::new(format!("{path}.{key}"), message).hint(hint));
         };
@@ -112,8 +115,8 @@ impl TlsConfig {
                 }
             }
         }
-        if !self.listen.is_empty() && self.certificates.is_empty() {
-            let hint = "say `[{cert: /etc/ssl/site.pem, key: /etc/ssl/site.key}]`";
+        if !self.listen.is_empty() && self.certificates.is_empty() && self.acme.domains.is_empty() {
+            let hint = "say `[{cert: /etc/ssl/site.pem, key: /etc/ssl/site.key}]`, or name `acme.domains`";
             wrong("certificates", "there is no certificate to listen with", hint);
         }
         if self.hsts.max_age.as_secs() > MAX_REMEMBERED {

@@ -8,7 +8,7 @@ mod certificates;
 mod config;
 mod stream;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -16,10 +16,12 @@ use pingora::{protocols::Stream, time::timeout};
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
-    server::{ClientCertVerifierBuilder, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{Acceptor, ClientCertVerifierBuilder, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::SingleCertAndKey,
     version::{TLS12, TLS13},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
 pub use self::{
     certificates::{Certificates, roots},
@@ -27,6 +29,7 @@ pub use self::{
     stream::Spoken,
 };
 use crate::{
+    acme::{Challenges, TLS_PROTOCOL},
     collect::Reply,
     problem::Problem,
     telemetry::{
@@ -58,7 +61,7 @@ impl Setup {
         let clients = client_verifier(&config.clients);
         let clients = clients.map_err(|why| problems.push(Problem::new(format!("{path}.clients.ca"), why))).ok();
         let (Some(certificates), Some(clients)) = (certificates, clients) else { return Err(problems) };
-        if config.certificates.is_empty() {
+        if config.certificates.is_empty() && config.acme.domains.is_empty() {
             return Ok(None);
         }
         let versions: &[&SupportedProtocolVersion] = match config.min_version {
@@ -96,13 +99,19 @@ fn client_verifier(config: &ClientsConfig) -> Result<Option<Arc<dyn ClientCertVe
 pub struct Tls {
     addresses: Vec<SocketAddr>,
     setup: ArcSwapOption<Setup>,
+    challenges: Arc<Challenges>,
     metrics: Arc<Metrics>,
 }
 
 impl Tls {
     /// On these addresses, bound by now.
-    pub fn new(addresses: Vec<SocketAddr>, setup: Option<Setup>, metrics: Arc<Metrics>) -> Tls {
-        let tls = Tls { addresses, setup: ArcSwapOption::empty(), metrics };
+    pub fn new(
+        addresses: Vec<SocketAddr>,
+        setup: Option<Setup>,
+        challenges: Arc<Challenges>,
+        metrics: Arc<Metrics>,
+    ) -> Tls {
+        let tls = Tls { addresses, setup: ArcSwapOption::empty(), challenges, metrics };
         tls.replace(setup);
         tls
     }
@@ -130,8 +139,9 @@ impl Tls {
             return Some(stream);
         }
         let setup = self.setup.load_full()?;
-        let (stream, outcome) = match timeout(HANDSHAKE, TlsAcceptor::from(setup.server.clone()).accept(stream)).await {
-            Ok(Ok(stream)) => (Some(Box::new(Spoken::tls(stream)) as Stream), "ok"),
+        let (stream, outcome) = match timeout(HANDSHAKE, self.shake(stream, &setup.server)).await {
+            Ok(Ok(Some(stream))) => (Some(Box::new(Spoken::tls(stream)) as Stream), "ok"),
+            Ok(Ok(None)) => (None, "proof"),
             Ok(Err(error)) => {
                 tracing::debug!(%error, "no agreement on TLS");
                 (None, "failed")
@@ -140,6 +150,31 @@ impl Tls {
         };
         self.metrics.tls_handshakes.get_or_create(&ByHandshake { outcome }).inc();
         stream
+    }
+
+    /// The agreement; `None` when an authority wanted a proof and got it.
+    async fn shake(&self, stream: Stream, server: &Arc<ServerConfig>) -> io::Result<Option<TlsStream<Stream>>> {
+        if !self.challenges.asks_tls() {
+            return TlsAcceptor::from(server.clone()).accept(stream).await.map(Some);
+        }
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let hello = start.client_hello();
+        // RFC 8737: nothing else is offered then.
+        let asks = hello.alpn().is_some_and(|mut offered| offered.next() == Some(TLS_PROTOCOL));
+        let proof = hello.server_name().filter(|_| asks).and_then(|domain| self.challenges.tls(domain));
+        let Some(proof) = proof else {
+            return start.into_stream(server.clone()).await.map(Some);
+        };
+        let mut prover = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks both versions")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(proof)));
+        prover.alpn_protocols = vec![TLS_PROTOCOL.to_vec()];
+        let mut stream = start.into_stream(Arc::new(prover)).await?;
+        // The authority has seen what it wanted.
+        let _ = stream.shutdown().await;
+        Ok(None)
     }
 
     fn speaks(&self, stream: &Stream) -> bool {
