@@ -307,12 +307,11 @@ impl ProxyHttp for Gateway {
             }
         }
         // The site and its route may have said something themselves.
-        if let Some((client, _)) = &context.caller {
-            if let Some((name, value)) = context.live.rules.insistence.hsts(client.secure)
-                && !response.headers.contains_key(&name)
-            {
-                response.insert_header(name, value)?;
-            }
+        if let Some((client, _)) = &context.caller
+            && let Some((name, value)) = context.live.rules.insistence.hsts(client.secure)
+            && !response.headers.contains_key(&name)
+        {
+            response.insert_header(name, value)?;
         }
         if context.live.client_hints {
             client_hints::ask(response);
