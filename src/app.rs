@@ -3,8 +3,10 @@
 //! Two worlds of threads. Pingora owns its own runtimes and, once told to stop, drops whatever still runs on them; so
 //! delivery lives on a runtime of ours that outlives the server, and only rows cross between the two.
 
+mod acme;
 mod device_data;
 mod geo_database;
+mod reload;
 mod watch;
 
 use std::{
@@ -20,9 +22,10 @@ use tokio::{runtime, signal::unix};
 use tracing::{error, info, warn};
 
 pub use device_data::read as read_device_data;
+use reload::Reloader;
 
 use crate::{
-    config::Config,
+    config::{Config, Sources},
     deliver::{Delivery, Drained},
     edge::{self, Edge},
     enrich::{self, Atlas, DeviceData},
@@ -35,7 +38,16 @@ pub struct App {
     runtime: runtime::Runtime,
     delivery: Delivery,
     edge: Edge,
+    parts: Reloadable,
     drain: Duration,
+}
+
+/// What goes on when the configuration changes.
+struct Reloadable {
+    config: Config,
+    atlas: Atlas,
+    devices: DeviceData,
+    metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -53,8 +65,30 @@ impl App {
         let atlas = geo_database::start(&config.geo.database, &metrics, runtime.handle())?;
         let devices = device_data::start(&config.device, &metrics, runtime.handle())?;
         let drain = *config.server.shutdown.drain;
-        let edge = Edge::bind(edge_config(&config), pipeline(&config, &atlas, &devices), delivery.clone(), metrics)?;
-        Ok(App { runtime, delivery, edge, drain })
+        let pipeline = pipeline(&config, &atlas, &devices);
+        let edge = Edge::bind(edge_config(&config), pipeline, delivery.clone(), metrics.clone())?;
+        runtime.spawn(acme::keep(edge.replacer()));
+        let parts = Reloadable { config, atlas, devices, metrics };
+        Ok(App { runtime, delivery, edge, parts, drain })
+    }
+
+    /// From now on, changes of the configuration are taken: when its files change, and on SIGHUP.
+    pub fn follow(&self, sources: Sources) {
+        let Reloadable { config, atlas, devices, metrics } = &self.parts;
+        let reloader = Reloader {
+            sources,
+            began_with: config.clone(),
+            replacer: self.edge.replacer(),
+            atlas: atlas.clone(),
+            devices: devices.clone(),
+            metrics: metrics.clone(),
+        };
+        reloader.start(self.runtime.handle());
+    }
+
+    /// Addresses of the listeners that speak TLS, likewise.
+    pub fn tls_addrs(&self) -> &[SocketAddr] {
+        self.edge.tls_addrs()
     }
 
     /// Addresses of the public listeners, with the real port where 0 was asked for.
@@ -74,7 +108,7 @@ impl App {
 
     /// Serves until `shutdown` resolves, then lets requests in flight finish and drains the spool into the sinks.
     pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Finished {
-        let App { runtime, delivery, edge, drain } = self;
+        let App { runtime, delivery, edge, drain, .. } = self;
         // The admin listener answers until this is dropped, so that probes see why the process is not ready.
         let stopped = edge.run(shutdown);
         if stopped.in_flight > 0 {
@@ -113,14 +147,20 @@ pub struct Finished {
     pub failed: bool,
 }
 
-/// Runs the process until SIGTERM or SIGINT. Exit code 0: everything accepted was delivered; 1: something is left in
+/// Runs the process until SIGTERM or SIGINT, and follows changes of the `sources` that the configuration is from. Exit code 0: everything accepted was delivered; 1: something is left in
 /// the spool for the next start.
-pub fn serve(config: Config) -> anyhow::Result<ExitCode> {
+pub fn serve(config: Config, sources: Option<Sources>) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     log::watch_panics(metrics.clone());
     let app = App::start(config, metrics)?;
+    if let Some(sources) = sources {
+        app.follow(sources);
+    }
     for addr in app.public_addrs() {
         info!(%addr, "serving");
+    }
+    for addr in app.tls_addrs() {
+        info!(%addr, "serving, by TLS");
     }
     info!(addr = %app.admin_addr(), "admin listener");
 

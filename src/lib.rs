@@ -24,6 +24,9 @@ pub mod pipeline;
 /// Clients of Google Cloud: tokens, BigQuery, Pub/Sub.
 pub mod gcp;
 
+/// Certificates from an authority that speaks ACME.
+pub mod acme;
+
 /// From rows to destinations: spool, couriers, sinks.
 pub mod deliver;
 

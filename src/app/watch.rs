@@ -14,10 +14,10 @@ use tracing::warn;
 use crate::telemetry::{ByDataFile, Metrics};
 
 /// How often files are looked at. Their makers publish daily at most; whoever replaces one wants to see that it worked.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What tells one content of files from another, without reading them. `None`: nobody can see the file.
-type Fingerprint = Vec<Option<(SystemTime, u64, u64)>>;
+pub type Fingerprint = Vec<Option<(SystemTime, u64, u64)>>;
 
 /// What is read from disk under one key of the configuration.
 pub struct Watched<T> {
@@ -78,7 +78,8 @@ impl<T: Send + 'static> Watched<T> {
     }
 }
 
-fn fingerprint(files: &[PathBuf]) -> Fingerprint {
+/// What tells whether one of these files is another.
+pub fn fingerprint(files: &[PathBuf]) -> Fingerprint {
     let of_file = |path: &PathBuf| {
         let metadata = fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))

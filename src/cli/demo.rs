@@ -46,6 +46,6 @@ impl Demo {
         config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], self.port))];
         config.server.admin = SocketAddr::from(([127, 0, 0, 1], self.admin_port));
         println!("{}", demo::banner(&config));
-        app::serve(config)
+        app::serve(config, None)
     }
 }

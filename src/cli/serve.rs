@@ -8,7 +8,11 @@ use std::{
 use clap::Args;
 
 use super::{Environment, WRONG_USAGE, refuse, sources::SourceArgs};
-use crate::{app, telemetry::log};
+use crate::{
+    app,
+    config::{self, Sources},
+    telemetry::log,
+};
 
 /// Front a site.
 #[derive(Debug, Args)]
@@ -19,13 +23,19 @@ pub struct Serve {
     /// The site behind the edge, instead of the configured routes
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+
+    /// Get a certificate for this domain from Let's Encrypt (or what `server.tls.acme` says) and listen on ports 80 and
+    /// 443; may be repeated
+    #[arg(long = "domain", value_name = "DOMAIN")]
+    domains: Vec<String>,
 }
 
 impl Serve {
     /// Serves until told to stop.
     pub fn run(self, environment: Environment) -> anyhow::Result<ExitCode> {
         let colour = wants_colour(&environment);
-        let loaded = match self.sources.load(self.upstream, environment) {
+        let sources = Sources { domains: self.domains, ..self.sources.sources(self.upstream, environment) };
+        let loaded = match config::load(&sources) {
             Ok(loaded) => loaded,
             Err(problems) => return Ok(refuse(&problems)),
         };
@@ -34,7 +44,7 @@ impl Serve {
             eprintln!("{error}");
             return Ok(ExitCode::from(WRONG_USAGE));
         }
-        app::serve(loaded.config)
+        app::serve(loaded.config, Some(sources))
     }
 }
 

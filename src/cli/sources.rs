@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Environment;
-use crate::config::{self, Loaded, Problems};
+use crate::config::{self, Loaded, Problems, Sources};
 
 /// Environment file that is read when it is there and none was named.
 const DEFAULT_ENV_FILE: &str = ".env";
@@ -25,8 +25,13 @@ pub struct SourceArgs {
 impl SourceArgs {
     /// Reads and checks the configuration.
     pub fn load(self, upstream: Option<String>, environment: Environment) -> Result<Loaded, Problems> {
+        config::load(&self.sources(upstream, environment))
+    }
+
+    /// Where it is read from.
+    pub fn sources(self, upstream: Option<String>, environment: Environment) -> Sources {
         let default = || Path::new(DEFAULT_ENV_FILE).is_file().then(|| PathBuf::from(DEFAULT_ENV_FILE));
         let env_file = self.env_file.or_else(default);
-        config::load(&config::Sources { file: self.config, env_file, environment, upstream })
+        Sources { file: self.config, env_file, environment, upstream, domains: Vec::new() }
     }
 }

@@ -110,7 +110,7 @@ impl Config {
 }
 
 /// YAML `collect.rate_limit`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitConfig {
     /// Requests a second of one client; 0 is any number.

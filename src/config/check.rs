@@ -46,9 +46,13 @@ fn environment(config: &Config, problems: &mut Vec<Problem>) {
 }
 
 fn listeners(config: &Config, problems: &mut Vec<Problem>) {
-    let listen: Vec<String> = config.server.listen.iter().map(ToString::to_string).collect();
-    for (index, address) in listen.iter().enumerate() {
-        let path = format!("server.listen[{index}]");
+    let named = |key: &'static str, addresses: &[SocketAddr]| {
+        let named = addresses.iter().enumerate().map(|(index, at)| (format!("{key}[{index}]"), at.to_string()));
+        named.collect::<Vec<_>>()
+    };
+    let all = [named("server.listen", &config.server.listen), named("server.tls.listen", &config.server.tls.listen)];
+    let (paths, listen): (Vec<String>, Vec<String>) = all.concat().into_iter().unzip();
+    for (index, (path, address)) in paths.into_iter().zip(&listen).enumerate() {
         if let Some(other) = listen[..index].iter().find(|other| clash(other, address)) {
             problems.push(Problem::new(path.clone(), format!("`{address}` is taken by `{other}` before it")));
         }

@@ -7,6 +7,7 @@ use std::{
 
 use super::Config;
 use crate::{
+    edge::TlsSetup,
     enrich::{Database, matomo, matomo::Detector, play_devices, play_devices::PlayDevices},
     problem::Problem,
 };
@@ -24,6 +25,7 @@ pub fn check(config: &Config) -> Vec<Problem> {
     note("device.matomo", &config.device.matomo, |path| matomo(path).err(), hint);
     let hint = "name Google's supported_devices.csv, or nothing";
     note("device.play_devices", &config.device.play_devices, |path| play_devices(path).err(), hint);
+    problems.extend(TlsSetup::load(&config.server.tls, "server.tls").err().unwrap_or_default());
     problems
 }
 

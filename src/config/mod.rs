@@ -88,6 +88,25 @@ impl Config {
         let Config { bots, device, geo, traffic, .. } = self.clone();
         enrich::Config { bots, device, geo, traffic, ..enrich::Config::default() }
     }
+
+    /// The keys that a running process cannot change and that say something else here than in `other`.
+    pub fn stands_fast(&self, other: &Config) -> Vec<&'static str> {
+        let (a, b) = (&self.server, &other.server);
+        let keys = [
+            ("environment", self.environment != other.environment),
+            ("server.listen", a.listen != b.listen),
+            ("server.admin", a.admin != b.admin),
+            ("server.threads", a.threads != b.threads),
+            ("server.h2c", a.h2c != b.h2c),
+            ("server.tls.listen", a.tls.listen != b.tls.listen),
+            ("server.shutdown", a.shutdown != b.shutdown),
+            ("device.matomo", self.device.matomo != other.device.matomo),
+            ("device.play_devices", self.device.play_devices != other.device.play_devices),
+            ("geo.database", self.geo.database != other.geo.database),
+            ("writers", self.writers != other.writers),
+        ];
+        keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
 }
 
 /// Everything to one site.
@@ -108,6 +127,8 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Address of the one site behind the edge, instead of all routes.
     pub upstream: Option<String>,
+    /// Domains to get a certificate for.
+    pub domains: Vec<String>,
 }
 
 /// What the sources say about things outside the configuration tree, and the tree once it is checked.
@@ -127,7 +148,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut found = Vec::new();
     let file = sources.file.as_ref().map(|path| contents(path, &mut found));
     let env_file = sources.env_file.as_ref().map(|path| contents(path, &mut found));
-    judge_contents(file, env_file, &sources.environment, sources.upstream.as_deref(), found, files::check)
+    let flags = Flags { upstream: sources.upstream.as_deref(), domains: &sources.domains };
+    judge_contents(file, env_file, &sources.environment, flags, found, files::check)
 }
 
 /// Name and bytes of a file.
@@ -143,14 +165,14 @@ pub fn read_contents(
     upstream: Option<&str>,
     found: Vec<Found>,
 ) -> Result<Loaded, Problems> {
-    judge_contents(file, env_file, environment, upstream, found, |_| Vec::new())
+    judge_contents(file, env_file, environment, Flags { upstream, domains: &[] }, found, |_| Vec::new())
 }
 
 fn judge_contents(
     file: Option<Contents>,
     env_file: Option<Contents>,
     environment: &[(OsString, OsString)],
-    upstream: Option<&str>,
+    flags: Flags<'_>,
     mut found: Vec<Found>,
     outside: Judge,
 ) -> Result<Loaded, Problems> {
@@ -165,7 +187,7 @@ fn judge_contents(
         Some((name, bytes)) => yaml::parse(name, bytes, &mut found),
         None => Node::empty(Place::Default),
     };
-    let config = resolve(tree, &variables, upstream, &mut found, outside);
+    let config = resolve(tree, &variables, flags, &mut found, outside);
     let files: Vec<&str> = [&file, &env_file].into_iter().flatten().map(|(name, _)| name.as_ref()).collect();
     match Problems::of(found, &files) {
         None => Ok(Loaded { config, log_filter }),
@@ -188,6 +210,33 @@ fn contents(path: &PathBuf, found: &mut Vec<Found>) -> Contents {
     (name, bytes)
 }
 
+/// What the command line says beside the sources.
+#[derive(Clone, Copy)]
+struct Flags<'a> {
+    upstream: Option<&'a str>,
+    domains: &'a [String],
+}
+
+/// `--domain`: a certificate of our own on the usual ports, where the configuration says nothing else about them.
+fn own_certificate(tree: &mut Node, domains: &[String]) {
+    if domains.is_empty() {
+        return;
+    }
+    let place = &Place::Flag("--domain");
+    let domains = serde_json::json!({ "server": { "tls": { "acme": { "domains": domains } } } });
+    tree.overlay(Node::from_json(domains, place));
+    let server = tree.entry("server", place);
+    let otherwise = |node: &mut Node, value: serde_json::Value| {
+        if matches!(node.value, tree::Value::Null) {
+            *node = Node::from_json(value, place);
+        }
+    };
+    otherwise(server.entry("listen", place), serde_json::json!(["0.0.0.0:80"]));
+    let tls = server.entry("tls", place);
+    otherwise(tls.entry("listen", place), serde_json::json!(["0.0.0.0:443"]));
+    otherwise(tls.entry("redirect", place), true.into());
+}
+
 /// The variables by which Google's clients find emulators, where the configuration does not name an endpoint itself.
 fn emulators(tree: &mut Node, variables: &[Variable]) {
     for (name, part, key) in [
@@ -205,18 +254,13 @@ fn emulators(tree: &mut Node, variables: &[Variable]) {
 }
 
 /// Lays the other sources over the file's tree, reads it and checks it.
-fn resolve(
-    mut tree: Node,
-    variables: &[Variable],
-    upstream: Option<&str>,
-    found: &mut Vec<Found>,
-    outside: Judge,
-) -> Config {
+fn resolve(mut tree: Node, variables: &[Variable], flags: Flags<'_>, found: &mut Vec<Found>, outside: Judge) -> Config {
     let mut faulty = variables::overlay(&mut tree, variables, found);
-    if let Some(upstream) = upstream {
+    if let Some(upstream) = flags.upstream {
         let routes = serde_json::json!({ "routes": [{ "upstreams": [upstream] }] });
         tree.overlay(Node::from_json(routes, &Place::Flag("--upstream")));
     }
+    own_certificate(&mut tree, flags.domains);
     if let Some((port, place)) = variables::get(variables, "PORT") {
         match port.parse::<u16>() {
             Ok(port) => {

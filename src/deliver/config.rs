@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where events go, and what keeps them until they are there.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WritersConfig {
     /// One destination, or a list of them: every row goes to each.
@@ -47,7 +47,7 @@ pub enum Strategy {
 pub struct Strategies(pub Vec<Strategy>);
 
 /// The lake of Parquet files.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalConfig {
     /// Folder of the lake: files land in `events/day=YYYY-MM-DD/`, dead letters in `dead-letters/`.
@@ -66,7 +66,7 @@ pub enum Format {
 }
 
 /// BigQuery, written to directly.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BigQueryConfig {
     /// Data set.
@@ -103,7 +103,7 @@ pub enum TableLayout {
 }
 
 /// Pub/Sub.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PubSubConfig {
     /// Topic to publish to.

@@ -17,7 +17,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     runtime,
-    sync::{Semaphore, oneshot},
+    sync::{Semaphore, oneshot, watch},
     task::spawn_blocking,
     time::timeout,
 };
@@ -25,8 +25,9 @@ use tokio::{
 use super::{
     explain::{Asker, Explained},
     lifecycle::Lifecycle,
+    parts::Parts,
     rules::Rules,
-    upstream::Upstreams,
+    upstream::{self, Upstreams},
 };
 use crate::{deliver::Delivery, telemetry::Metrics};
 
@@ -52,7 +53,7 @@ pub struct Admin {
     /// All of them.
     pub metrics: Arc<Metrics>,
     /// What is done with requests, to explain it.
-    pub rules: Arc<Rules>,
+    pub parts: Arc<Parts>,
     /// Explanations that may be made at a time: they are for a person, and the processor is for the visitors.
     pub explaining: Arc<Semaphore>,
 }
@@ -69,7 +70,7 @@ pub struct Running {
 impl Admin {
     /// Answers on `listener`, and watches over the upstreams: both are small, and both have to outlive the
     /// public listener's own runtimes.
-    pub fn run(self, listener: TcpListener, upstreams: Arc<Upstreams>) -> io::Result<Running> {
+    pub fn run(self, listener: TcpListener, upstreams: watch::Receiver<Arc<Upstreams>>) -> io::Result<Running> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         listener.set_nonblocking(true)?;
         let listener = {
@@ -79,7 +80,7 @@ impl Admin {
         let (stop, stopped) = oneshot::channel();
         thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::spawn(upstreams.watch());
+                tokio::spawn(upstream::watch_latest(upstreams));
                 tokio::select! {
                     () = Arc::new(self).accept(listener) => {}
                     _ = stopped => {}
@@ -156,7 +157,7 @@ impl Admin {
             Ok(Err(_)) => return (StatusCode::BAD_REQUEST, TEXT, "the body cannot be read\n".to_string()),
             Err(_) => return (StatusCode::REQUEST_TIMEOUT, TEXT, "the body did not arrive in time\n".to_string()),
         };
-        let rules = self.rules.clone();
+        let rules = self.parts.live.load().rules.clone();
         // Probes are answered meanwhile. The permit lasts as long as the work, whether anybody still waits for it or not.
         let work = move || {
             let _permit = permit;

@@ -39,7 +39,7 @@ pub struct Client {
     pub from_trusted_proxy: bool,
     /// Whether the lists of hops lead elsewhere: the provider at the other end names the client in a header of its own.
     pub unlisted: bool,
-    /// Whether the client spoke TLS, on a trusted proxy's word; our own listeners are plain.
+    /// Whether the client spoke TLS, on a trusted proxy's word; what our own listeners know is added later.
     pub secure: bool,
 }
 

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, upstream::UpstreamUrl};
+use super::{
+    client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, tls::TlsConfig,
+    upstream::UpstreamUrl,
+};
 use crate::{problem::Problem, units::Span};
 
 /// `server:` - listeners, threads, trust, shutdown.
@@ -27,6 +30,11 @@ pub struct ServerConfig {
     /// The client is the entry of this number in the forwarding header, counted from the right; 0: the last one that is
     /// no trusted proxy. Without trusted proxies it counts on every connection.
     pub trusted_hops: usize,
+    /// TLS, on listeners of its own.
+    pub tls: TlsConfig,
+    /// Whether the listeners without TLS take HTTP/2 from clients that begin with it (prior knowledge), such as a load
+    /// balancer's.
+    pub h2c: bool,
     /// How the process ends.
     pub shutdown: ShutdownConfig,
 }
@@ -39,6 +47,8 @@ impl Default for ServerConfig {
             threads: Threads::Auto,
             trusted_proxies: Vec::new(),
             trusted_hops: 0,
+            tls: TlsConfig::default(),
+            h2c: false,
             shutdown: ShutdownConfig::default(),
         }
     }
@@ -47,7 +57,8 @@ impl Default for ServerConfig {
 impl ServerConfig {
     /// Finds what parsing cannot see.
     pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        if self.listen.is_empty() {
+        self.tls.check(&format!("{path}.tls"), problems);
+        if self.listen.is_empty() && self.tls.listen.is_empty() {
             problems.push(
                 Problem::new(format!("{path}.listen"), "no address to listen on").hint("say `[\"0.0.0.0:8080\"]`"),
             );
@@ -161,7 +172,7 @@ mod address {
 }
 
 /// Several of them, each an element of its own, so that an error names its place.
-mod addresses {
+pub(super) mod addresses {
     use super::*;
 
     #[derive(Serialize, Deserialize)]

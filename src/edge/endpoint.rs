@@ -40,7 +40,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct Endpoint {
     rules: Arc<Rules>,
     delivery: Delivery,
-    limits: RateLimits,
+    limits: Arc<RateLimits>,
     metrics: Arc<Metrics>,
     tuning: Tuning,
     /// How long an answer waits for the destinations, where it does.
@@ -134,7 +134,7 @@ impl Endpoint {
     pub fn new(
         rules: Arc<Rules>,
         delivery: Delivery,
-        limits: RateLimits,
+        limits: Arc<RateLimits>,
         metrics: Arc<Metrics>,
         tuning: Tuning,
         ack: Option<Duration>,
@@ -155,6 +155,7 @@ impl Endpoint {
             }
         };
         verdict.decorate(&mut reply.headers);
+        reply.headers.extend(self.rules.insistence.hsts(client.secure));
         send(session, reply, &self.tuning).await;
     }
 
@@ -169,6 +170,7 @@ impl Endpoint {
         };
         let mut reply = answer.unwrap_or_else(|refusal| self.refused(&refusal, head.id));
         verdict.decorate(&mut reply.headers);
+        reply.headers.extend(self.rules.insistence.hsts(head.client.secure));
         reply
     }
 
@@ -204,6 +206,9 @@ impl Endpoint {
 
     /// What can be said before the body is read: a refusal, or the answer to a preflight.
     fn open(&self, head: &Head<'_>, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
+        if let Some(elsewhere) = self.rules.insistence.redirect(head.client.secure, &head.host, head.uri) {
+            return Ok(Some(elsewhere));
+        }
         if let Some(early) = head.preflight(verdict)? {
             return Ok(Some(early));
         }

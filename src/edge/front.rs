@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
-    protocols::{Stream, http::ServerSession},
+    protocols::{ALPN, Stream, http::ServerSession},
     proxy::{HttpProxy, Session},
     server::ShutdownWatch,
     time::timeout,
@@ -30,7 +30,9 @@ use super::{
     endpoint::Head,
     express::{self, Found, Request},
     gateway::Gateway,
+    live::Live,
     parts::Parts,
+    tls::{Spoken, Tls},
 };
 
 /// How long the express lane waits for the rest of a body; who is slower is Pingora's, and its deadlines'.
@@ -44,6 +46,8 @@ pub struct Front {
     pub proxy: Arc<HttpProxy<Gateway>>,
     /// What both lanes share.
     pub parts: Arc<Parts>,
+    /// Which connections are to be decrypted.
+    pub tls: Arc<Tls>,
 }
 
 /// Bytes of a request that Pingora knows to have served.
@@ -60,24 +64,34 @@ impl Served {
 
 #[async_trait]
 impl ServerApp for Front {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let mut stream = self.tls.meet(stream).await?;
+        if stream.selected_alpn_proto() == Some(ALPN::H2) {
+            return self.proxy.process_new(stream, shutdown).await;
+        }
         let mut buffer = BytesMut::new();
-        let peer = peer(&stream);
+        let (peer, tls) = (peer(&stream), stream.get_ssl_digest().is_some());
+        let mut is_first = self.parts.h2c && !tls;
         loop {
             if buffer.is_empty() {
                 self.wait(&mut stream, &mut buffer, shutdown, peer).await?;
             }
-            let mut found = express::find(&mut buffer, &self.parts.rules.router, self.parts.endpoint.max_body());
+            if std::mem::take(&mut is_first) && begins_h2(&mut stream, &mut buffer).await {
+                return self.proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), shutdown).await;
+            }
+            let live = self.parts.live.load_full();
+            let find = |buffer: &mut BytesMut| express::find(buffer, &live.rules.router, live.endpoint.max_body());
+            let mut found = find(&mut buffer);
             if let Found::Part(whole) = found {
                 // Its header has arrived: a graceful end waits for the rest.
                 let _in_flight = self.parts.lifecycle.enter();
                 fill(&mut stream, &mut buffer, whole).await;
-                found = express::find(&mut buffer, &self.parts.rules.router, self.parts.endpoint.max_body());
+                found = find(&mut buffer);
             }
             stream = match found {
                 Found::Event(request) => {
                     let body = buffer.split_to(request.body);
-                    self.serve(stream, *request, &body, peer).await?
+                    self.serve(stream, &live, *request, &body, peer, tls).await?
                 }
                 Found::Part(_) | Found::Other => self.hand_over(stream, &mut buffer, shutdown).await?,
             };
@@ -100,7 +114,7 @@ impl Front {
     ) -> Option<()> {
         buffer.reserve(READ);
         let mut shutdown = shutdown.clone();
-        let idle = self.parts.keepalive(self.parts.rules.trust.trusts(peer));
+        let idle = self.parts.keepalive(self.parts.live.load().rules.trust.trusts(peer));
         let read = tokio::select! {
             biased;
             read = timeout(idle, stream.read_buf(buffer)) => read,
@@ -111,12 +125,21 @@ impl Front {
     }
 
     /// Answers an event. None when the connection has ended with it.
-    async fn serve(&self, mut stream: Stream, request: Request, body: &[u8], peer: IpAddr) -> Option<Stream> {
-        let Parts { rules, endpoint, access, lifecycle, tuning } = &*self.parts;
+    async fn serve(
+        &self,
+        mut stream: Stream,
+        live: &Live,
+        request: Request,
+        body: &[u8],
+        peer: IpAddr,
+        tls: bool,
+    ) -> Option<Stream> {
+        let Parts { access, lifecycle, tuning, .. } = &*self.parts;
+        let Live { rules, endpoint, .. } = live;
         let started = Instant::now();
         let _in_flight = lifecycle.enter();
         let Request { method, uri, headers, .. } = &request;
-        let (client, id) = self.parts.caller(peer, headers);
+        let (client, id) = rules.caller(peer, tls, headers);
 
         // Reading requests and making rows are each more code than a core's nearest caches hold: done in turns for all
         // requests that are ready, not for one after the other, each finds its own code there.
@@ -184,6 +207,15 @@ async fn fill(stream: &mut Stream, buffer: &mut BytesMut, whole: usize) {
     let rest = async { while buffer.len() < whole && matches!(stream.read_buf(buffer).await, Ok(1..)) {} };
     // Found out by looking at the buffer.
     let _ = timeout(PATIENCE, rest).await;
+}
+
+/// Whether the connection begins with HTTP/2 (RFC 9113, 3.3).
+async fn begins_h2(stream: &mut Stream, buffer: &mut BytesMut) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    if buffer.len() < PREFACE.len() && PREFACE.starts_with(buffer) {
+        fill(stream, buffer, PREFACE.len()).await;
+    }
+    buffer.starts_with(PREFACE)
 }
 
 fn peer(stream: &Stream) -> IpAddr {

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
 use pingora::{
     Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
@@ -28,12 +28,15 @@ use super::{
     forward,
     front::Served,
     lifecycle::InFlight,
+    live::Live,
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
-    route::{Action, Asked, BODY_TOO_LARGE, Route, Turn, View, asked},
-    upstream::{LONG_QUIET, Lease, RetryOn, Seeker, Upstreams},
+    route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
+    rules::Rules,
+    upstream::{LONG_QUIET, Lease, RetryOn, Seeker},
 };
+use crate::collect::Reply;
 
 /// All a request may meet.
 pub struct Gateway {
@@ -41,17 +44,13 @@ pub struct Gateway {
     pub parts: Arc<Parts>,
     /// The tracking script.
     pub script: Asset,
-    /// The routes, in the configuration's order.
-    pub routes: Vec<Route>,
-    /// The site.
-    pub upstreams: Arc<Upstreams>,
-    /// Whether the site's pages ask for client hints.
-    pub client_hints: bool,
 }
 
 /// What one request carries from phase to phase.
 pub struct Context {
     started: Instant,
+    /// The configuration that it began with.
+    live: Arc<Live>,
     handler: Handler,
     /// Known from the first phase on.
     caller: Option<(Client, RequestId)>,
@@ -85,6 +84,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Context {
         Context {
             started: Instant::now(),
+            live: self.parts.live.load_full(),
             handler: Handler::Proxy,
             caller: None,
             route: usize::MAX,
@@ -102,7 +102,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
-        let (client, id) = self.caller(session);
+        let (client, id) = caller(session, &context.live);
         self.greet(session, &client);
         context.caller = Some((client, id));
         Ok(())
@@ -113,10 +113,26 @@ impl ProxyHttp for Gateway {
         let header = session.req_header();
         let host = request::host(&header.uri, &header.headers);
         let asked = asked(header, &host);
-        let reply = match self.parts.rules.router.action(&asked) {
+        let rules = &context.live.rules;
+        let action = rules.router.action(&asked);
+        if let Some(proof) = self.parts.challenges.http(header.uri.path()) {
+            context.handler = Handler::Route;
+            let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            let reply = Reply { status: StatusCode::OK, headers: vec![kind], body: proof.into() };
+            send(session, reply, &self.parts.tuning).await;
+            return Ok(true);
+        }
+        // Events are asked for theirs by the endpoint, in both lanes.
+        let insists = !matches!(action, Action::Health | Action::Collect { .. });
+        if let Some(elsewhere) = rules.insistence.redirect(client.secure, &host, &header.uri).filter(|_| insists) {
+            context.handler = Handler::Route;
+            send(session, elsewhere, &self.parts.tuning).await;
+            return Ok(true);
+        }
+        let mut reply = match action {
             Action::Site { route } => {
                 context.route = route;
-                match self.routes[route].turn(&view(asked, client, id)).await {
+                match context.live.routes[route].turn(&view(asked, client, id)).await {
                     Turn::Upstreams(target) => {
                         context.target = target;
                         return Ok(false);
@@ -125,8 +141,9 @@ impl ProxyHttp for Gateway {
                         context.handler = Handler::Route;
                         reply
                     }
-                    Turn::File(head, pieces) => {
+                    Turn::File(mut head, pieces) => {
                         context.handler = Handler::Route;
+                        strict(&mut head.headers, rules, client);
                         send_pieces(session, head, pieces, &self.parts.tuning).await;
                         return Ok(true);
                     }
@@ -134,7 +151,7 @@ impl ProxyHttp for Gateway {
             }
             Action::Collect { .. } => {
                 context.handler = Handler::Collect;
-                self.parts.endpoint.serve(session, client, id).await;
+                context.live.endpoint.serve(session, client, id).await;
                 return Ok(true);
             }
             Action::Script => {
@@ -149,19 +166,20 @@ impl ProxyHttp for Gateway {
                 page(StatusCode::NOT_FOUND, "there is no route for this host and path", id, &header.headers)
             }
         };
+        strict(&mut reply.headers, rules, client);
         send(session, reply, &self.parts.tuning).await;
         Ok(true)
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let cookie = self.upstreams.cookie(context.route);
+        let cookie = context.live.upstreams.cookie(context.route);
         let seeker = Seeker {
             client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
             cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
             quiet: may_be_quiet(session),
             upgrade: session.is_upgrade_req(),
         };
-        let choice = self.upstreams.choose(context.route, &context.tried, &seeker);
+        let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
         context.last = Some(choice.lease.address.at);
         context.chosen = Some(choice.lease);
@@ -179,10 +197,10 @@ impl ProxyHttp for Gateway {
         if let Some(lease) = context.chosen.take() {
             let at = lease.address.at;
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "cannot connect to an upstream");
-            self.upstreams.unreachable(&lease);
+            context.live.upstreams.unreachable(&lease);
             context.tried.push(at);
         }
-        error.set_retry(self.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect));
+        error.set_retry(context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect));
         error
     }
 
@@ -205,10 +223,11 @@ impl ProxyHttp for Gateway {
         if let Some(lease) = context.chosen.take() {
             let at = lease.address.at;
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
-            self.upstreams.unanswered(&lease);
+            context.live.upstreams.unanswered(&lease);
             context.tried.push(at);
         }
-        error.set_retry(repeatable && self.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
+        error
+            .set_retry(repeatable && context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
         error
     }
 
@@ -233,7 +252,7 @@ impl ProxyHttp for Gateway {
             request.set_uri(Uri::from(target));
         }
         let host = request::host(&header.uri, &header.headers);
-        if let Some(route) = self.routes.get(context.route) {
+        if let Some(route) = context.live.routes.get(context.route) {
             route.change_request(&view(asked(header, &host), client, id), request);
         }
         Ok(())
@@ -246,7 +265,7 @@ impl ProxyHttp for Gateway {
         end: bool,
         context: &mut Context,
     ) -> Result<()> {
-        if let Some(route) = self.routes.get(context.route)
+        if let Some(route) = context.live.routes.get(context.route)
             // The bytes of an upgraded connection are no body.
             && !session.was_upgraded()
             && route.is_too_long(session.as_downstream().body_bytes_read() as u64)
@@ -269,7 +288,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         close_if_ending(session);
-        let route = self.routes.get(context.route).filter(|_| !is_interim(response.status));
+        let route = context.live.routes.get(context.route).filter(|_| !is_interim(response.status));
         if let (Some(route), Some((client, id))) = (route, &context.caller) {
             let header = session.req_header();
             let host = request::host(&header.uri, &header.headers);
@@ -281,14 +300,20 @@ impl ProxyHttp for Gateway {
             if let Some(lease) = &context.chosen {
                 lease.address.succeed();
             }
-            if let (Some(name), Some(tag)) = (self.upstreams.cookie(context.route), context.cookie.take()) {
+            if let (Some(name), Some(tag)) = (context.live.upstreams.cookie(context.route), context.cookie.take()) {
                 let secure = if client.secure { "; Secure" } else { "" };
                 let cookie = format!("{name}={tag}; Path=/; HttpOnly; SameSite=Lax{secure}");
                 response.append_header(header::SET_COOKIE, cookie)?;
             }
         }
         // The site and its route may have said something themselves.
-        if self.client_hints {
+        if let Some((client, _)) = &context.caller
+            && let Some((name, value)) = context.live.rules.insistence.hsts(client.secure)
+            && !response.headers.contains_key(&name)
+        {
+            response.insert_header(name, value)?;
+        }
+        if context.live.client_hints {
             client_hints::ask(response);
         }
         Ok(())
@@ -314,7 +339,7 @@ impl ProxyHttp for Gateway {
         let Some(status) = status.filter(|_| !has_begun(session)) else { return hopeless };
         session.set_keepalive(None);
         let header = session.req_header();
-        let reply = match (self.routes.get(context.route), &context.caller) {
+        let reply = match (context.live.routes.get(context.route), &context.caller) {
             (Some(route), Some((client, id))) => {
                 let host = request::host(&header.uri, &header.headers);
                 route.page(status, sentence, &view(asked(header, &host), client, id))
@@ -379,11 +404,18 @@ impl Gateway {
             session.set_read_timeout(Some(LONG_QUIET));
         }
     }
+}
 
-    fn caller(&self, session: &Session) -> (Client, RequestId) {
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
-        self.parts.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), &session.req_header().headers)
-    }
+fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    live.rules.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), tls, &session.req_header().headers)
+}
+
+/// Tells browsers to stay with TLS, unless the answer says something of that kind itself.
+fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &Client) {
+    let wanted = rules.insistence.hsts(client.secure);
+    headers.extend(wanted.filter(|(name, _)| headers.iter().all(|(said, _)| said != name)));
 }
 
 /// Whether the client has seen the beginning of an answer.

@@ -26,6 +26,11 @@ pub fn hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     elements.map(move |element| if list { address(element) } else { address(parameter(element, "for")?) })
 }
 
+/// Whether a proxy says at all how its client came.
+pub fn tells_scheme(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_FORWARDED_PROTO) || headers.contains_key(header::FORWARDED)
+}
+
 /// Whether the client's own hop, the left-most, says that it spoke TLS.
 pub fn claims_tls(headers: &HeaderMap) -> bool {
     let first = |line: &HeaderValue| -> Vec<u8> {

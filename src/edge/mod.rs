@@ -23,6 +23,7 @@ mod front;
 mod gateway;
 mod hops;
 mod lifecycle;
+mod live;
 mod negotiate;
 mod page;
 mod parts;
@@ -32,6 +33,7 @@ mod request;
 mod route;
 mod rules;
 mod threads;
+mod tls;
 mod upstream;
 
 use std::{
@@ -44,7 +46,9 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use pingora::{
+    apps::HttpServerOptions,
     listeners::{L4BufferSettings, ListenerConfig},
     proxy::http_proxy,
     server::{RunArgs, Server, configuration::ServerConf},
@@ -59,10 +63,12 @@ use tokio::{
 pub use config::{CorsConfig, ServerConfig, ShutdownConfig};
 pub use cors::AllowedOrigin;
 pub use explain::{Asker, Explained};
+pub use live::Replacer;
 pub use proxies::TrustedProxy;
 pub use route::{HEALTH_PATH, HostPattern, PathPattern, RouteConfig, check_routes};
 pub use rules::Rules;
 pub use threads::Threads;
+pub use tls::{CertificateConfig, ClientsConfig, HstsConfig, MinVersion, Setup as TlsSetup, TlsConfig};
 pub use upstream::{UpstreamConfig, UpstreamUrl};
 
 /// Whatever reads a request's bytes before it has a place in the house: for the fuzz targets.
@@ -84,16 +90,14 @@ use self::{
     access::AccessLog,
     admin::Admin,
     assets::Asset,
-    endpoint::Endpoint,
     front::Front,
     gateway::Gateway,
     lifecycle::{Lifecycle, PreBound, StopSignal},
+    live::Live,
     parts::Parts,
-    rate_limit::RateLimits,
-    route::Route,
-    upstream::Upstreams,
+    tls::{Setup, Tls},
 };
-use crate::{collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
+use crate::{acme::Challenges, collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
 
 /// Everything the edge is told.
 #[derive(Clone, Debug)]
@@ -187,6 +191,9 @@ pub enum BindError {
         /// Cause.
         source: io::Error,
     },
+    /// A certificate of ours cannot be used.
+    #[error("{0}")]
+    Certificates(String),
     /// Checking the certificates of `https` upstreams needs the file that this variable names.
     #[error("`SSL_CERT_FILE` names `{}`, which cannot be read: {source}", path.display())]
     CertificateFile {
@@ -211,9 +218,11 @@ pub struct Stopped {
 pub struct Edge {
     server: ServerConfig,
     gateway: Gateway,
+    replacer: Replacer,
     admin: Admin,
     public: Vec<(SocketAddr, TcpListener)>,
     public_addrs: Vec<SocketAddr>,
+    tls_addrs: Vec<SocketAddr>,
     admin_listener: TcpListener,
     admin_addr: SocketAddr,
 }
@@ -221,7 +230,7 @@ pub struct Edge {
 impl Edge {
     /// Binds every listener now, so that a wrong address is an error of the start, and asks for the upstreams' names.
     pub fn bind(
-        config: Config,
+        mut config: Config,
         pipeline: Pipeline,
         delivery: Delivery,
         metrics: Arc<Metrics>,
@@ -231,34 +240,62 @@ impl Edge {
         for address in &config.server.listen {
             public.push(listen("server.listen", *address)?);
         }
+        let public_addrs = public.iter().map(|(address, _)| *address).collect();
+        let mut tls_addrs = Vec::new();
+        for address in &config.server.tls.listen {
+            public.push(listen("server.tls.listen", *address)?);
+            tls_addrs.extend(public.last().map(|(address, _)| *address));
+        }
+        config.server.tls.listen.clone_from(&tls_addrs);
         let (admin_addr, admin_listener) = listen("server.admin", config.server.admin)?;
+        let setup = Setup::load(&config.server.tls, "server.tls").map_err(|problems| {
+            let lines: Vec<_> =
+                problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+            BindError::Certificates(lines.join("\n"))
+        })?;
+        let challenges = Arc::new(Challenges::default());
+        let tls = Arc::new(Tls::new(tls_addrs.clone(), setup, challenges.clone(), metrics.clone()));
 
-        let upstreams = Arc::new(Upstreams::new(&config.routes, &config.tuning));
-        upstreams.resolve_first();
+        let (server, tuning) = (config.server.clone(), config.tuning.clone());
+        let live = Live::new(config, pipeline, delivery.clone(), metrics.clone(), None);
+        live.upstreams.resolve_first();
         let lifecycle = Arc::new(Lifecycle::default());
-        let rules = Arc::new(Rules::new(&config, pipeline));
-        let limits = RateLimits::new(&config.rate_limit);
-        let tuning = config.tuning.clone();
-        let endpoint = Endpoint::new(rules.clone(), delivery.clone(), limits, metrics.clone(), tuning, config.ack);
-        let parts = Parts {
-            rules: rules.clone(),
-            endpoint,
+        let watched = watch::Sender::new(live.upstreams.clone());
+        let parts = Arc::new(Parts {
+            live: ArcSwap::from_pointee(live),
+            h2c: server.h2c,
+            challenges: challenges.clone(),
             access: AccessLog::new(metrics.clone()),
             lifecycle: lifecycle.clone(),
-            tuning: config.tuning,
-        };
-        let client_hints = config.client_hints;
-        let routes = config.routes.iter().map(Route::new).collect();
-        let gateway = Gateway { parts: Arc::new(parts), script: Asset::script(), routes, upstreams, client_hints };
+            tuning,
+        });
+        let gateway = Gateway { parts: parts.clone(), script: Asset::script() };
         let explaining = Arc::new(Semaphore::new(1));
-        let admin = Admin { lifecycle, delivery, metrics, rules, explaining };
-        let public_addrs = public.iter().map(|(address, _)| *address).collect();
-        Ok(Edge { server: config.server, gateway, admin, public, public_addrs, admin_listener, admin_addr })
+        let replacer = Replacer {
+            parts: parts.clone(),
+            tls,
+            delivery: delivery.clone(),
+            metrics: metrics.clone(),
+            challenges,
+            watched,
+        };
+        let admin = Admin { lifecycle, delivery, metrics, parts, explaining };
+        Ok(Edge { server, gateway, replacer, admin, public, public_addrs, tls_addrs, admin_listener, admin_addr })
     }
 
     /// Addresses of the public listener, with the ports that port 0 became.
     pub fn public_addrs(&self) -> &[SocketAddr] {
         &self.public_addrs
+    }
+
+    /// Addresses of the listener that speaks TLS, likewise.
+    pub fn tls_addrs(&self) -> &[SocketAddr] {
+        &self.tls_addrs
+    }
+
+    /// Replaces what the edge does while it runs.
+    pub fn replacer(&self) -> Replacer {
+        self.replacer.clone()
     }
 
     /// Address of the admin listener.
@@ -276,14 +313,14 @@ impl Edge {
         let (stop, stopping) = watch::channel(false);
         let (closed, mut is_closed) = watch::channel(false);
 
-        let admin = match self.admin.run(self.admin_listener, self.gateway.upstreams.clone()) {
+        let admin = match self.admin.run(self.admin_listener, self.replacer.watched.subscribe()) {
             Ok(running) => Some(running),
             Err(error) => {
                 tracing::error!(%error, "the admin listener cannot run");
                 None
             }
         };
-        let server = server(&self.server, self.gateway, self.public, closed);
+        let server = server(&self.server, self.gateway, self.replacer.tls, self.public, closed);
         let (ended, mut has_ended) = watch::channel(());
         let run = move || {
             // Dropped when the server returns or panics.
@@ -326,6 +363,7 @@ const SECONDS_ASLEEP: u64 = 24 * 60 * 60;
 fn server(
     config: &ServerConfig,
     gateway: Gateway,
+    tls: Arc<Tls>,
     listeners: Vec<(SocketAddr, TcpListener)>,
     closed: watch::Sender<bool>,
 ) -> Server {
@@ -345,7 +383,11 @@ fn server(
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let parts = gateway.parts.clone();
-    let front = Front { proxy: Arc::new(http_proxy(&server.configuration, gateway)), parts };
+    let mut proxy = http_proxy(&server.configuration, gateway);
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(parts.keepalive(false));
+    proxy.server_options = Some(options);
+    let front = Front { proxy: Arc::new(proxy), parts, tls };
     let mut service = Service::new("edge".to_owned(), front);
     for (address, _) in &listeners {
         let listener = ListenerConfig::tcp(address.to_string());

@@ -1,13 +1,11 @@
 //! What both lanes of the public listener need.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
+use arc_swap::ArcSwap;
 
-use super::{
-    Tuning, access::AccessLog, client_ip::Client, endpoint::Endpoint, lifecycle::Lifecycle, request::RequestId,
-    rules::Rules,
-};
+use super::{Tuning, access::AccessLog, lifecycle::Lifecycle, live::Live};
+use crate::acme::Challenges;
 
 /// How long a visitor's connection may idle between requests.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -16,10 +14,12 @@ const PROXY_KEEPALIVE: Duration = Duration::from_secs(620);
 
 /// See the module.
 pub struct Parts {
-    /// What is done with whose request?
-    pub rules: Arc<Rules>,
-    /// Takes events.
-    pub endpoint: Endpoint,
+    /// What the configuration says now; a request takes it once.
+    pub live: ArcSwap<Live>,
+    /// Whether plain connections may begin with HTTP/2.
+    pub h2c: bool,
+    /// What proves to an authority that our domains are ours.
+    pub challenges: Arc<Challenges>,
     /// Log line and metrics of every request.
     pub access: AccessLog,
     /// Counts requests in flight.
@@ -29,11 +29,6 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Who sent these headers over a connection from `peer`, and the name of the request.
-    pub fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> (Client, RequestId) {
-        self.rules.caller(peer, headers)
-    }
-
     /// How long a connection may idle.
     pub fn keepalive(&self, from_trusted_proxy: bool) -> Duration {
         if from_trusted_proxy { PROXY_KEEPALIVE } else { KEEPALIVE }

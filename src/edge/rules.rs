@@ -9,8 +9,10 @@ use super::{
     Config,
     client_ip::{Client, Trust},
     cors::Cors,
+    hops::tells_scheme,
     request::RequestId,
     route::Router,
+    tls::Insistence,
 };
 use crate::pipeline::Pipeline;
 
@@ -22,7 +24,9 @@ pub struct Rules {
     pub(super) trust: Trust,
     /// Which pages may send events?
     pub(super) cors: Cors,
-    /// What becomes of them?
+    /// What is said to clients about TLS?
+    pub(super) insistence: Insistence,
+    /// What becomes of events?
     pub(super) pipeline: Pipeline,
 }
 
@@ -33,13 +37,16 @@ impl Rules {
             router: Router::new(&config.streams_path, &config.script_path, &config.routes),
             trust: Trust::new(&config.server.trusted_proxies, config.server.trusted_hops),
             cors: Cors::new(&config.cors),
+            insistence: Insistence::new(&config.server.tls, &config.server.tls.listen),
             pipeline,
         }
     }
 
-    /// Who sent these headers over a connection from `peer`, and the name of the request.
-    pub(super) fn caller(&self, peer: IpAddr, headers: &HeaderMap) -> (Client, RequestId) {
-        let client = self.trust.client(peer, headers);
+    /// Who sent these headers over a connection from `peer`, decrypted by us or not, and the name of the request.
+    pub(super) fn caller(&self, peer: IpAddr, tls: bool, headers: &HeaderMap) -> (Client, RequestId) {
+        let mut client = self.trust.client(peer, headers);
+        // A trusted proxy knows how its client came; only about itself it need not say anything.
+        client.secure |= tls && !(client.from_trusted_proxy && tells_scheme(headers));
         let id = if client.from_trusted_proxy { RequestId::given(headers) } else { RequestId::fresh() };
         (client, id)
     }

@@ -82,6 +82,27 @@ pub struct ByDataFile {
     pub outcome: &'static str,
 }
 
+/// How a handshake ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByHandshake {
+    /// `ok`, `failed`, `timed_out`, or `proof` when an authority asked for one and got it.
+    pub outcome: &'static str,
+}
+
+/// One certificate of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByCertificate {
+    /// The first name in it.
+    pub name: Arc<str>,
+}
+
+/// What became of a changed configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByReload {
+    /// `taken`, `refused`, or `partly` when some of it needs a restart.
+    pub outcome: &'static str,
+}
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// The metrics of one process (or of one test world).
@@ -128,6 +149,12 @@ pub struct Metrics {
     pub refusals: Family<ByCode, Counter>,
     /// New versions of data files, seen while running.
     pub data_files_replaced: Family<ByDataFile, Counter>,
+    /// TLS handshakes with clients.
+    pub tls_handshakes: Family<ByHandshake, Counter>,
+    /// When a certificate in use ends, in seconds since 1970.
+    pub tls_certificate_ends: Family<ByCertificate, Gauge>,
+    /// Configurations read again while running.
+    pub config_reloads: Family<ByReload, Counter>,
     /// Panics caught; each one is a bug.
     pub panics: Counter,
 }
@@ -168,6 +195,9 @@ impl Metrics {
             http_request_seconds: durations(),
             refusals: Family::default(),
             data_files_replaced: Family::default(),
+            tls_handshakes: Family::default(),
+            tls_certificate_ends: Family::default(),
+            config_reloads: Family::default(),
             panics: Counter::default(),
         };
         let r = &mut metrics.registry;
@@ -208,6 +238,17 @@ impl Metrics {
             "data_files_replaced",
             "New versions of data files seen while running, by outcome",
             metrics.data_files_replaced.clone(),
+        );
+        r.register("tls_handshakes", "TLS handshakes with clients, by outcome", metrics.tls_handshakes.clone());
+        r.register(
+            "tls_certificate_end_timestamp_seconds",
+            "When a certificate in use ends, in seconds since 1970",
+            metrics.tls_certificate_ends.clone(),
+        );
+        r.register(
+            "config_reloads",
+            "Configurations read again while running, by outcome",
+            metrics.config_reloads.clone(),
         );
         r.register("panics", "Panics caught; each one is a bug", metrics.panics.clone());
         metrics

@@ -17,22 +17,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("collect", &["schema", "units", "problem"]),
     ("enrich", &["collect", "schema", "problem"]),
     ("gcp", &[]),
+    ("acme", &["problem"]),
     ("pipeline", &["collect", "enrich", "schema"]),
     ("deliver", &["gcp", "schema", "telemetry", "problem"]),
-    ("edge", &["pipeline", "collect", "deliver", "telemetry", "units", "problem"]),
+    ("edge", &["acme", "pipeline", "collect", "deliver", "telemetry", "units", "problem"]),
     ("config", &["collect", "deliver", "edge", "enrich", "units", "problem"]),
     ("demo", &["config"]),
-    ("app", &["config", "edge", "pipeline", "enrich", "deliver", "telemetry"]),
+    ("app", &["acme", "config", "edge", "pipeline", "enrich", "deliver", "telemetry"]),
     ("cli", &["app", "config", "demo", "schema", "collect", "enrich", "deliver", "telemetry"]),
 ];
 
 /// Crates that only some rooms may name.
 const KEPT_CRATES: &[(&str, &[&str])] = &[
     ("pingora", &["edge"]),
-    ("tokio", &["edge", "deliver", "gcp", "demo", "app", "cli"]),
+    ("tokio", &["acme", "edge", "deliver", "gcp", "demo", "app", "cli"]),
     ("hyper", &["edge", "demo"]),
     ("tonic", &["gcp", "deliver"]),
     ("gcp_auth", &["gcp"]),
+    ("instant_acme", &["acme"]),
     ("parquet", &["deliver"]),
     ("saphyr_parser", &["config", "enrich"]),
     ("clap", &["cli"]),

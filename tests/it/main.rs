@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acme;
+mod authority;
 mod bigquery;
 mod books;
 mod callers;
@@ -27,6 +29,7 @@ mod mmdb;
 mod place;
 mod pubsub;
 mod redact;
+mod reload;
 mod schema;
 mod site;
 mod world;

@@ -82,8 +82,7 @@ impl Rules {
 
     fn judge(&self, request: &RawRequest<'_>, asker: Asker) -> Outcome {
         let RawRequest { method, uri, headers, body } = request;
-        let (mut client, id) = self.caller(asker.peer, headers);
-        client.secure |= asker.tls;
+        let (client, id) = self.caller(asker.peer, asker.tls, headers);
         let elsewhere = |whose: &str| Fate::Elsewhere(format!("not an event: {whose}"));
         let host = host(uri, headers);
         let asked = Asked { method, host: &host, path: uri.path(), query: uri.query(), headers };

@@ -15,7 +15,7 @@ mod router;
 mod template;
 mod text_or_map;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -54,7 +54,7 @@ pub struct Route {
     rewrite: Option<RewriteConfig>,
     answer: Answer,
     access: Option<Access>,
-    limit: Option<Limit>,
+    limit: Option<Arc<Limit>>,
     max_body: Option<u64>,
     /// Whether the upstreams' answers are compressed.
     pub compress: bool,
@@ -84,8 +84,9 @@ pub enum Turn {
 }
 
 impl Route {
-    /// From the configuration of one; reads its error pages.
-    pub fn new(config: &RouteConfig) -> Route {
+    /// From the configuration of one; reads its error pages. One that was there `before` with the same configuration
+    /// hands on what it knows of its clients.
+    pub fn new(config: &RouteConfig, before: Option<&Route>) -> Route {
         let answer = match (&config.files, &config.redirect, &config.respond) {
             (Some(files), ..) => Answer::Files(Files::new(files)),
             (_, Some(redirect), _) => Answer::Redirect(redirect.clone()),
@@ -97,7 +98,10 @@ impl Route {
             rewrite: config.rewrite.clone(),
             answer,
             access: config.access.as_ref().map(Access::new),
-            limit: config.rate_limit.as_ref().and_then(Limit::new),
+            limit: match before {
+                Some(before) => before.limit.clone(),
+                None => config.rate_limit.as_ref().and_then(Limit::new).map(Arc::new),
+            },
             max_body: config.max_body.map(|size| size.as_u64()),
             compress: config.compress,
             maintenance: config.maintenance,

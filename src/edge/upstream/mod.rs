@@ -24,6 +24,7 @@ use std::{
 };
 
 use pingora::upstreams::peer::HttpPeer;
+use tokio::{sync::watch, task::JoinSet};
 
 use self::{
     balance::{bond, tag, turns},
@@ -56,8 +57,8 @@ pub const LONG_QUIET: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct Upstreams {
     pools: Vec<Pool>,
-    /// Every server, each once.
-    servers: Vec<Arc<Server>>,
+    /// Every server, each once, by everything that is said of it.
+    servers: HashMap<String, Arc<Server>>,
     started: Instant,
     tuning: Tuning,
 }
@@ -102,21 +103,19 @@ pub struct Choice {
 }
 
 impl Upstreams {
-    /// Knows the servers of `routes`; numeric addresses need no resolver.
-    pub fn new(routes: &[RouteConfig], tuning: &Tuning) -> Upstreams {
+    /// Knows the servers of `routes`; numeric addresses need no resolver. What was known `before` of servers that stay
+    /// the same is known on.
+    pub fn new(routes: &[RouteConfig], tuning: &Tuning, before: Option<&Upstreams>) -> Upstreams {
         // Routes that share a server share what is known of it, unless they ask it for different signs of health.
-        let mut known: HashMap<String, Arc<Server>> = HashMap::new();
-        let mut servers = Vec::new();
+        let mut servers: HashMap<String, Arc<Server>> = HashMap::new();
         let mut pools = Vec::new();
         for route in routes {
             let config = route.servers();
             let mut server = |upstream: &UpstreamConfig| {
                 let key = format!("{} {:?} {:?}", upstream.url, config.ejection, config.health);
-                let server = known.entry(key).or_insert_with(|| {
-                    let server = Arc::new(Server::new(&upstream.url, config.ejection, config.health));
-                    servers.push(server.clone());
-                    server
-                });
+                let known = before.and_then(|before| before.servers.get(&key)).cloned();
+                let fresh = || Arc::new(Server::new(&upstream.url, config.ejection, config.health));
+                let server = servers.entry(key).or_insert_with(|| known.unwrap_or_else(fresh));
                 (server.clone(), upstream.weight)
             };
             let weights: Vec<u8> = config.upstreams.iter().map(|upstream| upstream.weight).collect();
@@ -130,7 +129,8 @@ impl Upstreams {
                 idle: route.timeouts.idle.map_or(tuning.upstream_read, |span| *span),
             });
         }
-        Upstreams { pools, servers, started: Instant::now(), tuning: tuning.clone() }
+        let started = before.map_or_else(Instant::now, |before| before.started);
+        Upstreams { pools, servers, started, tuning: tuning.clone() }
     }
 
     /// The next server of a route that is not among the `tried`, unfit ones last. `None` when there is none left, or
@@ -197,11 +197,12 @@ impl Upstreams {
         }
     }
 
-    /// Asks for every name once, in parallel, and waits a little for the answers.
+    /// Asks for every name without an answer once, in parallel, and waits a little for the answers.
     pub fn resolve_first(&self) {
         let (sender, answers) = mpsc::channel();
-        for server in self.named() {
-            let (server, sender) = (server.clone(), sender.clone());
+        let unknown: Vec<_> = self.named().filter(|server| server.addresses.load().is_empty()).collect();
+        for server in &unknown {
+            let (server, sender) = (Arc::clone(server), sender.clone());
             let ask = move || {
                 let answer = (&*server.url.host, server.url.port).to_socket_addrs();
                 server.learn(answer.map(Iterator::collect));
@@ -213,18 +214,19 @@ impl Upstreams {
             }
         }
         let deadline = Instant::now() + FIRST_ANSWER;
-        for _ in self.named() {
+        for _ in unknown {
             if answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
                 break;
             }
         }
     }
 
-    /// Keeps every name fresh and asks for everyone's health, for ever.
-    pub async fn watch(self: Arc<Upstreams>) {
-        for server in &self.servers {
+    /// Keeps every name fresh and asks for everyone's health, until it is dropped.
+    async fn watch(&self) {
+        let mut checks = JoinSet::new();
+        for server in self.servers.values() {
             if let Some(health) = server.health.clone() {
-                tokio::spawn(health::watch(server.clone(), health));
+                checks.spawn(health::watch(server.clone(), health));
             }
         }
         let named: Vec<_> = self.named().cloned().collect();
@@ -240,15 +242,32 @@ impl Upstreams {
                 server.learn(answer.map(Iterator::collect));
             }
         }
+        std::future::pending().await
     }
 
     /// Servers that have to be resolved.
     fn named(&self) -> impl Iterator<Item = &Arc<Server>> {
-        self.servers.iter().filter(|server| server.url.host.parse::<IpAddr>().is_err())
+        self.servers.values().filter(|server| server.url.host.parse::<IpAddr>().is_err())
     }
 
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+}
+
+/// Watches over the servers of the configuration in use, for ever.
+pub async fn watch_latest(mut latest: watch::Receiver<Arc<Upstreams>>) {
+    loop {
+        let upstreams = latest.borrow_and_update().clone();
+        tokio::select! {
+            () = upstreams.watch() => {}
+            changed = latest.changed() => {
+                if changed.is_err() {
+                    // There will be no other.
+                    upstreams.watch().await;
+                }
+            }
+        }
     }
 }
 
@@ -324,11 +343,11 @@ mod tests {
 
     fn upstreams(urls: &[&str]) -> Upstreams {
         let upstreams = urls.iter().map(|url| url.parse().unwrap()).collect();
-        Upstreams::new(&[RouteConfig { upstreams, ..RouteConfig::default() }], &Tuning::default())
+        Upstreams::new(&[RouteConfig { upstreams, ..RouteConfig::default() }], &Tuning::default(), None)
     }
 
     fn route(json: &str) -> Upstreams {
-        Upstreams::new(&[serde_json::from_str(json).unwrap()], &Tuning::default())
+        Upstreams::new(&[serde_json::from_str(json).unwrap()], &Tuning::default(), None)
     }
 
     fn port(choice: Option<Choice>) -> Option<u16> {
@@ -341,7 +360,7 @@ mod tests {
             let address = server.addresses.load().iter().find(|address| address.at.port() == port).cloned()?;
             Some(Lease::new(server, &address))
         };
-        let lease = pool.servers.iter().find_map(find).unwrap();
+        let lease = pool.servers.values().find_map(find).unwrap();
         pool.unreachable(&lease);
         lease.address.at
     }
@@ -386,7 +405,7 @@ mod tests {
     #[test]
     fn ill_servers_are_passed_over_until_they_are_well() {
         let pool = upstreams(&["http://127.0.0.1:1", "http://127.0.0.1:2"]);
-        let first = pool.servers[0].addresses.load()[0].clone();
+        let first = pool.pools[0].servers[0].0.addresses.load()[0].clone();
         assert!(!first.checked(false), "once may happen");
         assert!(first.checked(false) && !first.checked(false));
         assert!((0..4).all(|_| port(pool.choose(0, &[], &SEEKER)) == Some(2)));
@@ -403,7 +422,7 @@ mod tests {
         let ports: Vec<_> = held.iter().map(|choice| choice.lease.address.at.port()).collect();
         assert_eq!(ports.iter().filter(|port| **port == 2).count(), 4, "{ports:?}");
         drop(held);
-        assert!(pool.servers.iter().all(|server| server.addresses.load()[0].in_flight() == 0));
+        assert!(pool.servers.values().all(|server| server.addresses.load()[0].in_flight() == 0));
     }
 
     #[test]
@@ -441,7 +460,7 @@ mod tests {
     fn the_last_good_answer_stays() {
         let pool = upstreams(&["http://site.invalid:80"]);
         assert!(pool.choose(0, &[], &SEEKER).is_none());
-        let server = &pool.servers[0];
+        let server = &pool.pools[0].servers[0].0;
         let two = vec!["10.0.0.2:80".parse().unwrap(), "10.0.0.1:80".parse().unwrap()];
         server.learn(Ok(two.clone()));
         let second = server.addresses.load()[1].clone();

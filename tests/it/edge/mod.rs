@@ -15,6 +15,7 @@ mod origins;
 mod ours;
 mod routes;
 mod site;
+mod tls;
 
 use std::{
     net::SocketAddr,
@@ -25,7 +26,7 @@ use std::{
 use real_streaming::{
     collect::{self, CookieConfig},
     deliver::{Delivery, WritersConfig},
-    edge::{Config, CorsConfig, Edge, RouteConfig, ServerConfig, Stopped},
+    edge::{Config, CorsConfig, Edge, Replacer, RouteConfig, ServerConfig, Stopped},
     pipeline::Pipeline,
     telemetry::Metrics,
 };
@@ -42,6 +43,9 @@ const STREAM: &str = "/api/v1/streaming/1";
 /// An edge on free ports, until it is stopped or dropped.
 struct World {
     public: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    tls: Option<SocketAddr>,
+    replacer: Replacer,
     admin: SocketAddr,
     metrics: Arc<Metrics>,
     stop: Option<oneshot::Sender<()>>,
@@ -95,13 +99,14 @@ impl World {
         let (pipeline, delivery, parts) = storeys(&metrics);
         let edge = Edge::bind(config, pipeline, delivery, metrics.clone()).unwrap();
         let (public, admin) = (edge.public_addrs()[0], edge.admin_addr());
+        let (tls, replacer) = (edge.tls_addrs().first().copied(), edge.replacer());
         let (stop, stopped) = oneshot::channel::<()>();
         let run = thread::spawn(move || {
             edge.run(async {
                 let _ = stopped.await;
             })
         });
-        World { public, admin, metrics, stop: Some(stop), run: Some(run), _parts: parts }
+        World { public, tls, replacer, admin, metrics, stop: Some(stop), run: Some(run), _parts: parts }
     }
 
     fn connect(&self) -> Client {

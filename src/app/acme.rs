@@ -1,0 +1,65 @@
+//! Gets the certificate that the configuration wants, and renews it for as long as the process runs.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use crate::{
+    acme::{AcmeConfig, Failures, Store, is_due_at, next_attempt, order},
+    edge::Replacer,
+};
+
+/// How often the clock is looked at: a machine that slept has missed hours.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// For ever. The domains may change while the process runs: whatever is configured at the moment counts.
+pub async fn keep(replacer: Replacer) {
+    let luck = fastrand::f64();
+    loop {
+        let config = replacer.acme();
+        let wait = if config.domains.is_empty() { LOOK_EVERY } else { look(&config, &replacer, luck).await };
+        sleep(wait).await;
+    }
+}
+
+/// Asks for a certificate if it is time; how long to wait before the next look.
+async fn look(config: &AcmeConfig, replacer: &Replacer, luck: f64) -> Duration {
+    let store = Store::new(&config.state);
+    let kept = store.kept();
+    let failures = store.failures();
+    let at = is_due_at(kept.as_ref(), &config.domains).max(next_attempt(failures, luck));
+    let ahead = at.saturating_sub(now());
+    if ahead > 0 {
+        return Duration::from_secs(ahead as u64).min(LOOK_EVERY);
+    }
+    info!(domains = ?config.domains, directory = config.directory, "asking for a certificate");
+    // Written down first: who dies in the middle of it, again and again, must not ask again and again.
+    let failed = Failures { count: failures.count.saturating_add(1), last: now() };
+    if let Err(error) = store.keep_failures(failed) {
+        error!(%error, state = %config.state.display(), "nothing can be kept in the state folder; no certificate is asked for");
+        return LOOK_EVERY;
+    }
+    if let Err(error) = order(config, &store, replacer.challenges(), failures.count).await {
+        let next = Duration::from_secs(next_attempt(failed, luck).saturating_sub(now()).max(0) as u64);
+        warn!(%error, attempts = failed.count, next_in = ?next, "no certificate");
+        return next.min(LOOK_EVERY);
+    }
+    if let Err(error) = store.keep_failures(Failures::default()) {
+        warn!(%error, "the state folder cannot be written any more");
+    }
+    match replacer.renew_certificates() {
+        Ok(()) => info!(domains = ?config.domains, "a new certificate is in use"),
+        Err(problems) => {
+            for problem in problems {
+                warn!(key = problem.path, why = problem.message, "the new certificate cannot be put to use");
+            }
+        }
+    }
+    LOOK_EVERY
+}
+
+fn now() -> i64 {
+    // A clock before 1970 is no clock.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}

@@ -1,0 +1,150 @@
+//! A running process takes a changed configuration: when a file it was read from changes, and on SIGHUP.
+//!
+//! It is read and checked as at the start. Whatever is wrong with it, nothing changes and the log says why. Keys that
+//! stand fast for as long as the process runs are named, and the rest is taken. New certificates in the files that the
+//! configuration names are taken without reading the configuration again, so that a wrong line there cannot make
+//! certificates run out.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::{runtime, signal::unix, task, time};
+use tracing::{error, info, warn};
+
+use super::{
+    edge_config, pipeline,
+    watch::{Fingerprint, LOOK_EVERY, fingerprint},
+};
+use crate::{
+    config::{self, Config, Sources},
+    edge::Replacer,
+    enrich::{Atlas, DeviceData},
+    telemetry::{
+        Metrics,
+        metrics::{ByDataFile, ByReload},
+    },
+};
+
+/// What it takes to put another configuration to use.
+pub struct Reloader {
+    /// Where it is read from.
+    pub sources: Sources,
+    /// The one the process began with: what stands fast is compared with it.
+    pub began_with: Config,
+    /// The edge.
+    pub replacer: Replacer,
+    /// What the steps of the pipeline ask.
+    pub atlas: Atlas,
+    /// Likewise.
+    pub devices: DeviceData,
+    /// To count.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Reloader {
+    /// Watches from now on.
+    pub fn start(self, runtime: &runtime::Handle) {
+        runtime.spawn(self.watch());
+    }
+
+    async fn watch(self) {
+        let mut hang_ups = match unix::signal(unix::SignalKind::hangup()) {
+            Ok(signal) => signal,
+            Err(error) => {
+                error!(%error, "cannot listen for SIGHUP; changed files are not seen either");
+                return;
+            }
+        };
+        let this = Arc::new(self);
+        let files: Vec<PathBuf> = [&this.sources.file, &this.sources.env_file].into_iter().flatten().cloned().collect();
+        let mut certificates = this.began_with.server.tls.files();
+        let mut seen = (fingerprint(&files), fingerprint(&certificates));
+        let mut clock = time::interval(LOOK_EVERY);
+        clock.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        loop {
+            let asked = tokio::select! {
+                _ = clock.tick() => false,
+                Some(()) = hang_ups.recv() => {
+                    info!("SIGHUP: reading the configuration again");
+                    true
+                }
+            };
+            let (reloader, files, before) = (this.clone(), files.clone(), seen.clone());
+            let named = certificates.clone();
+            let look = move || reloader.look(asked, &files, named, before);
+            // A panic there is a bug, but none that should end the watch.
+            if let Ok((now, named)) = task::spawn_blocking(look).await {
+                (seen, certificates) = (now, named);
+            }
+        }
+    }
+
+    /// Takes what is new; the fingerprints, and the certificates' files, from now on.
+    fn look(
+        &self,
+        asked: bool,
+        files: &[PathBuf],
+        mut certificates: Vec<PathBuf>,
+        before: (Fingerprint, Fingerprint),
+    ) -> ((Fingerprint, Fingerprint), Vec<PathBuf>) {
+        let mut now = (fingerprint(files), fingerprint(&certificates));
+        let is_new = asked || now.0 != before.0;
+        if is_new && let Some(named) = self.reload() {
+            certificates = named;
+            now.1 = fingerprint(&certificates);
+        } else if asked || now.1 != before.1 {
+            self.renew();
+        }
+        (now, certificates)
+    }
+
+    /// Reads the configuration and puts it to use. The files of its certificates, unless nothing has changed.
+    fn reload(&self) -> Option<Vec<PathBuf>> {
+        let refused = |why: &str| {
+            warn!(%why, "the new configuration is not used; the old one stays");
+            self.count("refused");
+            None
+        };
+        let config = match config::load(&self.sources) {
+            Ok(loaded) => loaded.config,
+            Err(problems) => return refused(&problems.to_string()),
+        };
+        let pipeline = pipeline(&config, &self.atlas, &self.devices);
+        if let Err(problems) = self.replacer.replace(edge_config(&config), pipeline) {
+            // Files that were readable a moment ago.
+            let lines: Vec<_> =
+                problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+            return refused(&lines.join("\n"));
+        }
+        let fast = config.stands_fast(&self.began_with);
+        if fast.is_empty() {
+            info!("the new configuration is in use");
+            self.count("taken");
+        } else {
+            warn!(keys = fast.join(", "), "the new configuration is in use, but for these keys, which need a restart");
+            self.count("partly");
+        }
+        Some(config.server.tls.files())
+    }
+
+    fn renew(&self) {
+        let outcome = match self.replacer.renew_certificates() {
+            Ok(()) => {
+                info!("the certificates have been read again");
+                "taken"
+            }
+            // The certificate and its key are two files: the second one's change brings us here again.
+            Err(problems) => {
+                for problem in problems {
+                    let (key, why) = (problem.path, problem.message);
+                    warn!(key, why, "the new certificate is not used; the old ones stay");
+                }
+                "refused"
+            }
+        };
+        self.metrics.data_files_replaced.get_or_create(&ByDataFile { key: "server.tls.certificates", outcome }).inc();
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.metrics.config_reloads.get_or_create(&ByReload { outcome }).inc();
+    }
+}

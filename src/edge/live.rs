@@ -1,0 +1,122 @@
+//! What the public listener does with requests, as the configuration has it now. It is replaced whole; a request keeps to
+//! the end what it began with.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{
+    Config,
+    endpoint::Endpoint,
+    parts::Parts,
+    rate_limit::RateLimits,
+    route::Route,
+    rules::Rules,
+    tls::{Setup, Tls},
+    upstream::Upstreams,
+};
+use crate::{
+    acme::{AcmeConfig, Challenges},
+    deliver::Delivery,
+    pipeline::Pipeline,
+    problem::Problem,
+    telemetry::Metrics,
+};
+
+/// See the module.
+pub struct Live {
+    /// What is done with whose request?
+    pub rules: Arc<Rules>,
+    /// Takes events.
+    pub endpoint: Endpoint,
+    /// The routes, in the configuration's order.
+    pub routes: Vec<Route>,
+    /// The site.
+    pub upstreams: Arc<Upstreams>,
+    /// Whether the site's pages ask for client hints.
+    pub client_hints: bool,
+    limits: Arc<RateLimits>,
+    config: Config,
+}
+
+impl Live {
+    /// Of a checked configuration. What is known of servers and clients goes on where the configuration that stood
+    /// `before` says the same of them.
+    pub fn new(
+        config: Config,
+        pipeline: Pipeline,
+        delivery: Delivery,
+        metrics: Arc<Metrics>,
+        before: Option<&Live>,
+    ) -> Live {
+        let upstreams = Upstreams::new(&config.routes, &config.tuning, before.map(|before| &*before.upstreams));
+        let limits = match before {
+            Some(before) if before.config.rate_limit == config.rate_limit => before.limits.clone(),
+            _ => Arc::new(RateLimits::new(&config.rate_limit)),
+        };
+        let known = |route| {
+            let before = before?;
+            let index = before.config.routes.iter().position(|known| known == route)?;
+            before.routes.get(index)
+        };
+        let routes = config.routes.iter().map(|route| Route::new(route, known(route))).collect();
+        let rules = Arc::new(Rules::new(&config, pipeline));
+        let endpoint =
+            Endpoint::new(rules.clone(), delivery, limits.clone(), metrics, config.tuning.clone(), config.ack);
+        let client_hints = config.client_hints;
+        Live { rules, endpoint, routes, upstreams: Arc::new(upstreams), client_hints, limits, config }
+    }
+}
+
+/// Replaces what a running edge does. It does not keep the edge alive.
+#[derive(Clone)]
+pub struct Replacer {
+    pub(super) parts: Arc<Parts>,
+    pub(super) tls: Arc<Tls>,
+    pub(super) delivery: Delivery,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) challenges: Arc<Challenges>,
+    pub(super) watched: watch::Sender<Arc<Upstreams>>,
+}
+
+impl Replacer {
+    /// Puts another, checked configuration to use. What stands fast for as long as the process runs, the addresses of
+    /// listeners among it, stays as it is. Waits for the first answers of resolvers: not for a thread that serves.
+    ///
+    /// # Errors
+    /// Certificates that cannot be read; then nothing has changed.
+    pub fn replace(&self, mut config: Config, pipeline: Pipeline) -> Result<(), Vec<Problem>> {
+        let setup = Setup::load(&config.server.tls, "server.tls")?;
+        let before = self.parts.live.load_full();
+        config.server.tls.listen = before.config.server.tls.listen.clone();
+        config.tuning = before.config.tuning.clone();
+        let live = Live::new(config, pipeline, self.delivery.clone(), self.metrics.clone(), Some(&before));
+        live.upstreams.resolve_first();
+        self.watched.send_replace(live.upstreams.clone());
+        self.tls.replace(setup);
+        self.parts.live.store(Arc::new(live));
+        Ok(())
+    }
+
+    /// What is configured now about the certificate we get ourselves; no domains when nothing listens for it.
+    pub fn acme(&self) -> AcmeConfig {
+        let live = self.parts.live.load();
+        let tls = &live.config.server.tls;
+        if tls.listen.is_empty() { AcmeConfig::default() } else { tls.acme.clone() }
+    }
+
+    /// What our listeners say to an authority that asks.
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// Reads the certificates of the configuration in use again.
+    ///
+    /// # Errors
+    /// They cannot be read; then nothing has changed.
+    pub fn renew_certificates(&self) -> Result<(), Vec<Problem>> {
+        let config = self.parts.live.load_full();
+        self.tls.replace(Setup::load(&config.config.server.tls, "server.tls")?);
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! The process gets its own certificate from an authority that believes nothing, and never asks too often.
+
+mod server;
+
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
+
+use rcgen::KeyPair;
+
+use crate::{
+    authority::Wishes,
+    client::{PATIENCE, free_port, get},
+    world::{Process, World, eventually, until},
+};
+use server::Acme;
+
+const DOMAIN: &str = "shop.example";
+
+struct Ordering {
+    world: World,
+    acme: Acme,
+    at: SocketAddr,
+    /// Where the domains lead, if not to the process.
+    astray: Option<SocketAddr>,
+}
+
+impl Ordering {
+    fn new() -> Ordering {
+        let world = World::new();
+        let acme = Acme::start(world.dir.path());
+        Ordering { world, acme, at: free_port(), astray: None }
+    }
+
+    fn spawn(&self, domains: &str) -> Process {
+        let (ca, state) = (self.acme.ca.display().to_string(), self.state().display().to_string());
+        let listen = format!("[\"{}\"]", self.at);
+        let variables = [
+            ("APP_CONFIG__SERVER__TLS__LISTEN", &*listen),
+            ("APP_CONFIG__SERVER__TLS__ACME__DOMAINS", domains),
+            ("APP_CONFIG__SERVER__TLS__ACME__DIRECTORY", &self.acme.directory),
+            ("APP_CONFIG__SERVER__TLS__ACME__DIRECTORY_CA", &ca),
+            ("APP_CONFIG__SERVER__TLS__ACME__STATE", &state),
+        ];
+        // The authority may ask before the process has said that it is up.
+        let process = self.world.launch(&variables);
+        self.acme.knows(self.astray.unwrap_or(process.public), self.astray.unwrap_or(self.at));
+        until("up", || get(process.public, "/healthz").ok());
+        process
+    }
+
+    fn state(&self) -> std::path::PathBuf {
+        self.world.dir.path().join("acme")
+    }
+
+    /// As a browser that believes the authority.
+    fn is_served(&self, name: &str) -> bool {
+        let answer = self.acme.authority.connect(self.at, name, Wishes::default());
+        answer.and_then(|mut tls| tls.get(name, "/")).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+}
+
+#[test]
+fn a_certificate_is_got_by_tls_and_kept() {
+    let ordering = Ordering::new();
+    let process = ordering.spawn(r#"["shop.example", "www.shop.example"]"#);
+    let came = eventually(PATIENCE, || ordering.is_served(DOMAIN));
+    assert!(came, "{}", ordering.world.log());
+    assert!(ordering.is_served("www.shop.example"));
+    assert_eq!(ordering.acme.proofs(), ["tls", "tls"]);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&ordering.state()), 0o700);
+    for file in fs::read_dir(ordering.state()).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+    drop(process);
+
+    let asked = ordering.acme.requests();
+    let _process = ordering.spawn(r#"["shop.example", "www.shop.example"]"#);
+    assert!(ordering.is_served(DOMAIN), "the kept one, at once");
+    assert_eq!((ordering.acme.requests(), ordering.acme.accounts()), (asked, 1));
+}
+
+#[test]
+fn a_certificate_in_its_last_third_is_renewed_by_http_when_tls_failed() {
+    let ordering = Ordering::new();
+    let key = KeyPair::generate().unwrap();
+    let old = ordering.acme.authority.issues(&key, vec![DOMAIN.to_owned()], -61, 29).pem();
+    fs::create_dir(ordering.state()).unwrap();
+    fs::write(ordering.state().join("certificate.pem"), key.serialize_pem() + &old).unwrap();
+    fs::write(ordering.state().join("failures.json"), r#"{"count":1,"last":1000000000}"#).unwrap();
+    let process = ordering.spawn(r#"["shop.example"]"#);
+    assert!(ordering.is_served(DOMAIN));
+    until("a new one", || ordering.world.log().contains("a new certificate is in use").then_some(()));
+    assert!(ordering.is_served(DOMAIN));
+    assert_eq!(ordering.acme.proofs(), ["http"]);
+    assert_ne!(fs::read_to_string(ordering.state().join("certificate.pem")).unwrap(), key.serialize_pem() + &old);
+    // The proof is gone with the order; the path is the site's again.
+    let token = "token-0-0-0123456789abcdef";
+    let answer = get(process.public, &format!("/.well-known/acme-challenge/{token}")).unwrap();
+    assert!(!answer.text().starts_with(token) && answer.header("x-saw") == Some("GET"));
+}
+
+#[test]
+fn a_failure_is_told_and_not_repeated_by_starting_again() {
+    let mut ordering = Ordering::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    ordering.astray = Some(listener.local_addr().unwrap());
+    std::thread::spawn(move || listener.incoming().flatten().for_each(drop));
+    for _ in 0..2 {
+        let process = ordering.spawn(r#"["shop.example"]"#);
+        let told =
+            until("a failure", || ordering.world.log().contains("no certificate").then_some(ordering.world.log()));
+        assert!(told.contains("`shop.example` could not be proved") && told.contains("no proof"), "{told}");
+        assert_eq!(get(process.public, "/").unwrap().status, 200, "everything else works");
+        assert!(!ordering.is_served(DOMAIN));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!((ordering.acme.orders(), ordering.acme.accounts()), (1, 1));
+}
