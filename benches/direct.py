@@ -186,7 +186,7 @@ def latency(seconds, rate):
         world.drained()
         stored = dict(world.control("/moments"))
         # The first second opens the stream and makes the table.
-        waits = sorted((stored[n] / 1e3 - at * 1e3 for n, at in moments.items() if n > rate))
+        waits = sorted((stored[n] / 1e3 - at * 1e3 for n, at in moments.items() if n > rate and n in stored))
     return waits[len(waits) // 2], waits[len(waits) * 99 // 100], waits[-1], had
 
 

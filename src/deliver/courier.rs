@@ -236,8 +236,9 @@ impl Courier {
             Ok(rows) if rows.is_empty() => self.at_end = true,
             Ok(rows) => {
                 let now = Instant::now();
-                // As many as were asked for: more are there, and waiting would not gather them.
-                let more = rows.len() >= limits.rows;
+                // About as many as were asked for, by number or size: more are there, and waiting would not gather them.
+                let size: usize = rows.iter().map(|spooled| spooled.row.bytes().len()).sum();
+                let more = rows.len() >= limits.rows / 2 || size >= limits.bytes / 2;
                 self.look = if more { now } else { now + LOOK.min(limits.linger / 2) };
                 self.batcher.push(rows, now.into_std());
                 self.count_lost();

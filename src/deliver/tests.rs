@@ -214,6 +214,20 @@ async fn a_full_batch_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn batches_that_are_full_by_size_follow_each_other_at_once() {
+    let world = World::new(Fake::default());
+    let large = |_| {
+        let event = Event { user_id: Some("x".repeat(400).into()), ..Event::default() };
+        Row::freeze(&event, Date(1), "b".into())
+    };
+    world.delivery.accept((0..80).map(large).collect()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // The last of them may be the first of a batch to come.
+    assert!(world.taken().len() >= 78, "{}", world.taken().len());
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
 async fn transient_failures_are_tried_again_for_ever() {
     let world = World::new(Fake { acts: Mutex::new((0..50).map(|_| transient()).collect()), ..Fake::default() });
     world.accept([1, 2, 1]).await;
