@@ -204,6 +204,10 @@ fn a_blocked_writer_never_stalls_the_other() {
     assert!(metric(admin, r#"real_streaming_sink_lag_seconds{sink="direct"}"#).unwrap() > 1.0);
     assert_eq!(metric(admin, r#"real_streaming_events_in_spool{sink="direct",stream="1"}"#), Some(50.0));
     assert!(world.log().contains("data set `p:d` does not exist"), "{}", world.log());
+    // Events are kept, so they may come; who asks is told all the same.
+    let ready = get(admin, "/readyz").unwrap();
+    assert_eq!((ready.status, ready.text().lines().next()), (200, Some("ready")));
+    assert!(ready.text().contains("sink `direct` is not prepared"), "{}", ready.text());
 
     // The spool remembers for each writer how far it is.
     process.kill();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use real_streaming::gcp::{proto::rpc, write::Timing};
 use tonic::{Code, Status};
 
-use super::{Setup, World, ids, until};
+use super::{DAY, Setup, World, ids, until};
 use crate::fakes::{
     bigquery::{Act, BigQuery},
     proxy::{Mode, Proxy},
@@ -227,6 +227,47 @@ async fn slow_answers_do_not_slow_the_stream() {
     world.accept_batches(0..60).await;
     assert!(until(|| world.fake.seen().len() >= 60).await);
     assert_eq!(world.settled().await.doubled, 0);
+}
+
+/// Case 16: a service that is slow on one connection gets another, and one that is quiet again loses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saturated_stream_gets_company_while_it_needs_it() {
+    let (saturated, quiet) = (Duration::from_millis(300), Duration::from_millis(300));
+    let timing = Timing { saturated, quiet, ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    world.fake.script((0..1_500).map(|_| Act::Delay(Duration::from_millis(5))));
+    let mut number = 0;
+    while world.state().calls < 2 {
+        let rows = (0..50).map(|n| super::row_of_day(&format!("e{}", number + n), DAY + number as i32 + n as i32));
+        world.accept_rows(rows.collect()).await;
+        number += 50;
+        assert!(number < 20_000, "no second connection");
+    }
+    world.state().script.clear();
+    let settled = world.settled().await;
+    assert_eq!((settled.stored.len(), settled.doubled), (number, 0));
+    let opened = world.state().calls;
+    while world.state().ended + 1 < opened {
+        world.accept(ids(number..number + 1)).await;
+        number += 1;
+        assert!(number < 40_000, "the others are not closed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.settled().await;
+    assert_eq!(world.state().calls, opened);
+}
+
+/// Case 16: one that stands still gets no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_stands_still_gets_no_company() {
+    let timing = Timing { saturated: Duration::from_millis(50), ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    world.fake.script([Act::Silent]);
+    world.accept_batches(0..200).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.state().calls, 1);
+    world.fake.cut();
+    world.settled().await;
 }
 
 /// Case 28: opening fails for a while, for reasons that pass.
