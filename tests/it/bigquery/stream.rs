@@ -101,7 +101,25 @@ async fn a_lost_answer_doubles_at_most_what_was_not_answered() {
     assert_eq!(settled.doubled, 3, "{:?}", settled.stored);
 }
 
-/// Cases 21 and 23: connections are cut, again and again, under load.
+/// Case 21: what is under way is answered, the next call goes over another connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_in_good_order_loses_nothing() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    for round in 0..5 {
+        world.fake.script([Act::Delay(Duration::from_millis(50)), Act::Delay(Duration::from_millis(50))]);
+        world.accept_batches(1 + round * 4..5 + round * 4).await;
+        world.fake.go_away();
+        world.settled().await;
+        world.fake.script([Act::Close(Code::Unavailable, "the connection is draining")]);
+        world.accept(ids(100 + round..101 + round)).await;
+        let settled = world.settled().await;
+        assert_eq!((settled.doubled, settled.letters.len()), (0, 0), "{round}");
+    }
+}
+
+/// Case 23: connections are cut, again and again, under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_reset_under_load_lose_nothing() {
     let fake = BigQuery::start().await;
