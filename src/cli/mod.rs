@@ -3,6 +3,7 @@
 //! Standard output is for what was asked for, standard error for talk. Exit codes: 0 fine; 1 it failed, or not
 //! everything could be delivered; 2 the command line or the configuration is wrong, and nothing was begun.
 
+mod backfill;
 mod check;
 mod dead_letters;
 mod demo;
@@ -51,6 +52,8 @@ enum Command {
     /// Look at events that a destination refused, and send them again
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// Append days of the local lake to BigQuery; run again after a stop, it goes on
+    Backfill(backfill::Backfill),
     /// Ask a running process whether it is well, for container health checks
     Health(health::Health),
 }
@@ -75,6 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         Command::Schema(schema) => schema.run(),
         Command::Explain(explain) => explain.run(environment),
         Command::DeadLetters(dead_letters) => dead_letters.run(environment),
+        Command::Backfill(backfill) => backfill.run(environment),
         Command::Health(health) => health.run(),
     }
 }

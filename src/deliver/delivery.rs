@@ -72,8 +72,8 @@ pub enum StartError {
 /// Whether events can be taken and delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// Whether requests should come: the spool has room, and every sink has been ready once. A sink that fails later
-    /// does not end readiness, since events are still kept.
+    /// Whether requests should come: the spool takes them. A sink that fails, or was never ready, does not end readiness,
+    /// since events are kept, and turning them away would lose them.
     pub ready: bool,
     /// Everything that is not as it should be.
     pub reasons: Vec<String>,
@@ -226,12 +226,12 @@ impl Delivery {
         self.0.metrics.spool_bytes.set(self.0.spool.bytes() as i64);
         let mut reasons = Vec::new();
         reasons.extend(self.0.spool.refusal().map(|refusal| refusal.to_string()));
+        let ready = reasons.is_empty();
         for (sink, status) in &self.0.couriers {
             if !status.is_prepared() {
                 reasons.push(format!("sink `{sink}` is not prepared"));
             }
         }
-        let ready = reasons.is_empty();
         for (sink, status) in &self.0.couriers {
             reasons.extend(status.trouble().map(|trouble| format!("sink `{sink}`: {trouble}")));
         }

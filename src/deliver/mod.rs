@@ -6,6 +6,7 @@
 //! is slow or broken holds nobody up, until the spool is full.
 
 mod append;
+pub mod backfill;
 mod batcher;
 mod config;
 mod courier;

@@ -125,9 +125,9 @@ impl Admin {
                 (StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET only\n".to_string())
             }
             "/healthz" => (StatusCode::OK, TEXT, "ok".to_string()),
-            "/readyz" => match self.reasons() {
-                reasons if reasons.is_empty() => (StatusCode::OK, TEXT, "ready\n".to_string()),
-                reasons => (StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons.join("\n") + "\n"),
+            "/readyz" => match self.readiness() {
+                (true, remarks) => (StatusCode::OK, TEXT, ["ready\n".to_owned(), remarks].concat()),
+                (false, reasons) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, reasons),
             },
             "/metrics" => (StatusCode::OK, OPEN_METRICS, self.metrics.encode()),
             _ => (StatusCode::NOT_FOUND, TEXT, "here are /healthz, /readyz, /metrics and /explain\n".to_string()),
@@ -169,17 +169,13 @@ impl Admin {
         }
     }
 
-    /// Why no traffic should come; none is ready.
-    fn reasons(&self) -> Vec<String> {
-        let health = self.delivery.health();
-        let mut reasons = if health.ready { Vec::new() } else { health.reasons };
-        if !health.ready && reasons.is_empty() {
-            reasons.push("delivery is not ready".to_string());
-        }
+    /// Whether traffic should come, and everything that is not as it should be, a line each. An end counts alone.
+    fn readiness(&self) -> (bool, String) {
         if self.lifecycle.is_ending() {
-            reasons.push("shutting down".to_string());
+            return (false, "shutting down\n".to_owned());
         }
-        reasons
+        let health = self.delivery.health();
+        (health.ready, health.reasons.into_iter().map(|reason| reason + "\n").collect())
     }
 }
 

@@ -42,6 +42,11 @@ proptest! {
         let batch = schema::arrow::record_batch(rows.iter().map(Vec::as_slice)).unwrap();
         prop_assert_eq!(batch.schema(), schema::arrow::schema());
         prop_assert_eq!(forms::from_arrow(&batch), expected);
+        // And back, to the byte; also from a part of a batch.
+        prop_assert_eq!(&schema::arrow::rows(&batch).unwrap(), &rows);
+        if rows.len() > 2 {
+            prop_assert_eq!(&schema::arrow::rows(&batch.slice(1, rows.len() - 2)).unwrap(), &rows[1..rows.len() - 1]);
+        }
     }
 }
 

@@ -57,6 +57,10 @@ pub struct Timing {
     pub calm: Duration,
     /// A stream older than this is replaced. The service ends calls after a day.
     pub age: Duration,
+    /// As many requests as may be are in flight for so long: one stream is not enough.
+    pub saturated: Duration,
+    /// Few requests are in flight for so long: fewer streams are.
+    pub quiet: Duration,
 }
 
 impl Default for Timing {
@@ -66,6 +70,8 @@ impl Default for Timing {
             answer: Duration::from_secs(180),
             calm: Duration::from_secs(10),
             age: Duration::from_secs(23 * 3_600),
+            saturated: Duration::from_secs(5),
+            quiet: Duration::from_secs(60),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! empty, as in BigQuery. A DATE is a `Date32`, a TIMESTAMP a `Timestamp(Microsecond, "UTC")`.
 
 mod builder;
+mod rows;
 
 use std::{
     fmt::Write,
@@ -19,6 +20,7 @@ use super::{
     json,
 };
 use builder::RecordBuilder;
+pub use rows::{OtherType, rows};
 
 /// The Arrow schema of the table.
 pub fn schema() -> SchemaRef {

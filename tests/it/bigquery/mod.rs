@@ -4,8 +4,44 @@
 //! ```text
 //! accepted = stored (each event id once or more) + dead letters, and nothing in the spool
 //! ```
+//!
+//! Where each case of the conformance suite is tested; without a file, in this folder's file of that name.
+//!
+//! | cases | what | where |
+//! |---|---|---|
+//! | 1, 2, 3, 6 | first and later requests, routing, held headers, no offset | `protocol::the_first_request_says_everything_and_the_others_only_rows` |
+//! | 4, 5 | pipelining, answers in order | `protocol::many_requests_are_sent_before_the_first_answer`, `answers_that_take_their_time_find_their_requests` |
+//! | 7 | the descriptor at any depth | `protocol::the_descriptor_stands_alone_and_is_proto2_at_every_depth`; every test, by the stand-in |
+//! | 8, 9 | presence, lists | `protocol::nothing_and_a_zero_are_different_things`, `lists_within_lists_arrive_whole` |
+//! | 10, 11 | extremes | `protocol::extremes_arrive_as_they_are_and_impossible_days_become_dead_letters`; text that is no UTF-8: `schema/robustness.rs` |
+//! | 12, 13 | sizes | `protocol::no_request_is_too_large_and_a_row_that_would_be_holds_nobody_up` |
+//! | 14 | sticky settings after a reconnect | `protocol::what_a_connection_was_told_it_is_told_again`: there is one schema and no interpretation of missing values |
+//! | 15 | two tables | `protocol::a_table_for_each_day_has_a_stream_of_its_own` |
+//! | 16 | a second stream | `stream::a_saturated_stream_gets_company_while_it_needs_it`, `a_stream_that_stands_still_gets_no_company` |
+//! | 17, 18 | idle closes | `stream::an_idle_stream_is_closed_and_the_next_row_opens_another`, `the_services_idle_close_costs_nothing_…` |
+//! | 19, 20, 22 | broken streams | `stream::unanswered_requests_are_sent_again_in_order` |
+//! | 21 | GOAWAY | `stream::a_server_that_goes_away_in_good_order_loses_nothing` |
+//! | 23 | reset connections | `stream::connections_that_are_reset_under_load_lose_nothing` |
+//! | 24 | black hole | `stream::a_peer_that_went_silent_is_given_up`, `a_server_that_never_answers_is_given_up` |
+//! | 25 | lost answers | `stream::a_lost_answer_doubles_at_most_what_was_not_answered` |
+//! | 26 | flapping | `stream::a_stream_that_keeps_breaking_is_tried_more_and_more_slowly` |
+//! | 27, 28 | quotas | `stream::a_quota_is_waited_for_…`, `calls_that_cannot_be_opened_are_tried_again`; the window: `deliver/tests.rs` |
+//! | 29 | an answer to nothing | `stream::an_answer_to_nothing_ends_the_stream_and_loses_nothing` |
+//! | 30 | a server that reads nothing | `stream::a_server_that_does_not_answer_bounds_what_is_in_flight`, `process::a_server_that_reads_nothing_fills_the_spool_and_then_answers_503` |
+//! | 31 | slow answers | `stream::slow_answers_do_not_slow_the_stream` |
+//! | 32 to 35 | bad rows | `data`, from `the_rows_that_are_named_become_dead_letters_…` on |
+//! | 36, 37, 38 | columns | `data::columns_that_are_not_known_yet_…`, `a_table_that_lacks_columns_…`, `a_column_that_somebody_changed_…` |
+//! | 39, 40, 42 | tables and data sets | `tables` |
+//! | 41 | a deleted table | `data::a_table_that_is_deleted_under_the_stream_is_made_again` |
+//! | 43 | tokens, TLS, names | `tables::a_refused_token_is_replaced_once_…`, `a_name_or_a_certificate_that_is_no_good_is_waited_out`; single flight, outages and token files: `gcp/auth.rs` |
+//! | 44 | SIGTERM | `process::sigterm_ends_in_time_and_leaves_the_rest_in_the_spool` |
+//! | 45 | SIGKILL | `process::kill_dash_nine_loses_nothing_…`; with offsets `kill_dash_nine_doubles_nothing_…`; the lake `crash.rs`, `crash_in_lake.rs` |
+//! | 46 | full disk, damage | `disk_full.rs`, `deliver/spool/model.rs` and `tests.rs` |
+//! | 47 | committed streams | `exactly_once` |
+//! | 48 | Pub/Sub | `pubsub.rs` |
 
 mod ack;
+mod backfill;
 mod data;
 mod exactly_once;
 mod process;

@@ -204,6 +204,10 @@ fn a_blocked_writer_never_stalls_the_other() {
     assert!(metric(admin, r#"real_streaming_sink_lag_seconds{sink="direct"}"#).unwrap() > 1.0);
     assert_eq!(metric(admin, r#"real_streaming_events_in_spool{sink="direct",stream="1"}"#), Some(50.0));
     assert!(world.log().contains("data set `p:d` does not exist"), "{}", world.log());
+    // Events are kept, so they may come; who asks is told all the same.
+    let ready = get(admin, "/readyz").unwrap();
+    assert_eq!((ready.status, ready.text().lines().next()), (200, Some("ready")));
+    assert!(ready.text().contains("sink `direct` is not prepared"), "{}", ready.text());
 
     // The spool remembers for each writer how far it is.
     process.kill();
@@ -212,6 +216,43 @@ fn a_blocked_writer_never_stalls_the_other() {
     assert!(eventually(Duration::from_secs(30), || backend.has(&ids)));
     assert_eq!(process.terminate(), Some(0));
     assert_eq!(world.ids_in_lake().values().filter(|count| **count == 1).count(), 50);
+}
+
+/// Case 30: a peer that takes connections and reads nothing. Answers are as quick as ever until the spool is full.
+#[test]
+fn a_server_that_reads_nothing_fills_the_spool_and_then_answers_503() {
+    let (mut world, backend) = (World::new(), Backend::start());
+    world.spool_size = "1MB";
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", deaf.local_addr().unwrap());
+    thread::spawn(move || deaf.incoming().collect::<Vec<_>>());
+    let mut process = backend.spawn_with(&world, "direct", &[("BIGQUERY_STORAGE_GRPC_ENDPOINT", &endpoint)]);
+    let filler = "x".repeat(3_000);
+    let mut answered = HashSet::new();
+    let mut slowest = Duration::ZERO;
+    let refused = (0..2_000).find_map(|n| {
+        let body = format!(r#"{{"event_name":"e","event_id":"f{n}","params":{{"filler":"{filler}"}}}}"#);
+        let begun = Instant::now();
+        let answer = post(process.public, "/api/v1/streaming/1", &body).unwrap();
+        slowest = slowest.max(begun.elapsed());
+        if answer.status != 200 {
+            return Some(answer);
+        }
+        answered.insert(format!("f{n}"));
+        None
+    });
+    let refused = refused.expect("a spool of 1 MB is full before 6 MB are in it");
+    assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true));
+    // A second is what a loaded machine takes; a sink that is waited for would take for ever.
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let peak: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(peak < 300 << 10, "{line}");
+    process.kill();
+    let mut process = backend.spawn(&world, "direct");
+    assert!(eventually(Duration::from_secs(30), || backend.has(&answered)));
+    assert_eq!(process.terminate(), Some(0));
 }
 
 /// Case 44: with a backend that hangs the process ends in time, says so, and the next one delivers.

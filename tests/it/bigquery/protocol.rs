@@ -59,6 +59,55 @@ async fn answers_that_take_their_time_find_their_requests() {
     assert_eq!(settled.doubled, 0);
 }
 
+/// Case 7, said apart from the stand-in, which refuses any other.
+#[test]
+fn the_descriptor_stands_alone_and_is_proto2_at_every_depth() {
+    use prost_types::{DescriptorProto, field_descriptor_proto::Type};
+    fn look(descriptor: &DescriptorProto, path: &str, around: &[&DescriptorProto], records: &mut usize) {
+        let scopes = [around, &[descriptor]].concat();
+        assert!(descriptor.oneof_decl.is_empty(), "{path} has oneofs");
+        assert!(descriptor.enum_type.is_empty() && descriptor.extension.is_empty(), "{path}");
+        for field in &descriptor.field {
+            let path = format!("{path}.{}", field.name());
+            assert!(field.proto3_optional.is_none() && field.oneof_index.is_none(), "{path} is of proto3");
+            assert!(field.options.is_none(), "{path} has an option of ours, which the service does not know");
+            assert!(!field.name().contains(|c: char| c.is_ascii_uppercase()), "{path}");
+            if field.r#type() == Type::Message {
+                let name = field.type_name();
+                assert!(!name.starts_with('.'), "{path}: `{name}` names a package or a file");
+                let mut known = scopes.iter().flat_map(|scope| &scope.nested_type);
+                assert!(known.any(|nested| nested.name() == name), "{path}: `{name}` is elsewhere");
+                *records += 1;
+            }
+        }
+        for nested in &descriptor.nested_type {
+            look(nested, &format!("{path}.{}", nested.name()), &scopes, records);
+        }
+    }
+    let descriptor = real_streaming::schema::descriptor::self_contained();
+    let mut records = 0;
+    look(&descriptor, descriptor.name(), &[], &mut records);
+    assert!(records > 10, "{records}");
+    crate::fakes::judge::as_proto2(descriptor).unwrap();
+}
+
+/// Case 14: whatever holds for a connection only is said on every one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_connection_was_told_it_is_told_again() {
+    let mut world = World::new().await;
+    for number in 0..3 {
+        world.accept(ids(number..number + 1)).await;
+        world.settled().await;
+        world.fake.cut();
+    }
+    let seen = world.fake.seen();
+    assert!(seen.len() >= 3);
+    for request in seen {
+        assert!(request.has_schema && request.trace_id.starts_with("real-streaming:"), "{request:?}");
+        assert!(request.write_stream.ends_with("/streams/_default"));
+    }
+}
+
 /// Case 8.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_and_a_zero_are_different_things() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use real_streaming::gcp::{proto::rpc, write::Timing};
 use tonic::{Code, Status};
 
-use super::{Setup, World, ids, until};
+use super::{DAY, Setup, World, ids, until};
 use crate::fakes::{
     bigquery::{Act, BigQuery},
     proxy::{Mode, Proxy},
@@ -101,7 +101,25 @@ async fn a_lost_answer_doubles_at_most_what_was_not_answered() {
     assert_eq!(settled.doubled, 3, "{:?}", settled.stored);
 }
 
-/// Cases 21 and 23: connections are cut, again and again, under load.
+/// Case 21: what is under way is answered, the next call goes over another connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_in_good_order_loses_nothing() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    for round in 0..5 {
+        world.fake.script([Act::Delay(Duration::from_millis(50)), Act::Delay(Duration::from_millis(50))]);
+        world.accept_batches(1 + round * 4..5 + round * 4).await;
+        world.fake.go_away();
+        world.settled().await;
+        world.fake.script([Act::Close(Code::Unavailable, "the connection is draining")]);
+        world.accept(ids(100 + round..101 + round)).await;
+        let settled = world.settled().await;
+        assert_eq!((settled.doubled, settled.letters.len()), (0, 0), "{round}");
+    }
+}
+
+/// Case 23: connections are cut, again and again, under load.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_reset_under_load_lose_nothing() {
     let fake = BigQuery::start().await;
@@ -227,6 +245,47 @@ async fn slow_answers_do_not_slow_the_stream() {
     world.accept_batches(0..60).await;
     assert!(until(|| world.fake.seen().len() >= 60).await);
     assert_eq!(world.settled().await.doubled, 0);
+}
+
+/// Case 16: a service that is slow on one connection gets another, and one that is quiet again loses it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saturated_stream_gets_company_while_it_needs_it() {
+    let (saturated, quiet) = (Duration::from_millis(300), Duration::from_millis(300));
+    let timing = Timing { saturated, quiet, ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    world.fake.script((0..1_500).map(|_| Act::Delay(Duration::from_millis(5))));
+    let mut number = 0;
+    while world.state().calls < 2 {
+        let rows = (0..50).map(|n| super::row_of_day(&format!("e{}", number + n), DAY + number as i32 + n as i32));
+        world.accept_rows(rows.collect()).await;
+        number += 50;
+        assert!(number < 20_000, "no second connection");
+    }
+    world.state().script.clear();
+    let settled = world.settled().await;
+    assert_eq!((settled.stored.len(), settled.doubled), (number, 0));
+    let opened = world.state().calls;
+    while world.state().ended + 1 < opened {
+        world.accept(ids(number..number + 1)).await;
+        number += 1;
+        assert!(number < 40_000, "the others are not closed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.settled().await;
+    assert_eq!(world.state().calls, opened);
+}
+
+/// Case 16: one that stands still gets no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_stands_still_gets_no_company() {
+    let timing = Timing { saturated: Duration::from_millis(50), ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    world.fake.script([Act::Silent]);
+    world.accept_batches(0..200).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(world.state().calls, 1);
+    world.fake.cut();
+    world.settled().await;
 }
 
 /// Case 28: opening fails for a while, for reasons that pass.

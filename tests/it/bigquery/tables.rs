@@ -178,3 +178,25 @@ async fn a_refused_token_is_replaced_once_and_a_second_refusal_is_told() {
     assert!(error.contains("UNAUTHENTICATED"), "{error}");
     append("d").await.unwrap();
 }
+
+/// Case 43: a name that nobody knows, and a peer with which no TLS can be agreed upon. Both are told, and both may pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_or_a_certificate_that_is_no_good_is_waited_out() {
+    let fake = BigQuery::start().await;
+    let schema = Arc::new(WriterSchema::new(real_streaming::schema::descriptor::self_contained()));
+    for (endpoint, words) in [
+        ("http://no-such-host.invalid:1".to_owned(), "dns error"),
+        (format!("https://{}", fake.grpc), "InvalidContentType"),
+    ] {
+        let target = Target {
+            endpoint: endpoint.parse().unwrap(),
+            tokens: Tokens::none(),
+            stream: "projects/p/datasets/d/tables/events/streams/_default".into(),
+        };
+        let appender = Appender::new(target, Timing::default());
+        let error = appender.append(schema.clone(), vec![row("a", "e").bytes().clone()]).await.unwrap_err();
+        let real_streaming::gcp::write::AppendError::Failed(failure) = error else { panic!("{error}") };
+        assert!(matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal), "{failure:?}");
+        assert!(failure.message.contains(words), "{failure:?}");
+    }
+}

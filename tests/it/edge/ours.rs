@@ -43,7 +43,7 @@ fn without_a_route_there_is_a_clear_404() {
 fn the_operator_has_a_listener_apart() {
     let world = World::fronting(&[Site::start().url]);
     assert_eq!(world.admin("/healthz").text(), "ok");
-    until("the lake is prepared", || (world.admin("/readyz").status == 200).then_some(()));
+    until("the lake is prepared", || (world.admin("/readyz").text() == "ready\n").then_some(()));
     let metrics = world.admin("/metrics");
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
     assert!(metrics.text().ends_with("# EOF\n"));

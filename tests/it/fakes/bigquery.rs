@@ -27,7 +27,11 @@ use real_streaming::gcp::proto::{
     },
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, sync::mpsc, task::AbortHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    task::AbortHandle,
+};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Requests that a client may have sent without an answer. Ours has no more.
@@ -181,6 +185,7 @@ pub struct BigQuery {
     pub grpc: SocketAddr,
     pub rest: SocketAddr,
     pub state: Arc<Mutex<State>>,
+    leaving: Arc<Notify>,
 }
 
 impl BigQuery {
@@ -189,9 +194,14 @@ impl BigQuery {
         let state = Arc::new(Mutex::new(State { datasets: ["p/d".to_owned()].into(), ..State::default() }));
         let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let rest = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let fake =
-            BigQuery { grpc: grpc.local_addr().unwrap(), rest: rest.local_addr().unwrap(), state: state.clone() };
-        tokio::spawn(serve_grpc(grpc, state.clone()));
+        let leaving = Arc::new(Notify::new());
+        let fake = BigQuery {
+            grpc: grpc.local_addr().unwrap(),
+            rest: rest.local_addr().unwrap(),
+            state: state.clone(),
+            leaving: leaving.clone(),
+        };
+        tokio::spawn(serve_grpc(grpc, state.clone(), leaving));
         tokio::spawn(rest::serve(rest, state));
         fake
     }
@@ -215,6 +225,11 @@ impl BigQuery {
         self.rows().into_iter().map(|row| row.id).collect()
     }
 
+    /// Says on every gRPC connection that it takes no further call (GOAWAY); those under way go on.
+    pub fn go_away(&self) {
+        self.leaving.notify_waiters();
+    }
+
     /// Cuts every gRPC connection, without a word.
     pub fn cut(&self) {
         for connection in self.state.lock().connections.drain(..) {
@@ -223,13 +238,21 @@ impl BigQuery {
     }
 }
 
-async fn serve_grpc(listener: TcpListener, state: Arc<Mutex<State>>) {
+async fn serve_grpc(listener: TcpListener, state: Arc<Mutex<State>>, leaving: Arc<Notify>) {
     let service = BigQueryWriteServer::new(Service(state.clone())).max_decoding_message_size(4 * MAX_REQUEST);
     while let Ok((stream, _)) = listener.accept().await {
         let service = TowerToHyperService::new(service.clone());
+        let leaving = leaving.clone();
         let connection = tokio::spawn(async move {
             let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            let _ = http2.serve_connection(TokioIo::new(stream), service).await;
+            let mut connection = std::pin::pin!(http2.serve_connection(TokioIo::new(stream), service));
+            tokio::select! {
+                _ = &mut connection => {}
+                () = leaving.notified() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
         });
         state.lock().connections.push(connection.abort_handle());
     }

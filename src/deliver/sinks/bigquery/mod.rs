@@ -7,6 +7,7 @@
 
 mod committed;
 mod ensure;
+mod lanes;
 mod table;
 mod verdict;
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::{
     committed::Committed,
     ensure::Registrar,
+    lanes::Lanes,
     verdict::{self, Verdict},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     gcp::{
         Failure,
         bigquery::{TableName, paths},
-        write::{self, AppendError, Appender, Target, Timing, WriterSchema},
+        write::{self, AppendError, Target, Timing, WriterSchema},
     },
     schema::{descriptor, narrow::Narrow, wire::WireError},
 };
@@ -52,7 +53,7 @@ pub struct Table {
 
 /// How rows get into the table.
 enum Rows {
-    AtLeastOnce(Appender),
+    AtLeastOnce(Lanes),
     ExactlyOnce(Committed),
 }
 
@@ -98,7 +99,7 @@ impl Table {
         ledger: Option<Ledger>,
     ) -> Table {
         let rows = match ledger {
-            None => Rows::AtLeastOnce(Appender::new(target.clone(), timing)),
+            None => Rows::AtLeastOnce(Lanes::new(target.clone(), timing)),
             Some(Ledger { path, spool }) => Rows::ExactlyOnce(Committed::new(target.clone(), timing, &path, spool)),
         };
         Table {
@@ -170,7 +171,7 @@ impl Table {
     pub async fn append(&self, writer: &Writer, rows: Vec<Bytes>, positions: Vec<Position>) -> Result<(), AppendError> {
         let schema = writer.schema.clone();
         let appended = match &self.rows {
-            Rows::AtLeastOnce(appender) => appender.append(schema, rows).await?,
+            Rows::AtLeastOnce(lanes) => lanes.append(schema, rows).await?,
             Rows::ExactlyOnce(committed) => committed.append(schema, rows, positions).await?,
         };
         self.doubt.taken();
