@@ -17,6 +17,7 @@ mod lock;
 pub mod peek;
 mod replay;
 mod retry;
+pub mod setup;
 mod sink;
 pub mod sinks;
 pub mod spool;

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("enrich", &["collect", "schema", "problem"]),
     ("gcp", &[]),
     ("pipeline", &["collect", "enrich", "schema"]),
-    ("deliver", &["gcp", "schema", "telemetry", "problem"]),
+    ("deliver", &["gcp", "schema", "telemetry", "units", "problem"]),
     ("edge", &["pipeline", "collect", "deliver", "telemetry", "units", "problem"]),
     ("config", &["collect", "deliver", "edge", "enrich", "units", "problem"]),
     ("demo", &["config"]),

@@ -28,5 +28,6 @@ mod place;
 mod pubsub;
 mod redact;
 mod schema;
+mod setup;
 mod site;
 mod world;

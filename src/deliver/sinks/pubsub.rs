@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tonic::Code;
 
 use super::{
-    bigquery::{NOT_THE_ROW, STRANGER, SetupError},
+    bigquery::{NOT_THE_ROW, STRANGER, SetupError, tokens_for},
     doubt::Doubt,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         sink::{Batch, BatchLimits, Sink, SinkError, Written},
     },
     gcp::{
-        Auth, Endpoint, Failure, Tokens,
+        Endpoint, Failure, Tokens,
         pubsub::{MAX_MESSAGES, MAX_REQUEST, Publisher, request_len},
     },
     schema::json,
@@ -47,7 +47,7 @@ impl PubSubSink {
     pub fn new(config: &WritersConfig) -> Result<PubSubSink, SetupError> {
         let (project, topic) = (config.project_id.clone(), config.pubsub.topic_id.clone());
         let endpoint: Endpoint = config.pubsub.endpoint.parse().map_err(SetupError::new)?;
-        let tokens = Tokens::new(if endpoint.is_plaintext() { &Auth::None } else { &config.pubsub.auth });
+        let tokens = tokens_for(&endpoint, &Tokens::new(&config.pubsub.auth));
         let publisher = Publisher::new(&endpoint, tokens, format!("projects/{project}/topics/{topic}"));
         Ok(PubSubSink { publisher: publisher.map_err(SetupError::new)?, project, topic, doubt: Doubt::new() })
     }
@@ -69,7 +69,8 @@ impl PubSubSink {
             }
             Code::InvalidArgument => NOT_THE_ROW.into(),
             Code::NotFound => {
-                format!("create the topic with `gcloud pubsub topics create {topic} --project={project}`").into()
+                let command = format!("gcloud pubsub topics create {topic} --project={project}");
+                format!("create the topic with `real-streaming setup`, or with `{command}`").into()
             }
             Code::PermissionDenied => format!(
                 "the account needs `pubsub.topics.publish` on topic `{topic}`; to grant the role that has it: gcloud \

@@ -106,6 +106,8 @@ pub struct Table {
 #[derive(Default)]
 pub struct State {
     pub datasets: HashSet<String>,
+    /// Of data sets, where they are not in the US.
+    pub locations: HashMap<String, String>,
     /// By `project/dataset/table`.
     pub tables: BTreeMap<String, Table>,
     pub script: VecDeque<Act>,

@@ -5,3 +5,5 @@ mod judge;
 pub mod proxy;
 pub mod pubsub;
 mod rest;
+mod rules;
+mod subscriptions;
