@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod schema;
 mod serve;
+mod setup;
 mod sources;
 
 use std::{
@@ -45,6 +46,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check a configuration; print every problem with its place
     Check(check::Check),
+    /// Create what the configured destinations need in Google Cloud, and say what differs
+    Setup(setup::Setup),
     /// Print the schema of the rows in one of its forms
     Schema(schema::Schema),
     /// Explain what is made of a request, and where every value comes from
@@ -75,6 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environme
         Command::Serve(serve) => serve.run(environment),
         Command::Demo(demo) => demo.run(environment),
         Command::Check(check) => check.run(environment),
+        Command::Setup(setup) => setup.run(environment),
         Command::Schema(schema) => schema.run(),
         Command::Explain(explain) => explain.run(environment),
         Command::DeadLetters(dead_letters) => dead_letters.run(environment),

@@ -51,6 +51,11 @@ impl Problems {
         (!found.is_empty()).then_some(Problems(found))
     }
 
+    /// Without places: what a command finds wanting in a configuration that is sound in itself.
+    pub fn plain(problems: Vec<Problem>) -> Option<Problems> {
+        Problems::of(problems.into_iter().map(|problem| Found::new(Place::Default, problem)).collect(), &[])
+    }
+
     /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = &Found> {
         self.0.iter()

@@ -1,6 +1,6 @@
 //! Configuration of delivery: `writers` in the file.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -11,6 +11,7 @@ use super::spool;
 use crate::{
     gcp::{Auth, Endpoint},
     problem::Problem,
+    units::Span,
 };
 
 /// Where events go, and what keeps them until they are there.
@@ -87,6 +88,10 @@ pub struct BigQueryConfig {
     pub table_layout: TableLayout,
     /// Whether each row comes once, instead of at least once.
     pub exactly_once: bool,
+    /// How long after its beginning a day is dropped, in tables that we create; `None` says nothing about it.
+    pub partition_expiration: Option<Span>,
+    /// Labels of the tables that we create.
+    pub labels: BTreeMap<String, String>,
     /// Who we are.
     pub auth: Auth,
 }
@@ -108,9 +113,10 @@ pub enum TableLayout {
 pub struct PubSubConfig {
     /// Topic to publish to.
     pub topic_id: String,
-    /// Subscription that writes to BigQuery.
+    /// Subscription that writes to BigQuery; `setup` creates it. Empty: none.
     pub subscription_id: String,
-    /// Topic for rows that the first one refuses; empty for none.
+    /// Topic for rows that the first one refuses, and for messages that the subscription cannot write; `setup` creates it.
+    /// Empty: none.
     pub dead_letter_topic_id: String,
     /// How a row is written into a message.
     pub encoding: Encoding,
@@ -187,7 +193,8 @@ impl WritersConfig {
 }
 
 impl BigQueryConfig {
-    fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+    /// Adds what is wrong to `problems`, for whoever uses the table.
+    pub(super) fn check(&self, path: &str, problems: &mut Vec<Problem>) {
         identifier(&self.dataset_id, &format!("{path}.dataset_id"), "a data set, such as `analytics`", "_", problems);
         identifier(&self.table_id, &format!("{path}.table_id"), "a table, such as `events`", "_-", problems);
         if self.exactly_once && self.table_layout == TableLayout::Sharded {
@@ -210,19 +217,57 @@ impl BigQueryConfig {
             let hint = "set both, or the variables `BIGQUERY_STORAGE_GRPC_ENDPOINT` and `BIGQUERY_EMULATOR_HOST`";
             problems.push(Problem::new(format!("{path}.endpoint"), message).hint(hint));
         }
+        if let Some(expiration) = self.partition_expiration.filter(|span| **span < MIN_EXPIRATION) {
+            let message = format!("`{expiration}` would drop rows that have just come");
+            let hint = "a day is dropped so long after it began: `2d` at least";
+            problems.push(Problem::new(format!("{path}.partition_expiration"), message).hint(hint));
+        }
+        for (key, value) in &self.labels {
+            if let Some(fault) = fault_of_label(key, value) {
+                let hint = "lower-case letters, digits, `_` and `-`, 63 at most, and a letter first in the name";
+                problems.push(Problem::new(format!("{path}.labels.{key}"), fault).hint(hint));
+            }
+        }
+        if self.labels.len() > MAX_LABELS {
+            let message = format!("{} labels, and a table has {MAX_LABELS} at most", self.labels.len());
+            problems.push(Problem::new(format!("{path}.labels"), message));
+        }
     }
+}
+
+/// Shortest life of a day: it may be the day before in the stream's time zone, and rows come some hours late.
+const MIN_EXPIRATION: Duration = Duration::from_secs(2 * 86_400);
+/// Labels that a table may have (Google Cloud's limit of 64), but for the one of our own.
+const MAX_LABELS: usize = 63;
+/// Longest name and value of a label, in characters.
+const MAX_LABEL: usize = 63;
+
+/// What Google Cloud would refuse about a label.
+fn fault_of_label(key: &str, value: &str) -> Option<String> {
+    let fits = |text: &str| {
+        text.chars().count() <= MAX_LABEL
+            && text.chars().all(|c| c.is_alphanumeric() && !c.is_uppercase() || matches!(c, '_' | '-'))
+    };
+    if !(fits(key) && key.starts_with(char::is_alphabetic)) {
+        return Some(format!("`{key}` cannot be a label"));
+    }
+    (!fits(value)).then(|| format!("`{value}` cannot be a label's value"))
 }
 
 impl PubSubConfig {
     fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        topic(&self.topic_id, &format!("{path}.topic_id"), problems);
-        if !self.dead_letter_topic_id.is_empty() {
-            let path = format!("{path}.dead_letter_topic_id");
-            topic(&self.dead_letter_topic_id, &path, problems);
-            if self.dead_letter_topic_id == self.topic_id {
-                let message = "refused rows cannot go to the topic that refused them";
-                problems.push(Problem::new(path, message).hint("name another topic, or leave it empty"));
+        resource(&self.topic_id, &format!("{path}.topic_id"), "a topic, such as `events`", problems);
+        for (key, id, example) in [
+            ("subscription_id", &self.subscription_id, "a subscription, such as `events-to-bigquery`"),
+            ("dead_letter_topic_id", &self.dead_letter_topic_id, "a topic, such as `events-refused`"),
+        ] {
+            if !id.is_empty() {
+                resource(id, &format!("{path}.{key}"), example, problems);
             }
+        }
+        if self.dead_letter_topic_id == self.topic_id && !self.topic_id.is_empty() {
+            let message = format!("`{}` is the topic itself: what is refused would come again", self.topic_id);
+            problems.push(Problem::new(format!("{path}.dead_letter_topic_id"), message).hint("name another topic"));
         }
         if let Err(error) = self.endpoint.parse::<Endpoint>() {
             problems.push(Problem::new(format!("{path}.endpoint"), error.to_string()));
@@ -240,6 +285,22 @@ impl Encoding {
     }
 }
 
+/// Names of topics and subscriptions.
+fn resource(id: &str, path: &str, example: &str, problems: &mut Vec<Problem>) {
+    let before = problems.len();
+    identifier(id, path, example, "-_.~+%", problems);
+    let begins_well = id.starts_with(|c: char| c.is_ascii_alphabetic()) && !id.starts_with("goog");
+    if problems.len() == before && !(begins_well && (3..=255).contains(&id.len())) {
+        let hint = "3 to 255 characters, the first a letter, and not beginning with `goog`";
+        problems.push(Problem::new(path, format!("`{id}` cannot be {}", kind_of(example))).hint(hint));
+    }
+}
+
+/// `a topic` of `a topic, such as …`.
+fn kind_of(example: &str) -> &str {
+    example.split(',').next().unwrap_or(example)
+}
+
 impl Default for PubSubConfig {
     fn default() -> PubSubConfig {
         PubSubConfig {
@@ -251,18 +312,6 @@ impl Default for PubSubConfig {
             endpoint: "https://pubsub.googleapis.com".to_owned(),
             auth: Auth::Adc,
         }
-    }
-}
-
-/// A topic's name.
-fn topic(text: &str, path: &str, problems: &mut Vec<Problem>) {
-    let before = problems.len();
-    identifier(text, path, "a topic, such as `events`", "-_.~+%", problems);
-    let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.starts_with("goog");
-    if problems.len() == before && !(begins_well && (3..=255).contains(&text.len())) {
-        let message = format!("`{text}` cannot be a topic");
-        let hint = "3 to 255 characters, the first a letter, and not beginning with `goog`";
-        problems.push(Problem::new(path, message).hint(hint));
     }
 }
 
@@ -287,6 +336,8 @@ impl Default for BigQueryConfig {
             create_table: true,
             table_layout: TableLayout::Partitioned,
             exactly_once: false,
+            partition_expiration: None,
+            labels: BTreeMap::new(),
             auth: Auth::Adc,
         }
     }
@@ -439,6 +490,22 @@ mod tests {
             assert_eq!(paths(&format!("{once}{more}")), ["writers.bq.exactly_once"]);
         }
         assert_eq!(paths(r#"{"bq":{"endpoint":"127.0.0.1"}}"#), [""; 0], "nobody uses it");
+    }
+
+    #[test]
+    fn tables_live_long_enough_and_have_labels_that_google_takes() {
+        let found = |keys: &str| {
+            problems(&format!(
+                r#"{{"strategy":"direct","project_id":"p","bq":{{"dataset_id":"d","table_id":"t",{keys}}}}}"#
+            ))
+        };
+        assert_eq!(found(r#""partition_expiration":"395d","labels":{"team":"web-1","empty":""}"#), [""; 0]);
+        assert!(found(r#""partition_expiration":"6h""#)[0].contains("partition_expiration: `6h` would drop"));
+        for labels in [r#"{"Team":"x"}"#, r#"{"1a":"x"}"#, r#"{"":"x"}"#, r#"{"team":"Big"}"#, r#"{"team":"a b"}"#] {
+            assert_eq!(found(&format!(r#""labels":{labels}"#)).len(), 1, "{labels}");
+        }
+        let many: Vec<_> = (0..64).map(|n| format!(r#""l{n}":"""#)).collect();
+        assert_eq!(found(&format!(r#""labels":{{{}}}"#, many.join(","))).len(), 1);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod lock;
 pub mod peek;
 mod replay;
 mod retry;
+pub mod setup;
 mod sink;
 pub mod sinks;
 pub mod spool;

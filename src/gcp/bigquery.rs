@@ -1,16 +1,17 @@
 //! BigQuery's tables by its REST API: what there is, and what has to be added.
 
-use std::{collections::HashSet, fmt};
+mod columns;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{
-    proto::storage::TableFieldSchema,
-    rest::{Rest, RestError},
-};
+pub use columns::{Column, Comparison, compare, paths};
+
+use super::rest::{Rest, RestError};
 
 /// Where a table is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,18 +82,77 @@ impl Field {
     }
 }
 
-/// A table as it is.
+/// A table or a view as it is.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Table {
     /// Version, for patches.
     pub etag: Option<String>,
+    /// `TABLE`, `VIEW` or another kind.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// For readers of the table.
+    pub description: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
     /// Columns.
     pub schema: Schema,
     /// How it is partitioned.
-    pub time_partitioning: Option<Value>,
+    pub time_partitioning: Option<TimePartitioning>,
     /// How it is clustered.
-    pub clustering: Option<Value>,
+    pub clustering: Option<Clustering>,
+    /// What a view shows.
+    pub view: Option<View>,
+}
+
+/// Partitions by time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TimePartitioning {
+    /// `DAY`, `HOUR`, `MONTH` or `YEAR`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The column; without one it is the time of arrival.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// How long after its beginning a partition is dropped, in milliseconds; never without. 64-bit integers are text in
+    /// Google's JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_ms: Option<String>,
+}
+
+impl TimePartitioning {
+    /// A partition for each day of this column.
+    pub fn daily(column: &str, expiration: Option<Duration>) -> TimePartitioning {
+        let expiration_ms = expiration.map(|expiration| expiration.as_millis().to_string());
+        TimePartitioning { kind: "DAY".to_owned(), field: Some(column.to_owned()), expiration_ms }
+    }
+}
+
+/// Clusters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Clustering {
+    /// Columns, the first one first.
+    pub fields: Vec<String>,
+}
+
+/// What a view shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct View {
+    /// A `SELECT`.
+    pub query: String,
+    /// Whether it is in the old dialect, which is the API's own default.
+    pub use_legacy_sql: bool,
+}
+
+/// A data set as it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Dataset {
+    /// Region or multi-region, such as `EU`; emulators have none.
+    pub location: Option<String>,
 }
 
 /// Columns as the API wraps them.
@@ -108,16 +168,23 @@ pub struct Schema {
 pub struct NewTable {
     /// Columns.
     pub fields: Vec<Field>,
-    /// Date column to partition by, one partition a day.
-    pub partition_by: Option<&'static str>,
+    /// Partitions.
+    pub partitioning: Option<TimePartitioning>,
     /// Columns to cluster by.
     pub cluster_by: &'static [&'static str],
     /// For readers of the table.
     pub description: &'static str,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// When the table is dropped, in milliseconds since the Unix epoch.
+    pub expires: Option<u64>,
 }
 
 /// The tables of one service.
 pub struct Tables(Rest);
+
+/// What is asked about a table.
+const FIELDS: &str = "fields=schema,timePartitioning,clustering,etag,type,description,labels,view";
 
 impl Tables {
     /// Through this client.
@@ -125,38 +192,63 @@ impl Tables {
         Tables(rest)
     }
 
-    /// A table, if both it and its data set exist: `404` otherwise.
+    /// A table or a view, if both it and its data set exist: `404` otherwise.
     pub async fn get(&self, name: &TableName) -> Result<Table, RestError> {
-        let path = format!("{}?fields=schema,timePartitioning,clustering,etag", name.path());
+        let path = format!("{}?{FIELDS}", name.path());
         read(self.0.call(Method::GET, &path, None, None).await?)
     }
 
     /// Creates a table; `409` when somebody else did.
     pub async fn insert(&self, name: &TableName, new: &NewTable) -> Result<Table, RestError> {
         let mut body = json!({
-            "tableReference": { "projectId": name.project, "datasetId": name.dataset, "tableId": name.table },
             "schema": { "fields": new.fields },
             "clustering": { "fields": new.cluster_by },
             "description": new.description,
-            "labels": { "managed-by": "real-streaming" },
+            "labels": new.labels,
         });
-        if let Some(column) = new.partition_by {
-            body["timePartitioning"] = json!({ "type": "DAY", "field": column });
+        if let Some(partitioning) = &new.partitioning {
+            body["timePartitioning"] = json!(partitioning);
         }
+        if let Some(expires) = new.expires {
+            body["expirationTime"] = expires.to_string().into();
+        }
+        self.post(name, body).await
+    }
+
+    /// Creates a view; `409` when there is a table or a view of that name.
+    pub async fn insert_view(
+        &self,
+        name: &TableName,
+        query: &str,
+        description: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Table, RestError> {
+        let view = View { query: query.to_owned(), use_legacy_sql: false };
+        self.post(name, json!({ "view": view, "description": description, "labels": labels })).await
+    }
+
+    async fn post(&self, name: &TableName, mut body: Value) -> Result<Table, RestError> {
+        body["tableReference"] = json!({ "projectId": name.project, "datasetId": name.dataset, "tableId": name.table });
         let path = format!("{}/tables", name.dataset_path());
         read(self.0.call(Method::POST, &path, Some(&body), None).await?)
     }
 
     /// Replaces the columns, which may only add to what there is; `412` when the table has changed since `etag`.
     pub async fn patch(&self, name: &TableName, etag: Option<&str>, fields: &[Field]) -> Result<Table, RestError> {
-        let body = json!({ "schema": { "fields": fields } });
-        read(self.0.call(Method::PATCH, &name.path(), Some(&body), etag).await?)
+        self.patch_with(name, etag, &json!({ "schema": { "fields": fields } })).await
     }
 
-    /// Whether the data set of this table exists: `404` if not.
-    pub async fn get_dataset(&self, name: &TableName) -> Result<(), RestError> {
-        let path = format!("{}?fields=id", name.dataset_path());
-        self.0.call(Method::GET, &path, None, None).await.map(|_| ())
+    /// Replaces the members of the table that are in `body`; `412` when the table has changed since `etag`.
+    pub async fn patch_with(&self, name: &TableName, etag: Option<&str>, body: &Value) -> Result<Table, RestError> {
+        read(self.0.call(Method::PATCH, &name.path(), Some(body), etag).await?)
+    }
+
+    /// The data set of this table: `404` when there is none.
+    pub async fn get_dataset(&self, name: &TableName) -> Result<Dataset, RestError> {
+        let path = format!("{}?fields=id,location", name.dataset_path());
+        let answer = self.0.call(Method::GET, &path, None, None).await?;
+        serde_json::from_value(answer)
+            .map_err(|error| RestError::Transport(format!("the answer is no data set: {error}")))
     }
 
     /// Creates the data set of this table; `409` when somebody else did. Without a location it is the US.
@@ -180,145 +272,4 @@ fn encoded(name: &str) -> impl fmt::Display + '_ {
 
 fn read(value: Value) -> Result<Table, RestError> {
     serde_json::from_value(value).map_err(|error| RestError::Transport(format!("the answer is no table: {error}")))
-}
-
-/// A table beside the columns that are wanted. Paths are dotted.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Comparison {
-    /// The table's columns with the missing ones added, as a patch wants them.
-    pub merged: Vec<Field>,
-    /// Wanted, and not there.
-    pub missing: Vec<String>,
-    /// There with another type or mode, and how.
-    pub conflicts: Vec<String>,
-    /// There, required, and not among the wanted ones: no row could ever satisfy them.
-    pub unfilled: Vec<String>,
-}
-
-/// Holds a table against the columns that are wanted.
-pub fn compare(wanted: &[Field], table: &[Field]) -> Comparison {
-    let mut found = Comparison::default();
-    found.merged = merge(wanted, table, "", &mut found.missing, &mut found.conflicts);
-    let known = |name: &str| wanted.iter().any(|field| field.name.eq_ignore_ascii_case(name));
-    let unfilled = table.iter().filter(|field| field.has_mode("REQUIRED") && !known(&field.name));
-    found.unfilled = unfilled.map(|field| field.name.clone()).collect();
-    found
-}
-
-fn merge(
-    wanted: &[Field],
-    table: &[Field],
-    prefix: &str,
-    missing: &mut Vec<String>,
-    conflicts: &mut Vec<String>,
-) -> Vec<Field> {
-    let mut merged = table.to_vec();
-    for field in wanted {
-        let path = format!("{prefix}{}", field.name);
-        let Some(own) = merged.iter_mut().find(|own| own.name.eq_ignore_ascii_case(&field.name)) else {
-            missing.push(path);
-            merged.push(field.clone());
-            continue;
-        };
-        let (kind, wanted_kind) = (own.canonical_kind(), field.canonical_kind());
-        if kind != wanted_kind {
-            conflicts.push(format!("`{path}` is {kind} and not {wanted_kind}"));
-        } else if own.has_mode("REPEATED") != field.has_mode("REPEATED") {
-            let (is, should) = if own.has_mode("REPEATED") { ("", "not ") } else { ("not ", "") };
-            conflicts.push(format!("`{path}` is {is}REPEATED and should {should}be"));
-        } else {
-            own.fields = merge(&field.fields, &own.fields, &format!("{path}."), missing, conflicts);
-        }
-    }
-    merged
-}
-
-/// A column, as one of the two services describes it.
-pub trait Column: Sized {
-    /// In any letter case.
-    fn name(&self) -> &str;
-    /// Its members, when it is a record.
-    fn fields(&self) -> &[Self];
-}
-
-impl Column for Field {
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn fields(&self) -> &[Field] {
-        &self.fields
-    }
-}
-
-impl Column for TableFieldSchema {
-    fn name(&self) -> &str {
-        &self.name
-    }
-    fn fields(&self) -> &[TableFieldSchema] {
-        &self.fields
-    }
-}
-
-/// Dotted paths of all columns and members, in lower case.
-pub fn paths<C: Column>(fields: &[C]) -> HashSet<String> {
-    fn walk<C: Column>(fields: &[C], prefix: &str, found: &mut HashSet<String>) {
-        for field in fields {
-            let path = format!("{prefix}{}", field.name().to_lowercase());
-            walk(field.fields(), &format!("{path}."), found);
-            found.insert(path);
-        }
-    }
-    let mut found = HashSet::new();
-    walk(fields, "", &mut found);
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fields(json: Value) -> Vec<Field> {
-        serde_json::from_value(json).unwrap()
-    }
-
-    #[test]
-    fn missing_members_are_added_at_the_end_and_everything_else_stays_as_it_is() {
-        let wanted = fields(json!([
-            { "name": "a", "type": "INTEGER", "mode": "NULLABLE" },
-            { "name": "r", "type": "RECORD", "mode": "REPEATED", "fields": [
-                { "name": "x", "type": "STRING" }, { "name": "y", "type": "BOOLEAN" }] },
-            { "name": "new", "type": "STRING", "mode": "NULLABLE", "description": "d" },
-        ]));
-        let table = json!([
-            { "name": "theirs", "type": "JSON", "policyTags": { "names": ["t"] } },
-            { "name": "R", "type": "STRUCT", "mode": "REPEATED", "fields": [{ "name": "y", "type": "BOOL", "maxLength": "7" }] },
-            { "name": "A", "type": "INT64" },
-        ]);
-        let found = compare(&wanted, &fields(table.clone()));
-        assert_eq!((found.missing, found.conflicts), (vec!["r.x".to_owned(), "new".to_owned()], vec![]));
-        let merged = serde_json::to_value(&found.merged).unwrap();
-        assert_eq!(merged[0], table[0]);
-        assert_eq!(
-            merged[1]["fields"],
-            json!([{ "name": "y", "type": "BOOL", "maxLength": "7" }, { "name": "x", "type": "STRING" }])
-        );
-        assert_eq!(merged[3], json!({ "name": "new", "type": "STRING", "mode": "NULLABLE", "description": "d" }));
-    }
-
-    #[test]
-    fn what_cannot_be_mended_is_named() {
-        let wanted = fields(json!([
-            { "name": "a", "type": "INTEGER" },
-            { "name": "r", "type": "RECORD", "mode": "REPEATED", "fields": [{ "name": "x", "type": "STRING" }] },
-        ]));
-        let table = fields(json!([
-            { "name": "a", "type": "STRING" },
-            { "name": "r", "type": "RECORD", "mode": "NULLABLE", "fields": [] },
-            { "name": "must", "type": "STRING", "mode": "REQUIRED" },
-        ]));
-        let found = compare(&wanted, &table);
-        assert_eq!(found.conflicts, ["`a` is STRING and not INTEGER", "`r` is not REPEATED and should be"]);
-        assert_eq!(found.unfilled, ["must"]);
-        assert_eq!(found.missing, [""; 0]);
-    }
 }

@@ -1,5 +1,7 @@
 //! Publishing to a Pub/Sub topic.
 
+mod admin;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,9 +9,15 @@ use http::HeaderValue;
 use prost::Message;
 use tonic::{Code, codec::CompressionEncoding, transport::Channel};
 
-use super::{Endpoint, Failure, Tokens, call::head, proto::pubsub::publisher_client::PublisherClient};
+use super::{
+    Endpoint, Failure, Tokens,
+    call::{head, with_token},
+    proto::pubsub::publisher_client::PublisherClient,
+};
 
 pub use super::proto::pubsub::{PublishRequest, PubsubMessage};
+
+pub use admin::Admin;
 
 /// Most messages in one request.
 pub const MAX_MESSAGES: usize = 1_000;
@@ -57,26 +65,14 @@ impl Publisher {
     /// Publishes all messages of the request or none of them. After a failure they may have been published all the same.
     /// A token that the service refuses is replaced, once.
     pub async fn publish(&self, request: PublishRequest) -> Result<(), Failure> {
-        let token = self.token().await?;
-        match (self.once(request.clone(), token.as_ref()).await, token) {
-            (Err(failure), Some(token)) if failure.code == Code::Unauthenticated => {
-                self.tokens.invalidate(&token);
-                let token = self.token().await?;
-                self.once(request, token.as_ref()).await
-            }
-            (result, _) => result,
-        }
+        with_token(&self.tokens, |token| self.once(request.clone(), token)).await
     }
 
-    async fn token(&self) -> Result<Option<HeaderValue>, Failure> {
-        self.tokens.header().await.map_err(|error| Failure::without_token(&error))
-    }
-
-    async fn once(&self, request: PublishRequest, token: Option<&HeaderValue>) -> Result<(), Failure> {
+    async fn once(&self, request: PublishRequest, token: Option<HeaderValue>) -> Result<(), Failure> {
         let count = request.messages.len();
         let mut request = tonic::Request::new(request);
         request.set_timeout(CALL);
-        head(&mut request, "topic", &self.topic, token);
+        head(&mut request, "topic", &self.topic, token.as_ref());
         // A clone is the same connection.
         let mut client = self.client.clone();
         let answer = tokio::time::timeout(CALL, client.publish(request)).await;

@@ -33,7 +33,7 @@ fn help_and_version_go_to_standard_output() {
     let folder = TempDir::new().unwrap();
     let (code, out, err) = run(&folder, &["--help"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    for command in ["serve", "demo", "check", "schema", "explain", "dead-letters", "health"] {
+    for command in ["serve", "demo", "check", "setup", "schema", "explain", "dead-letters", "health"] {
         assert!(out.contains(&format!("\n  {command} ")), "{command}: {out}");
         let (code, out, _) = run(&folder, &[command, "--help"]);
         assert_eq!(code, 0, "{command}");

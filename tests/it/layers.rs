@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gcp", &[]),
     ("acme", &["problem"]),
     ("pipeline", &["collect", "enrich", "schema"]),
-    ("deliver", &["gcp", "schema", "telemetry", "problem"]),
+    ("deliver", &["gcp", "schema", "telemetry", "units", "problem"]),
     ("edge", &["acme", "pipeline", "collect", "deliver", "telemetry", "units", "problem"]),
     ("config", &["collect", "deliver", "edge", "enrich", "units", "problem"]),
     ("demo", &["config"]),

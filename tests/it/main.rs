@@ -31,5 +31,6 @@ mod pubsub;
 mod redact;
 mod reload;
 mod schema;
+mod setup;
 mod site;
 mod world;

@@ -309,13 +309,13 @@ async fn as_protobuf_a_message_is_the_row_as_the_topics_schema_has_it() {
 }
 
 /// Google's emulator, from Debian package `google-cloud-cli-pubsub-emulator`.
-struct Emulator {
+pub struct Emulator {
     child: Child,
-    addr: SocketAddr,
+    pub addr: SocketAddr,
 }
 
 impl Emulator {
-    fn start() -> Option<Emulator> {
+    pub fn start() -> Option<Emulator> {
         let folder = std::path::Path::new("/usr/lib/google-cloud-sdk/platform/pubsub-emulator/lib");
         let jars = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
         let jar = jars.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "jar"))?;
@@ -339,7 +339,7 @@ impl Emulator {
     }
 
     /// A call of its REST side.
-    fn call(&self, method: &str, path: &str, body: serde_json::Value) -> serde_json::Value {
+    pub fn call(&self, method: &str, path: &str, body: serde_json::Value) -> serde_json::Value {
         let headers = [("Content-Type", "application/json")];
         let answer = client::request(self.addr, method, path, &headers, body.to_string().as_bytes()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use real_streaming::gcp::{
-    Tokens,
-    auth::{AuthError, Source, Token},
-    write::{Appender, Target, Timing, WriterSchema},
+use real_streaming::{
+    deliver::TableLayout,
+    gcp::{
+        Tokens,
+        auth::{AuthError, Source, Token},
+        write::{Appender, Target, Timing, WriterSchema},
+    },
 };
 use tonic::{Code, Status};
 
-use super::{Setup, World, ids, row, until};
+use super::{DAY, Setup, World, ids, row, row_of_day, until};
 use crate::fakes::bigquery::BigQuery;
 
 /// Case 39.
@@ -28,6 +31,32 @@ async fn a_missing_table_is_created_as_it_should_be() {
     for metadata in ["subscription_name", "message_id", "publish_time", "attributes"] {
         assert!(names.contains(&metadata), "{metadata} is what a subscription writes");
     }
+}
+
+/// Case 39: what is configured about a table, in both layouts.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_get_the_expiration_and_the_labels_that_are_configured() {
+    let mut setup = Setup::default();
+    setup.bq.partition_expiration = Some("400d".parse().unwrap());
+    setup.bq.labels = [("team".to_owned(), "web".to_owned())].into();
+    let mut world = World::with(BigQuery::start().await, setup.clone());
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let body = world.state().tables["p/d/events"].body.clone();
+    assert_eq!(body["timePartitioning"]["expirationMs"], "34560000000");
+    assert_eq!(body["labels"], serde_json::json!({ "managed-by": "real-streaming", "team": "web" }));
+    assert!(body.get("expirationTime").is_none());
+
+    setup.bq.table_layout = TableLayout::Sharded;
+    let mut world = World::with(BigQuery::start().await, setup);
+    // A day that is long over as well: the service refuses an end in the past.
+    world.accept_rows(vec![row_of_day("new", DAY), row_of_day("old", 10_000)]).await;
+    assert!(until(|| super::in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    let state = world.state();
+    let table = |name: &str| state.tables[name].body.clone();
+    assert!(table("p/d/events_20260101").get("timePartitioning").is_none());
+    assert!(table("p/d/events_20260101")["expirationTime"].is_string());
+    assert!(table("p/d/events_19970519")["expirationTime"].is_string());
 }
 
 /// Case 39: several instances start together.

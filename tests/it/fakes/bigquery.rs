@@ -140,6 +140,8 @@ const MAX_REQUEST: usize = 20 << 20;
 #[derive(Default)]
 pub struct State {
     pub datasets: HashSet<String>,
+    /// Of data sets, where they are not in the US.
+    pub locations: HashMap<String, String>,
     /// By `project/dataset/table`.
     pub tables: BTreeMap<String, Table>,
     /// By name.

@@ -5,5 +5,7 @@ pub mod judge;
 pub mod proxy;
 pub mod pubsub;
 mod rest;
+mod rules;
 mod streams;
+mod subscriptions;
 pub mod tally;

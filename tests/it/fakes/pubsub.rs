@@ -1,27 +1,32 @@
-//! A stand-in for Pub/Sub's publisher: as strict about limits, and with the faults of a script. What a BigQuery
-//! subscription would make of the messages is judged beside it.
+//! A stand-in for Pub/Sub: as strict about limits, and with the faults of a script. What a BigQuery subscription would
+//! make of the messages is judged beside it; subscriptions are their neighbour's.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     net::SocketAddr,
     sync::Arc,
 };
 
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
-use real_streaming::gcp::proto::pubsub::{GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Topic};
+use real_streaming::gcp::proto::pubsub::{
+    GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Subscription, Topic,
+};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle};
-use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
+use tonic::{Code, Request, Response, Status, codec::CompressionEncoding, codegen::Service as _};
+
+use super::{bigquery, subscriptions};
 
 #[allow(clippy::all, clippy::pedantic, unused)]
-mod service {
+pub mod service {
     include!(concat!(env!("OUT_DIR"), "/google_servers/google.pubsub.v1.rs"));
 }
-use service::publisher_server::{Publisher, PublisherServer};
+use service::{
+    publisher_server::{Publisher, PublisherServer},
+    subscriber_server::SubscriberServer,
+};
 
 /// What happens to one request. Without one it is taken.
 #[derive(Clone, Debug)]
@@ -48,6 +53,49 @@ pub struct State {
     /// A request with one of these in a body is refused.
     pub dislikes: Vec<&'static str>,
     pub connections: Vec<AbortHandle>,
+    pub subscriptions: BTreeMap<String, Subscription>,
+    /// Where subscriptions look for their tables.
+    pub bigquery: Option<Arc<Mutex<bigquery::State>>>,
+    /// Pub/Sub's own account may not write into tables.
+    pub agent_is_powerless: bool,
+    /// Statuses that calls about topics and subscriptions end with before anything else.
+    pub refusals: VecDeque<Status>,
+    /// Calls about topics and subscriptions that change something.
+    pub changes: Vec<String>,
+}
+
+impl State {
+    /// What comes before every call about a topic or a subscription.
+    pub fn admit<T>(&mut self, request: &Request<T>, parameter: &str, name: &str) -> Result<(), Status> {
+        let routing = request.metadata().get("x-goog-request-params").and_then(|value| value.to_str().ok());
+        // Some clients leave slashes as they are.
+        let decoded = routing.map(|routing| percent_encoding::percent_decode_str(routing).decode_utf8_lossy());
+        if decoded.as_deref() != Some(&*format!("{parameter}={name}")) {
+            return Err(Status::internal(format!("the routing header is {routing:?}")));
+        }
+        self.refusals.pop_front().map_or(Ok(()), Err)
+    }
+}
+
+/// A name is `projects/P/<kind>/<id>`, and the id one that Pub/Sub takes.
+pub fn named(name: &str, kind: &str) -> Result<(), Status> {
+    let parts: Vec<_> = name.split('/').collect();
+    let fits = match parts[..] {
+        ["projects", project, found, id] => {
+            !project.is_empty()
+                && found == kind
+                && (3..=255).contains(&id.len())
+                && id.starts_with(|c: char| c.is_ascii_alphabetic())
+                && !id.starts_with("goog")
+        }
+        _ => false,
+    };
+    if fits { Ok(()) } else { Err(Status::invalid_argument(format!("Invalid resource name given (name={name})."))) }
+}
+
+/// The last part of a name, as the service's messages have it.
+pub fn id(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or_default()
 }
 
 impl State {
@@ -71,12 +119,22 @@ impl PubSub {
         let state = Arc::new(Mutex::new(State { topics, ..State::default() }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = PubSub { addr: listener.local_addr().unwrap(), state: state.clone() };
-        let service = PublisherServer::new(Service(state.clone()))
+        let publisher = PublisherServer::new(Service(state.clone()))
             .max_decoding_message_size(20 << 20)
             .accept_compressed(CompressionEncoding::Gzip);
+        let subscriber = SubscriberServer::new(subscriptions::Service(state.clone()));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let service = TowerToHyperService::new(service.clone());
+                let (publisher, subscriber) = (publisher.clone(), subscriber.clone());
+                let service = service_fn(move |request: hyper::Request<Incoming>| {
+                    let (mut publisher, mut subscriber) = (publisher.clone(), subscriber.clone());
+                    async move {
+                        match request.uri().path().starts_with("/google.pubsub.v1.Subscriber/") {
+                            true => subscriber.call(request).await,
+                            false => publisher.call(request).await,
+                        }
+                    }
+                });
                 let connection = tokio::spawn(async move {
                     let http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                     let _ = http2.serve_connection(TokioIo::new(stream), service).await;
@@ -107,15 +165,26 @@ struct Service(Arc<Mutex<State>>);
 #[tonic::async_trait]
 impl Publisher for Service {
     async fn create_topic(&self, request: Request<Topic>) -> Result<Response<Topic>, Status> {
-        let topic = request.into_inner();
-        match self.0.lock().topics.insert(topic.name.clone()) {
-            true => Ok(Response::new(topic)),
-            false => Err(Status::already_exists(format!("Resource already exists (resource={}).", topic.name))),
+        let mut state = self.0.lock();
+        let name = request.get_ref().name.clone();
+        state.admit(&request, "name", &name)?;
+        named(&name, "topics")?;
+        if !state.topics.insert(name.clone()) {
+            let words = format!("Resource already exists in the project (resource={}).", id(&name));
+            return Err(Status::already_exists(words));
         }
+        state.changes.push(format!("create {name}"));
+        Ok(Response::new(request.into_inner()))
     }
 
-    async fn get_topic(&self, _: Request<GetTopicRequest>) -> Result<Response<Topic>, Status> {
-        Err(Status::permission_denied("publishers may not look"))
+    async fn get_topic(&self, request: Request<GetTopicRequest>) -> Result<Response<Topic>, Status> {
+        let mut state = self.0.lock();
+        let name = request.get_ref().topic.clone();
+        state.admit(&request, "topic", &name)?;
+        match state.topics.contains(&name) {
+            true => Ok(Response::new(Topic { name, ..Topic::default() })),
+            false => Err(Status::not_found(format!("Resource not found (resource={}).", id(&name)))),
+        }
     }
 
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {

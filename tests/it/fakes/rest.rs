@@ -10,7 +10,10 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::bigquery::{State, Table};
+use super::{
+    bigquery::{State, Table},
+    rules,
+};
 
 pub async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     while let Ok((stream, _)) = listener.accept().await {
@@ -25,6 +28,7 @@ pub async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
 async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, Infallible> {
     let method = request.method().as_str().to_owned();
     let path = request.uri().path().to_owned();
+    let fields = request.uri().query().and_then(|query| query.strip_prefix("fields=")).map(str::to_owned);
     let etag = request.headers().get("if-match").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -34,7 +38,10 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
         let scripted = state.refusals.iter().position(|(on, _, _)| *on == method);
         match scripted.and_then(|at| state.refusals.remove(at)) {
             Some((_, status, reason)) => refusal(status, reason, "as the script says"),
-            None => act(&mut state, &method, &path, etag.as_deref(), body),
+            None => match act(&mut state, &method, &path, etag.as_deref(), body) {
+                (200, body) => (200, only(fields.as_deref(), body)),
+                refused => refused,
+            },
         }
     };
     let response = Response::builder().status(status).header("content-type", "application/json");
@@ -46,9 +53,13 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
     match (method, &parts[..]) {
         ("POST", ["bigquery", "v2", "projects", project, "datasets"]) => {
             let dataset = body["datasetReference"]["datasetId"].as_str().unwrap_or_default();
-            match state.datasets.insert(format!("{project}/{dataset}")) {
+            let key = format!("{project}/{dataset}");
+            if let Some(location) = body["location"].as_str() {
+                state.locations.insert(key.clone(), location.to_owned());
+            }
+            match state.datasets.insert(key) {
                 true => (200, body),
-                false => refusal(409, "duplicate", "Already Exists: Dataset"),
+                false => refusal(409, "duplicate", &format!("Already Exists: Dataset {project}:{dataset}")),
             }
         }
         (_, ["bigquery", "v2", "projects", project, "datasets", dataset, rest @ ..]) => {
@@ -57,7 +68,10 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
                 return refusal(404, "notFound", &format!("Not found: Dataset {project}:{dataset}"));
             }
             match (method, rest) {
-                ("GET", []) => (200, json!({ "id": format!("{project}:{dataset}") })),
+                ("GET", []) => {
+                    let location = state.locations.get(&key).map_or("US", |location| location);
+                    (200, json!({ "id": format!("{project}:{dataset}"), "location": location }))
+                }
                 ("POST", ["tables"]) => {
                     let table = body["tableReference"]["tableId"].as_str().unwrap_or_default().to_owned();
                     let key = format!("{key}/{table}");
@@ -67,6 +81,9 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
                             "duplicate",
                             &format!("Already Exists: Table {project}:{dataset}.{table}"),
                         );
+                    }
+                    if let Some(fault) = rules::fault_of_new(&body) {
+                        return refusal(400, "invalid", &fault);
                     }
                     state.tables.insert(key.clone(), Table { body, ..Table::default() });
                     (200, shown(&state.tables[&key]))
@@ -83,10 +100,10 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
                         "PATCH" if etag.is_some_and(|etag| etag != found.version.to_string()) => {
                             refusal(412, "conditionNotMet", "Precondition Failed")
                         }
-                        "PATCH" => match removed(&found.body["schema"]["fields"], &body["schema"]["fields"]) {
-                            Some(name) => refusal(400, "invalid", &format!("Cannot remove field: {name}")),
+                        "PATCH" => match rules::fault_of_patch(&found.body, &body) {
+                            Some(fault) => refusal(400, "invalid", &fault),
                             None => {
-                                found.body["schema"] = body["schema"].clone();
+                                rules::merge(&mut found.body, body);
                                 found.version += 1;
                                 (200, shown(found))
                             }
@@ -104,21 +121,16 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
 fn shown(table: &Table) -> Value {
     let mut body = table.body.clone();
     body["etag"] = table.version.to_string().into();
+    body["type"] = if table.body["view"].is_null() { "TABLE" } else { "VIEW" }.into();
     body
 }
 
-/// A column that a patch leaves out or changes.
-fn removed(before: &Value, after: &Value) -> Option<String> {
-    let none = Vec::new();
-    for column in before.as_array().unwrap_or(&none) {
-        let name = column["name"].as_str().unwrap_or_default();
-        let same = after.as_array().unwrap_or(&none).iter().find(|other| other["name"] == column["name"]);
-        let Some(same) = same.filter(|same| same["type"] == column["type"]) else { return Some(name.to_owned()) };
-        if let Some(member) = removed(&column["fields"], &same["fields"]) {
-            return Some(format!("{name}.{member}"));
-        }
-    }
-    None
+/// The members that were asked for.
+fn only(fields: Option<&str>, body: Value) -> Value {
+    let (Some(fields), Value::Object(members)) = (fields, &body) else { return body };
+    let asked: Vec<_> = fields.split(',').collect();
+    let kept = members.iter().filter(|(name, _)| asked.contains(&name.as_str()));
+    Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
 fn refusal(status: u16, reason: &str, message: &str) -> (u16, Value) {

@@ -1,25 +1,21 @@
 //! Sees to it that a table is there and has our columns, as far as that is allowed.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::collections::HashSet;
 
-use super::verdict::of_rest;
+use super::{blueprint::Blueprint, verdict::of_rest};
 use crate::{
     deliver::{
         config::{BigQueryConfig, TableLayout},
         sink::SinkError,
     },
     gcp::{
-        bigquery::{Comparison, Field, NewTable, Table, TableName, Tables, compare, paths},
+        bigquery::{Comparison, Schema, Table, TableName, Tables, compare, paths},
         rest::RestError,
     },
-    schema::bigquery::table_schema,
 };
 
 /// Times a patch is tried when somebody else changes the table meanwhile.
 const PATCHES: usize = 5;
-
-const DESCRIPTION: &str = "Events in the schema of Google Analytics 4's BigQuery export, written by real-streaming. \
-                           At least once: rs_info.event_id tells a row that came twice.";
 
 /// Creates and mends tables.
 pub struct Registrar {
@@ -28,13 +24,7 @@ pub struct Registrar {
     create_dataset: bool,
     create_table: bool,
     layout: TableLayout,
-}
-
-/// The columns of a table of ours.
-fn wanted() -> &'static [Field] {
-    static WANTED: LazyLock<Vec<Field>> =
-        LazyLock::new(|| serde_json::from_value(table_schema()).expect("our own schema is a list of fields"));
-    &WANTED
+    blueprint: Blueprint,
 }
 
 impl Registrar {
@@ -46,7 +36,13 @@ impl Registrar {
             create_dataset: config.create_dataset,
             create_table: config.create_table,
             layout: config.table_layout,
+            blueprint: Blueprint::new(config),
         }
+    }
+
+    /// The tables themselves.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// The table's columns, as lower-case dotted paths, after everything was done to have it and all of ours in it.
@@ -57,8 +53,8 @@ impl Registrar {
                 Err(error) if error.status() == Some(404) => self.create(name, error).await?,
                 Err(error) => return Err(of_rest("read", "bigquery.tables.get", name, &error)),
             };
-            let found = compare(wanted(), &table.schema.fields);
-            self.usable(name, &found)?;
+            let found = compare(&self.blueprint.columns, &table.schema.fields);
+            usable(name, &found)?;
             if found.missing.is_empty() {
                 self.remark_on_layout(name, &table);
                 return Ok(paths(&table.schema.fields));
@@ -89,23 +85,6 @@ impl Registrar {
         Err(SinkError::Transient { source: words.into(), retry_after: None })
     }
 
-    /// Whether rows can be written at all.
-    fn usable(&self, name: &TableName, found: &Comparison) -> Result<(), SinkError> {
-        let faults: Vec<_> = found
-            .conflicts
-            .iter()
-            .cloned()
-            .chain(found.unfilled.iter().map(|column| format!("`{column}` is REQUIRED and no column of ours")))
-            .collect();
-        if faults.is_empty() {
-            return Ok(());
-        }
-        let source = format!("the columns of `{name}` do not fit: {}", faults.join("; "));
-        let hint = "change the columns (`real-streaming schema --format bigquery` prints ours), or write to another \
-                    table by `writers.bq.table_id`";
-        Err(SinkError::Blocked { source: source.into(), hint: hint.into() })
-    }
-
     /// Creates the table, and its data set if that is allowed; `missing` is how we know that it is not there.
     async fn create(&self, name: &TableName, missing: RestError) -> Result<Table, SinkError> {
         if !self.create_table {
@@ -114,13 +93,7 @@ impl Registrar {
             let hint = "create the table, or set `writers.bq.create_table: true`".into();
             return Err(SinkError::Blocked { source, hint });
         }
-        let sharded = self.layout == TableLayout::Sharded;
-        let new = NewTable {
-            fields: wanted().to_vec(),
-            partition_by: (!sharded).then_some("date"),
-            cluster_by: &["user_pseudo_id", "event_name"],
-            description: DESCRIPTION,
-        };
+        let new = self.blueprint.table(name);
         let mut created = self.tables.insert(name, &new).await;
         if created.as_ref().is_err_and(|error| error.status() == Some(404)) {
             self.ensure_dataset(name).await?;
@@ -131,7 +104,7 @@ impl Registrar {
                 tracing::info!(table = %name, "table created");
                 // Some servers answer with less than the whole table.
                 let fields = if table.schema.fields.is_empty() { new.fields } else { table.schema.fields.clone() };
-                Ok(Table { schema: crate::gcp::bigquery::Schema { fields }, ..table })
+                Ok(Table { schema: Schema { fields }, ..table })
             }
             // Another instance was faster.
             Err(error) if error.status() == Some(409) => {
@@ -144,7 +117,7 @@ impl Registrar {
     /// Sees to it that the table's data set is there.
     pub async fn ensure_dataset(&self, name: &TableName) -> Result<(), SinkError> {
         let error = match self.tables.get_dataset(name).await {
-            Ok(()) => return Ok(()),
+            Ok(_) => return Ok(()),
             Err(error) => error,
         };
         if error.status() != Some(404) {
@@ -177,4 +150,21 @@ impl Registrar {
             tracing::debug!(table = %name, "the table is not clustered");
         }
     }
+}
+
+/// Whether rows can be written at all, whatever is added.
+pub fn usable(name: &TableName, found: &Comparison) -> Result<(), SinkError> {
+    let faults: Vec<_> = found
+        .conflicts
+        .iter()
+        .cloned()
+        .chain(found.unfilled.iter().map(|column| format!("`{column}` is REQUIRED and no column of ours")))
+        .collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let source = format!("the columns of `{name}` do not fit: {}", faults.join("; "));
+    let hint = "change the columns (`real-streaming schema --format bigquery` prints ours), or write to another \
+                table by `writers.bq.table_id`";
+    Err(SinkError::Blocked { source: source.into(), hint: hint.into() })
 }

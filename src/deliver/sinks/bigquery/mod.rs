@@ -5,6 +5,7 @@
 //! letters and the others are sent again, as often as the service finds further ones. A table that lacks columns gets
 //! them, or, where that is not allowed, rows without them.
 
+mod blueprint;
 mod committed;
 mod ensure;
 mod lanes;
@@ -24,10 +25,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-pub use self::verdict::{NOT_THE_ROW, STRANGER};
-use self::{
-    ensure::Registrar,
-    table::{Ledger, Table},
+use self::table::{Ledger, Table};
+pub use self::{
+    blueprint::{Blueprint, CLUSTER_BY, MANAGED_BY, PARTITION_BY},
+    ensure::{Registrar, usable},
+    verdict::{NOT_THE_ROW, STRANGER, missing_right, of_rest},
 };
 use crate::{
     deliver::{
@@ -35,7 +37,7 @@ use crate::{
         sink::{Batch, BatchLimits, Position, Sink, SinkError, Written},
     },
     gcp::{
-        Auth, Endpoint, Tokens,
+        Endpoint, Tokens,
         bigquery::{TableName, Tables},
         rest::Rest,
         write::{self, AppendError, RowFault, Target, Timing},
@@ -100,23 +102,15 @@ impl BigQuerySink {
     /// With other times than the usual ones.
     pub fn with_timing(config: &WritersConfig, timing: Timing) -> Result<BigQuerySink, SetupError> {
         let bq = config.bq.clone();
-        let endpoint = |text: &str| text.parse::<Endpoint>().map_err(SetupError::new);
-        let (endpoint, rest) = (endpoint(&bq.endpoint)?, endpoint(&bq.rest_endpoint)?);
-        let tokens_of = |endpoint: &Endpoint, tokens: &Tokens| match endpoint.is_plaintext() {
-            true => Tokens::none(),
-            false => tokens.clone(),
-        };
-        // One token for both services.
-        let tokens = Tokens::new(if endpoint.is_plaintext() && rest.is_plaintext() { &Auth::None } else { &bq.auth });
-        let rest_tokens = tokens_of(&rest, &tokens);
-        let rest = Rest::new(rest, rest_tokens).map_err(SetupError::new)?;
+        let endpoint: Endpoint = bq.endpoint.parse().map_err(SetupError::new)?;
+        let tokens = Tokens::new(&bq.auth);
         let path = config.spool.directory.join(OFFSETS);
         Ok(BigQuerySink {
             ledger: bq.exactly_once.then(|| Mutex::new(Ledger { path, spool: 0 })),
             floor: AtomicU64::new(0),
-            registrar: Arc::new(Registrar::new(Tables::new(rest), &bq)),
+            registrar: Arc::new(registrar_with(&bq, &tokens)?),
             project: config.project_id.clone(),
-            tokens: tokens_of(&endpoint, &tokens),
+            tokens: tokens_for(&endpoint, &tokens),
             endpoint,
             timing,
             config: bq,
@@ -154,6 +148,23 @@ impl BigQuerySink {
         tables.insert(key, table.clone());
         table
     }
+}
+
+/// What sees to the tables, alone.
+pub fn registrar(config: &BigQueryConfig) -> Result<Registrar, SetupError> {
+    registrar_with(config, &Tokens::new(&config.auth))
+}
+
+fn registrar_with(config: &BigQueryConfig, tokens: &Tokens) -> Result<Registrar, SetupError> {
+    let endpoint: Endpoint = config.rest_endpoint.parse().map_err(SetupError::new)?;
+    let tokens = tokens_for(&endpoint, tokens);
+    let rest = Rest::new(endpoint, tokens).map_err(SetupError::new)?;
+    Ok(Registrar::new(Tables::new(rest), config))
+}
+
+/// Nobody shows an emulator a token.
+pub fn tokens_for(endpoint: &Endpoint, tokens: &Tokens) -> Tokens {
+    if endpoint.is_plaintext() { Tokens::none() } else { tokens.clone() }
 }
 
 #[async_trait]

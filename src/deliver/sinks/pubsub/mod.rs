@@ -17,7 +17,7 @@ use tonic::Code;
 
 use self::dead_letter::DeadLetterTopic;
 use super::{
-    bigquery::{NOT_THE_ROW, STRANGER, SetupError},
+    bigquery::{NOT_THE_ROW, STRANGER, SetupError, tokens_for},
     doubt::Doubt,
 };
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
         sink::{Batch, BatchLimits, Sink, SinkError, Written},
     },
     gcp::{
-        Auth, Endpoint, Failure, Tokens,
+        Endpoint, Failure, Tokens,
         pubsub::{MAX_MESSAGES, MAX_REQUEST, Publisher, message, request_len},
     },
     schema::{Row, json},
@@ -55,7 +55,7 @@ impl PubSubSink {
     pub fn new(config: &WritersConfig) -> Result<PubSubSink, SetupError> {
         let (project, pubsub) = (config.project_id.clone(), &config.pubsub);
         let endpoint: Endpoint = pubsub.endpoint.parse().map_err(SetupError::new)?;
-        let tokens = Tokens::new(if endpoint.is_plaintext() { &Auth::None } else { &pubsub.auth });
+        let tokens = tokens_for(&endpoint, &Tokens::new(&pubsub.auth));
         let name = |topic: &str| format!("projects/{project}/topics/{topic}");
         let mut publisher = Publisher::new(&endpoint, tokens, name(&pubsub.topic_id)).map_err(SetupError::new)?;
         if pubsub.compression == Compression::Gzip {
@@ -99,7 +99,8 @@ impl PubSubSink {
             }
             Code::InvalidArgument => NOT_THE_ROW.into(),
             Code::NotFound => {
-                format!("create the topic with `gcloud pubsub topics create {topic} --project={project}`").into()
+                let command = format!("gcloud pubsub topics create {topic} --project={project}");
+                format!("create the topic with `real-streaming setup`, or with `{command}`").into()
             }
             Code::PermissionDenied => format!(
                 "the account needs `pubsub.topics.publish` on topic `{topic}`; to grant the role that has it: gcloud \

@@ -1,0 +1,426 @@
+//! What `real-streaming setup` creates, changes, leaves alone and says, against strict stand-ins, and against Google's
+//! own Pub/Sub emulator where it is installed.
+
+use std::process::Command;
+
+use real_streaming::{
+    deliver::{
+        BigQueryConfig, PubSubConfig, Strategies, Strategy, TableLayout, WritersConfig,
+        setup::{self, Outcome, Report, Request},
+    },
+    gcp::proto::pubsub::{ExpirationPolicy, Subscription, big_query_config::State},
+};
+use serde_json::{Value, json};
+use tonic::Status;
+
+use crate::{
+    fakes::{
+        bigquery::{BigQuery, Table},
+        pubsub::PubSub,
+    },
+    pubsub::Emulator,
+    world::skip,
+};
+
+const SUBSCRIPTION: &str = "projects/p/subscriptions/events-to-bigquery";
+
+struct World {
+    bigquery: BigQuery,
+    pubsub: PubSub,
+    config: WritersConfig,
+}
+
+impl World {
+    async fn new(strategy: Strategy) -> World {
+        let (bigquery, pubsub) = (BigQuery::start().await, PubSub::start().await);
+        pubsub.state.lock().bigquery = Some(bigquery.state.clone());
+        pubsub.state.lock().topics.clear();
+        let config = WritersConfig {
+            strategy: Strategies(vec![strategy]),
+            project_id: "p".into(),
+            bq: BigQueryConfig {
+                dataset_id: "d".into(),
+                table_id: "events".into(),
+                endpoint: format!("http://{}", bigquery.grpc),
+                rest_endpoint: format!("http://{}", bigquery.rest),
+                ..BigQueryConfig::default()
+            },
+            pubsub: PubSubConfig {
+                topic_id: "events".into(),
+                subscription_id: "events-to-bigquery".into(),
+                dead_letter_topic_id: "events-refused".into(),
+                endpoint: format!("http://{}", pubsub.addr),
+                ..PubSubConfig::default()
+            },
+            ..WritersConfig::default()
+        };
+        World { bigquery, pubsub, config }
+    }
+
+    async fn run(&self) -> Report {
+        self.run_with(Request::default()).await
+    }
+
+    async fn run_with(&self, request: Request) -> Report {
+        assert_eq!(setup::problems(&self.config, request, "writers"), []);
+        setup::run(&self.config, request).await
+    }
+
+    fn table(&self) -> Value {
+        self.bigquery.state.lock().tables["p/d/events"].body.clone()
+    }
+
+    fn put_table(&self, body: Value) {
+        let table = Table { body, ..Table::default() };
+        self.bigquery.state.lock().tables.insert("p/d/events".into(), table);
+    }
+
+    fn subscription(&self) -> Subscription {
+        self.pubsub.state.lock().subscriptions[SUBSCRIPTION].clone()
+    }
+
+    /// Calls that would change something, of both services.
+    fn changes(&self) -> usize {
+        let rest = self.bigquery.state.lock().rest_seen.iter().filter(|call| !call.starts_with("GET")).count();
+        rest + self.pubsub.state.lock().changes.len()
+    }
+}
+
+fn outcomes(report: &Report) -> Vec<Outcome> {
+    report.findings().iter().map(|finding| finding.outcome).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_project_gets_everything_and_a_second_run_finds_it_so() {
+    let mut world = World::new(Strategy::PubSub).await;
+    world.bigquery.state.lock().datasets.clear();
+    world.config.bq.create_dataset = true;
+    world.config.bq.location = "EU".into();
+
+    let dry = world.run_with(Request { dry_run: true, views: true }).await;
+    assert_eq!(outcomes(&dry), [Outcome::Created; 8], "{dry}");
+    assert!(dry.is_fine());
+    assert_eq!(world.changes(), 0, "a dry run changes nothing");
+    assert_eq!(dry.summary(true), "8 to be created");
+
+    let views = Request { dry_run: false, views: true };
+    let first = world.run_with(views).await;
+    assert_eq!(first.to_string(), dry.to_string(), "a dry run says what comes");
+    assert!(first.to_string().starts_with("+ data set `p:d`\n    in EU\n+ table `p:d.events`\n"), "{first}");
+    assert_eq!(world.table()["timePartitioning"]["field"], "date");
+    let config = world.subscription().bigquery_config.unwrap();
+    assert_eq!(config.table, "p.d.events");
+    assert!(config.use_table_schema && config.write_metadata && !config.drop_unknown_fields);
+    assert_eq!(world.subscription().expiration_policy, Some(ExpirationPolicy { ttl: None }), "it never expires");
+    let policy = world.subscription().dead_letter_policy.unwrap();
+    assert_eq!(policy.dead_letter_topic, "projects/p/topics/events-refused");
+    let keeper = "projects/p/subscriptions/events-refused-pull";
+    assert!(world.pubsub.state.lock().subscriptions[keeper].bigquery_config.is_none());
+
+    let before = world.changes();
+    let second = world.run_with(views).await;
+    assert_eq!(outcomes(&second), [Outcome::Same; 8], "{second}");
+    assert_eq!(world.changes(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_direct_strategy_needs_no_topic_and_a_topic_alone_no_table() {
+    let world = World::new(Strategy::Direct).await;
+    let report = world.run().await;
+    assert_eq!(outcomes(&report), [Outcome::Same, Outcome::Created], "{report}");
+    let mut world = World::new(Strategy::PubSub).await;
+    world.config.pubsub.subscription_id.clear();
+    world.config.pubsub.dead_letter_topic_id.clear();
+    world.config.bq = BigQueryConfig::default();
+    let report = world.run().await;
+    assert_eq!(report.to_string(), "+ topic `projects/p/topics/events`\n");
+    assert_eq!(setup::run(&WritersConfig::default(), Request::default()).await.findings(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_before_gets_what_it_lacks_and_keeps_what_is_its_own() {
+    let mut world = World::new(Strategy::Direct).await;
+    world.config.bq.partition_expiration = Some("400d".parse().unwrap());
+    world.config.bq.labels = [("team".to_owned(), "web".to_owned())].into();
+    world.put_table(json!({
+        "schema": { "fields": [
+            { "name": "date", "type": "DATE", "description": "my own words" },
+            { "name": "user_pseudo_id", "type": "STRING" }, { "name": "event_name", "type": "STRING" },
+            { "name": "extra", "type": "JSON", "policyTags": { "names": ["t"] } },
+        ] },
+        "timePartitioning": { "type": "DAY", "field": "date", "expirationMs": "86400000" },
+        "labels": { "cost": "web" },
+    }));
+    // Somebody else changes it at the same time.
+    world.bigquery.state.lock().refusals.push_back(("PATCH", 412, "conditionNotMet"));
+    let report = world.run().await;
+    assert_eq!(outcomes(&report), [Outcome::Same, Outcome::Changed], "{report}");
+    for words in [
+        "column `event_params` added",
+        "2 columns described",
+        "partitions dropped: after 1day -> after 1year",
+        "clustered by user_pseudo_id, event_name, from the next rows on",
+        "label `managed-by: real-streaming`, label `team: web`",
+    ] {
+        assert!(report.to_string().contains(words), "{words}: {report}");
+    }
+    let table = world.table();
+    let column = |name: &str| {
+        let columns = table["schema"]["fields"].as_array().unwrap();
+        columns.iter().find(|column| column["name"] == name).unwrap().clone()
+    };
+    assert_eq!(column("date")["description"], "my own words");
+    assert!(column("event_name")["description"].as_str().unwrap().starts_with("Name of the event"));
+    assert_eq!(column("extra")["policyTags"]["names"][0], "t");
+    assert_eq!(table["labels"], json!({ "cost": "web", "managed-by": "real-streaming", "team": "web" }));
+    assert_eq!(table["timePartitioning"]["expirationMs"], "34560000000");
+    assert_eq!(outcomes(&world.run().await), [Outcome::Same; 2]);
+
+    // Without a wish nothing is said about how long rows live.
+    world.config.bq.partition_expiration = None;
+    assert_eq!(outcomes(&world.run().await), [Outcome::Same; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_changed_is_said_and_the_rest_is_done() {
+    let mut world = World::new(Strategy::Direct).await;
+    world.config.bq.location = "europe-west6".into();
+    world.put_table(json!({
+        "schema": { "fields": [{ "name": "date", "type": "DATE" }] },
+        "clustering": { "fields": ["date"] },
+        "description": "mine",
+    }));
+    let report = world.run().await;
+    assert_eq!(outcomes(&report), [Outcome::Differs; 2], "{report}");
+    assert!(!report.is_fine());
+    for words in ["it is in US and not in europe-west6", "not partitioned by `date`", "clustered by date, which stays"]
+    {
+        assert!(report.to_string().contains(words), "{words}: {report}");
+    }
+    assert!(world.table()["schema"]["fields"].as_array().unwrap().len() > 30, "columns are added all the same");
+    assert_eq!(world.table()["description"], "mine");
+
+    world.put_table(json!({ "schema": { "fields": [{ "name": "date", "type": "STRING" }] } }));
+    let report = world.run().await;
+    assert_eq!(report.findings()[1].outcome, Outcome::Failed);
+    assert!(report.to_string().contains("`date` is STRING and not DATE"), "{report}");
+    world.put_table(json!({ "view": { "query": "SELECT 1", "useLegacySql": false } }));
+    assert!(world.run().await.to_string().contains("it is a VIEW and no table"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_put_right_and_one_of_somebody_else_left_alone() {
+    let world = World::new(Strategy::PubSub).await;
+    world.run().await;
+    let change = |change: &dyn Fn(&mut Subscription)| {
+        change(world.pubsub.state.lock().subscriptions.get_mut(SUBSCRIPTION).unwrap());
+    };
+    change(&|subscription| {
+        let config = subscription.bigquery_config.as_mut().unwrap();
+        (config.use_table_schema, config.use_topic_schema) = (false, true);
+        (config.write_metadata, config.drop_unknown_fields) = (false, true);
+        config.service_account_email = "writer@p.iam.gserviceaccount.com".into();
+        subscription.expiration_policy = None;
+        subscription.dead_letter_policy = None;
+    });
+    let report = world.run().await;
+    for words in [
+        "use_table_schema: false -> true",
+        "use_topic_schema: true -> false",
+        "write_metadata: false -> true",
+        "drop_unknown_fields: true -> false",
+        "expires when idle: after 31 days -> never",
+        "dead letters: none -> `projects/p/topics/events-refused`",
+        "roles/pubsub.publisher",
+    ] {
+        assert!(report.to_string().contains(words), "{words}: {report}");
+    }
+    let config = world.subscription().bigquery_config.unwrap();
+    assert_eq!(config.service_account_email, "writer@p.iam.gserviceaccount.com", "that is not ours to choose");
+    assert_eq!(config.state(), State::Active);
+    assert!(outcomes(&world.run().await).iter().all(|outcome| *outcome == Outcome::Same));
+
+    let before = world.changes();
+    change(&|subscription| subscription.bigquery_config.as_mut().unwrap().table = "p.other.events".into());
+    let report = world.run().await;
+    assert!(!report.is_fine());
+    assert!(report.to_string().contains("it writes into `p.other.events` and not into `p.d.events`"), "{report}");
+    assert!(report.to_string().contains("gcloud pubsub subscriptions delete events-to-bigquery"), "{report}");
+    change(&|subscription| subscription.bigquery_config = None);
+    assert!(world.run().await.to_string().contains("it does not write to BigQuery"));
+    change(&|subscription| subscription.topic = "_deleted-topic_".into());
+    assert!(world.run().await.to_string().contains("it is one of `_deleted-topic_`"));
+    assert_eq!(world.changes(), before, "nothing of it was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_rights_are_named_with_the_command_that_grants_them() {
+    let world = World::new(Strategy::PubSub).await;
+    world
+        .pubsub
+        .state
+        .lock()
+        .refusals
+        .push_back(Status::permission_denied("User not authorized to perform this action."));
+    let report = world.run().await;
+    for words in ["`pubsub.topics.get`", "--role=roles/pubsub.editor", "it needs what could not be made above"] {
+        assert!(report.to_string().contains(words), "{words}: {report}");
+    }
+    // The service does not say that it is its own account which lacks the right.
+    world.pubsub.state.lock().agent_is_powerless = true;
+    let report = world.run().await;
+    let last = report.findings().last().unwrap();
+    assert_eq!(last.outcome, Outcome::Failed, "{report}");
+    let hint = last.hint.as_deref().unwrap();
+    for words in ["`pubsub.subscriptions.create`", "gcp-sa-pubsub", "roles/bigquery.dataEditor` ON SCHEMA `p.d`"] {
+        assert!(hint.contains(words), "{words}: {hint}");
+    }
+    world.pubsub.state.lock().agent_is_powerless = false;
+    assert!(world.run().await.is_fine(), "it is finished by running it again");
+
+    let config = |state: State| {
+        let mut fake = world.pubsub.state.lock();
+        fake.subscriptions.get_mut(SUBSCRIPTION).unwrap().bigquery_config.as_mut().unwrap().set_state(state);
+    };
+    config(State::PermissionDenied);
+    let report = world.run().await;
+    assert!(report.to_string().contains("it writes nothing, its state is PERMISSION_DENIED"), "{report}");
+    assert!(!report.is_fine());
+
+    world.bigquery.state.lock().datasets.clear();
+    let report = world.run().await;
+    assert_eq!(report.findings()[0].outcome, Outcome::Failed);
+    assert!(report.to_string().contains("`bq --location=US mk --dataset p:d`"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_are_ours_to_change_and_those_of_others_are_not() {
+    let views = Request { dry_run: false, views: true };
+    let world = World::new(Strategy::Direct).await;
+    world.run_with(views).await;
+    let view = |name: &str| world.bigquery.state.lock().tables[&format!("p/d/{name}")].body.clone();
+    let query = view("unique_events")["view"]["query"].as_str().unwrap().to_owned();
+    assert!(query.contains("FROM `p.d.events`") && query.contains("ROW_NUMBER()"), "{query}");
+    assert_eq!(view("ga4_events")["view"]["useLegacySql"], false);
+
+    let spoil = |labels: Value| {
+        let mut state = world.bigquery.state.lock();
+        let body = &mut state.tables.get_mut("p/d/unique_events").unwrap().body;
+        body["view"]["query"] = "SELECT 1".into();
+        body["labels"] = labels;
+    };
+    spoil(json!({ "managed-by": "real-streaming" }));
+    let report = world.run_with(views).await;
+    assert_eq!(report.findings()[2].outcome, Outcome::Changed, "{report}");
+    assert_eq!(view("unique_events")["view"]["query"], query);
+    spoil(json!({}));
+    let report = world.run_with(views).await;
+    assert_eq!(report.findings()[2].outcome, Outcome::Differs, "{report}");
+    assert_eq!(view("unique_events")["view"]["query"], "SELECT 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_days_get_todays_and_views_of_the_wildcard() {
+    let mut world = World::new(Strategy::Direct).await;
+    world.config.bq.table_layout = TableLayout::Sharded;
+    let report = world.run_with(Request { dry_run: false, views: true }).await;
+    assert!(report.is_fine(), "{report}");
+    let state = world.bigquery.state.lock();
+    let names: Vec<_> = state.tables.keys().map(|key| key.rsplit('/').next().unwrap()).collect();
+    let today = jiff::Timestamp::now().strftime("events_%Y%m%d").to_string();
+    assert_eq!(names, [today.as_str(), "ga4_events", "unique_events"]);
+    let query = state.tables["p/d/unique_events"].body["view"]["query"].as_str().unwrap();
+    assert!(query.contains("FROM `p.d.events_*`"), "{query}");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_called() {
+    let config = |json: Value| -> WritersConfig { serde_json::from_value(json).unwrap() };
+    let problems = |json: Value, views: bool| -> Vec<String> {
+        let request = Request { dry_run: false, views };
+        setup::problems(&config(json), request, "writers").into_iter().map(|problem| problem.path).collect()
+    };
+    let pubsub =
+        |bq: Value, pubsub: Value| json!({ "strategy": "pubsub", "project_id": "p", "bq": bq, "pubsub": pubsub });
+    let bq = json!({ "dataset_id": "d", "table_id": "events" });
+    assert_eq!(problems(json!({}), true), ["writers.strategy"]);
+    let subscription = json!({ "topic_id": "events", "subscription_id": "all" });
+    assert_eq!(
+        problems(pubsub(json!({}), subscription.clone()), false),
+        ["writers.bq.dataset_id", "writers.bq.table_id"]
+    );
+    let sharded = json!({ "dataset_id": "d", "table_id": "events", "table_layout": "sharded" });
+    assert_eq!(problems(pubsub(sharded, subscription), false), ["writers.bq.table_layout"]);
+    let letters = json!({ "topic_id": "events", "dead_letter_topic_id": "refused" });
+    assert_eq!(problems(pubsub(bq, letters), false), ["writers.pubsub.dead_letter_topic_id"]);
+    let unique = json!({ "dataset_id": "d", "table_id": "unique", "table_layout": "sharded" });
+    assert_eq!(
+        problems(json!({ "strategy": "direct", "project_id": "p", "bq": unique }), true),
+        ["writers.bq.table_id"]
+    );
+}
+
+/// Runs the binary; exit code, standard output and standard error.
+fn binary(world: &World, arguments: &[&str]) -> (i32, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let writers = serde_json::to_string(&world.config).unwrap();
+    std::fs::write(folder.path().join("c.yaml"), format!("writers: {writers}\n")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_real-streaming"))
+        .current_dir(folder.path())
+        .env_clear()
+        .args(["setup", "--config", "c.yaml"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_tells_by_its_exit_code() {
+    let mut world = World::new(Strategy::Direct).await;
+    let (code, out, err) = binary(&world, &["--dry-run"]);
+    assert_eq!((code, err.as_str()), (0, "1 to be created, 1 as it should be\n"));
+    assert!(
+        out.starts_with("= data set `p:d`\n+ table `p:d.events`\n    a partition for each day of `date`\n"),
+        "{out}"
+    );
+    assert_eq!(world.changes(), 0);
+    assert_eq!(binary(&world, &[]).0, 0);
+    world.config.bq.location = "EU".into();
+    let (code, out, err) = binary(&world, &[]);
+    assert_eq!((code, err.as_str()), (1, "1 as it should be, 1 different and left alone\n"));
+    assert!(out.starts_with("! data set `p:d`\n    it is in US and not in EU"), "{out}");
+    world.config.strategy = Strategies(vec![Strategy::Local]);
+    assert_eq!(binary(&world, &[]), (0, "".into(), "nothing to set up: `writers.strategy` is `local`\n".into()));
+    let (code, out, err) = binary(&world, &["--views"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.starts_with("writers.strategy: there is no table for views\n  hint: "), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn googles_emulator_takes_the_topics_and_the_subscriptions() {
+    let Some(emulator) = Emulator::start() else { return skip("Google's Pub/Sub emulator is not installed") };
+    let mut world = World::new(Strategy::PubSub).await;
+    world.config.pubsub.endpoint = format!("http://{}", emulator.addr);
+    let report = world.run().await;
+    assert_eq!(outcomes(&report)[1..], [Outcome::Created; 5], "{report}");
+    let seen = emulator.call("GET", &format!("/v1/{SUBSCRIPTION}"), json!({}));
+    assert_eq!(seen["bigqueryConfig"]["table"], "p.d.events", "{seen}");
+    assert_eq!(seen["bigqueryConfig"]["useTableSchema"], true, "{seen}");
+    assert_eq!(seen["deadLetterPolicy"]["deadLetterTopic"], "projects/p/topics/events-refused", "{seen}");
+    let second = world.run().await;
+    assert_eq!(outcomes(&second), [Outcome::Same; 6], "{second}");
+
+    // A subscription of before, without dead letters: nothing else of one can be changed in the emulator.
+    let name = "projects/p/subscriptions/old";
+    let body = json!({ "topic": "projects/p/topics/events", "expirationPolicy": {},
+        "bigqueryConfig": { "table": "p.d.events", "useTableSchema": true, "writeMetadata": true } });
+    emulator.call("PUT", &format!("/v1/{name}"), body);
+    world.config.pubsub.subscription_id = "old".into();
+    let report = world.run().await;
+    assert_eq!(report.findings().last().unwrap().outcome, Outcome::Changed, "{report}");
+    assert!(report.to_string().contains("dead letters: none -> `projects/p/topics/events-refused`"), "{report}");
+    let seen = emulator.call("GET", &format!("/v1/{name}"), json!({}));
+    assert_eq!(seen["deadLetterPolicy"]["maxDeliveryAttempts"], 5, "{seen}");
+}
