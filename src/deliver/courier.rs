@@ -15,6 +15,9 @@
 //! As many batches are in flight as the sink's window allows. After a failure no further one is sent until those in
 //! flight have ended; then everything that failed goes again, in order.
 
+mod pause;
+mod recovery;
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -35,7 +38,6 @@ use super::{
     drain::Drain,
     ledger::Ledger,
     peek,
-    retry::Backoff,
     sink::{Batch, Position, Sink, SinkError, Spooled, Written},
     spool::{Reader, Spool},
     status::Status,
@@ -50,9 +52,6 @@ use crate::{
 /// Between two looks into the spool while rows linger: they wait anyway, and one look at many rows is cheaper than
 /// many looks at one.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// How often a blocked sink is written to the log.
-const REMIND: Duration = Duration::from_secs(60);
 
 /// A batch that panics this often is treated as refused.
 const PANICS: u32 = 5;
@@ -329,86 +328,6 @@ impl Courier {
         let taken = self.taken.values().filter_map(|taken| taken.since);
         let lag = waiting.into_iter().chain(taken).min().map_or(0.0, age);
         self.office.metrics.sink_lag_seconds.get_or_create(&self.label).set(lag);
-    }
-
-    /// Waits as long as the failure asks for, and has the sink prepared again.
-    async fn recover(&mut self, trouble: SinkError) {
-        if matches!(trouble, SinkError::Throttled { .. }) {
-            self.window.halve();
-        }
-        let failures = self.again.values().map(|part| part.failures).max().unwrap_or(1);
-        self.pause(trouble, failures).await;
-        self.prepare_at_last(failures).await;
-    }
-
-    /// Prepares the sink, however often that takes, after so many failures.
-    async fn prepare_at_last(&mut self, mut failures: u32) {
-        while let Err(failure) = self.prepare().await {
-            failures += 1;
-            self.pause(failure, failures).await;
-        }
-    }
-
-    async fn prepare(&mut self) -> Result<(), SinkError> {
-        match unwound(self.sink.prepare()).await {
-            Some(Ok(())) => {
-                self.status.prepared();
-                Ok(())
-            }
-            Some(Err(SinkError::Refused { source })) => Err(SinkError::Transient { source, retry_after: None }),
-            Some(Err(failure)) => Err(failure),
-            None => {
-                self.office.metrics.panics.inc();
-                Err(SinkError::Transient { source: PANICKED.into(), retry_after: None })
-            }
-        }
-    }
-
-    /// Says what is wrong and waits. The start of a drain ends the wait: there may be no later chance.
-    async fn pause(&mut self, failure: SinkError, failures: u32) {
-        let sink = self.sink.name();
-        let blocked = matches!(failure, SinkError::Blocked { .. });
-        let (backoff, wish) = match &failure {
-            SinkError::Transient { retry_after, .. } => (Backoff::TRANSIENT, *retry_after),
-            SinkError::Throttled { retry_after, .. } => (Backoff::THROTTLED, *retry_after),
-            SinkError::Blocked { .. } | SinkError::Refused { .. } => (Backoff::BLOCKED, None),
-        };
-        let wait = backoff.wait(failures, fastrand::f64(), wish);
-        let now = Instant::now();
-        if blocked && self.reminded.is_none_or(|at| now - at >= REMIND) {
-            self.reminded = Some(now);
-            tracing::error!(sink, error = %failure, "nothing is delivered until someone acts");
-        } else if !blocked {
-            tracing::warn!(sink, failures, retry_in = ?wait, error = %failure, "delivery failed");
-        }
-        self.office.metrics.sink_blocked.get_or_create(&self.label).set(i64::from(blocked));
-        self.status.in_trouble(failure.to_string());
-        self.measure_lag();
-
-        let already = self.office.drain.has_begun();
-        let mut blind = self.batcher.is_empty() && self.taken.is_empty() && !self.at_end;
-        loop {
-            let (reader, drain) = (&mut self.reader, &mut self.office.drain);
-            let rows = tokio::select! {
-                () = drain.begun(), if !already => return,
-                () = tokio::time::sleep_until(now + wait) => return,
-                // One row, to know how long it has waited: who asks for the lag need not know that nothing was read.
-                rows = reader.next(1, 1), if blind => rows,
-            };
-            blind = false;
-            self.at_end = rows.is_empty();
-            self.batcher.push(rows, Instant::now().into_std());
-            self.measure_lag();
-        }
-    }
-
-    /// All is well again.
-    fn recovered(&mut self) {
-        if self.reminded.take().is_some() {
-            tracing::info!(sink = self.sink.name(), "delivery goes on");
-        }
-        self.office.metrics.sink_blocked.get_or_create(&self.label).set(0);
-        self.status.out_of_trouble();
     }
 
     /// Books a batch the sink has taken, and sets aside the rows it has not.

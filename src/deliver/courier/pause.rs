@@ -1,0 +1,51 @@
+//! The wait after a failure, and what is said about it meanwhile.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Courier;
+use crate::deliver::{retry::Backoff, sink::SinkError};
+
+/// How often a blocked sink is written to the log.
+const REMIND: Duration = Duration::from_secs(60);
+
+impl Courier {
+    /// Says what is wrong and waits. The start of a drain ends the wait: there may be no later chance.
+    pub(super) async fn pause(&mut self, failure: SinkError, failures: u32) {
+        let sink = self.sink.name();
+        let blocked = matches!(failure, SinkError::Blocked { .. });
+        let (backoff, wish) = match &failure {
+            SinkError::Transient { retry_after, .. } => (Backoff::TRANSIENT, *retry_after),
+            SinkError::Throttled { retry_after, .. } => (Backoff::THROTTLED, *retry_after),
+            SinkError::Blocked { .. } | SinkError::Refused { .. } => (Backoff::BLOCKED, None),
+        };
+        let wait = backoff.wait(failures, fastrand::f64(), wish);
+        let now = Instant::now();
+        if blocked && self.reminded.is_none_or(|at| now - at >= REMIND) {
+            self.reminded = Some(now);
+            tracing::error!(sink, error = %failure, "nothing is delivered until someone acts");
+        } else if !blocked {
+            tracing::warn!(sink, failures, retry_in = ?wait, error = %failure, "delivery failed");
+        }
+        self.office.metrics.sink_blocked.get_or_create(&self.label).set(i64::from(blocked));
+        self.status.in_trouble(failure.to_string());
+        self.measure_lag();
+
+        let already = self.office.drain.has_begun();
+        let mut blind = self.batcher.is_empty() && self.taken.is_empty() && !self.at_end;
+        loop {
+            let (reader, drain) = (&mut self.reader, &mut self.office.drain);
+            let rows = tokio::select! {
+                () = drain.begun(), if !already => return,
+                () = tokio::time::sleep_until(now + wait) => return,
+                // One row, to know how long it has waited: who asks for the lag need not know that nothing was read.
+                rows = reader.next(1, 1), if blind => rows,
+            };
+            blind = false;
+            self.at_end = rows.is_empty();
+            self.batcher.push(rows, Instant::now().into_std());
+            self.measure_lag();
+        }
+    }
+}
