@@ -1,4 +1,5 @@
 # Builds with a C compiler only; the result holds the binary, CA certificates and nothing else of ours.
+# tests/foreign/dockerfile_in_chroot.py runs the steps of the second stage in a chroot, as they stand here.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
@@ -9,6 +10,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
     && useradd --uid 10001 --create-home --home-dir /var/lib/real-streaming real-streaming
 COPY --from=build /src/target/release/real-streaming /usr/local/bin/
 COPY conf/real-streaming.yaml /etc/real-streaming.yaml
+# JSON lines on standard output; QA prints lines for people.
+ENV APP_CONFIG__ENVIRONMENT=PROD
 USER real-streaming
 WORKDIR /var/lib/real-streaming
 EXPOSE 8080

@@ -29,7 +29,7 @@ const QUIET: &str = "pingora=warn,h2=warn,rustls=warn,hyper=warn";
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// `INFO      2024-01-15 10:30:46.456 - module - message key=value`, in local time.
+    /// `INFO      2024-01-15 10:30:46.456 - module - message key=value - [src/module.rs:32]`, in local time.
     Human {
         /// Whether the level has a colour.
         colour: bool,
@@ -162,6 +162,8 @@ mod tests {
         let (head, rest) = lines[0].split_once(" - ").unwrap();
         assert_eq!(&head[..10], "WARNING   ");
         assert_eq!(head.len(), "WARNING   2024-01-15 10:30:46.456".len());
+        let (rest, place) = rest.rsplit_once(" - ").unwrap();
+        assert!(place.starts_with("[src/telemetry/log.rs:") && place.ends_with(']'), "{place}");
         assert_eq!(
             rest,
             "telemetry::log::tests - append failed attempt=3 error=\"disk\\nfull\" ratio=0.5 ok=true rows=7 sink=local"

@@ -11,12 +11,11 @@ import datetime
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
+
+from stand_in import BigQuery, call, eventually, free_port
 
 try:
     import pyarrow.dataset
@@ -27,33 +26,6 @@ except ImportError as error:
 # They are started in another folder.
 binary, emulator = (os.path.abspath(path) for path in sys.argv[1:3])
 EVENTS = 240
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def call(url, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
-    headers = {"Content-Type": "application/json", "User-Agent": agent, "Accept-Language": "de-DE,de;q=0.8"}
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=30) as answer:
-        return answer.read()
-
-
-def eventually(what, holds, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            value = holds()
-            if value:
-                return value
-        except OSError:
-            pass
-        time.sleep(0.2)
-    sys.exit(f"never came true: {what}")
 
 
 def event(number):
@@ -95,14 +67,12 @@ def of_bigquery(text):
 
 
 folder = pathlib.Path(tempfile.mkdtemp())
-rest, grpc, public, admin = (free_port() for _ in range(4))
+public, admin = free_port(), free_port()
 log = open(folder / "log", "wb")
 processes = []
 try:
-    server = [emulator, "--port", str(rest), "--grpc-port", str(grpc), "--data-dir", str(folder / "bq"), "--project", "p1"]
-    processes.append(subprocess.Popen(server, stdout=log, stderr=log))
-    eventually("local-bigquery is up", lambda: socket.create_connection(("127.0.0.1", grpc), 1))
-    eventually("local-bigquery answers", lambda: socket.create_connection(("127.0.0.1", rest), 1))
+    bigquery = BigQuery(emulator, folder / "bq", log)
+    processes.append(bigquery.process)
     config = folder / "c.yaml"
     config.write_text(
         f"""
@@ -115,9 +85,8 @@ writers:
   bq: {{ dataset_id: analytics, table_id: events, create_dataset: true }}
 """
     )
-    hosts = {"BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{rest}", "BIGQUERY_STORAGE_GRPC_ENDPOINT": f"127.0.0.1:{grpc}"}
     serve = subprocess.Popen(
-        [binary, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder, env={**os.environ, **hosts}
+        [binary, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder, env={**os.environ, **bigquery.environment}
     )
     processes.append(serve)
     eventually("the binary serves", lambda: call(f"http://127.0.0.1:{public}/healthz"))
@@ -129,9 +98,8 @@ writers:
     if serve.wait(30) != 0:
         sys.exit(f"the binary ended with {serve.returncode}")
 
-    query = {"query": "SELECT TO_JSON_STRING(e) FROM `p1.analytics.events` e", "useLegacySql": False, "maxResults": 10_000}
-    answer = json.loads(call(f"http://127.0.0.1:{rest}/bigquery/v2/projects/p1/queries", query))
-    stored = [of_bigquery(row["f"][0]["v"]) for row in answer["rows"]]
+    rows = bigquery.query("SELECT TO_JSON_STRING(e) FROM `p1.analytics.events` e")
+    stored = [of_bigquery(text) for (text,) in rows]
 finally:
     for process in processes:
         process.kill()

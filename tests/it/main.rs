@@ -20,6 +20,7 @@ mod explain;
 mod fakes;
 mod fuzz;
 mod golden;
+mod google_cloud;
 mod hit;
 mod lake;
 mod layers;

@@ -1,4 +1,4 @@
-//! `INFO      2024-01-15 10:30:46.456 - module - message key=value`
+//! `INFO      2024-01-15 10:30:46.456 - module - message key=value - [src/module.rs:32]`
 
 use std::fmt;
 
@@ -41,6 +41,12 @@ impl Line for Human {
                 Value::String(text) => write!(writer, " {name}={text}")?,
                 other => write!(writer, " {name}={other}")?,
             }
+        }
+        // Of other crates it would be a path on the machine that built the binary.
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line())
+            && !file.starts_with('/')
+        {
+            write!(writer, " - [{file}:{line}]")?;
         }
         writeln!(writer)
     }
