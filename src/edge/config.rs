@@ -1,8 +1,9 @@
 //! What the operator may say about the listeners and CORS. Texts are parsed while they are read, so every
 //! other file of this storey works with addresses, networks, patterns and origins.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
@@ -35,6 +36,12 @@ pub struct ServerConfig {
     /// Whether the listeners without TLS take HTTP/2 from clients that begin with it (prior knowledge), such as a load
     /// balancer's.
     pub h2c: bool,
+    /// How long clients may take.
+    pub timeouts: TimeoutsConfig,
+    /// Most bytes of a request's header over HTTP/1; more are answered 431.
+    pub max_header: ByteSize,
+    /// How many connections there may be.
+    pub connections: ConnectionsConfig,
     /// How the process ends.
     pub shutdown: ShutdownConfig,
 }
@@ -49,6 +56,9 @@ impl Default for ServerConfig {
             trusted_hops: 0,
             tls: TlsConfig::default(),
             h2c: false,
+            timeouts: TimeoutsConfig::default(),
+            max_header: ByteSize::kib(64),
+            connections: ConnectionsConfig::default(),
             shutdown: ShutdownConfig::default(),
         }
     }
@@ -72,6 +82,17 @@ impl ServerConfig {
                 ));
             }
         }
+        if !(ByteSize::kib(16)..=ByteSize::mib(1)).contains(&self.max_header) {
+            let message = format!("`{}` is no size for headers", self.max_header);
+            problems.push(Problem::new(format!("{path}.max_header"), message).hint("16KiB to 1MiB"));
+        }
+        for (key, time) in [("header", self.timeouts.header), ("idle", self.timeouts.idle)] {
+            // Pingora counts idle time in whole seconds.
+            if *time < Duration::from_secs(1) {
+                let problem = Problem::new(format!("{path}.timeouts.{key}"), format!("`{time}` is too short"));
+                problems.push(problem.hint("1s or more"));
+            }
+        }
         if self.trusted_hops > MAX_HOPS {
             let message = format!("{} proxies stand in front of nobody", self.trusted_hops);
             let problem = Problem::new(format!("{path}.trusted_hops"), message);
@@ -88,6 +109,38 @@ impl ServerConfig {
                 problems.push(problem.hint("name the networks of your load balancer"));
             }
         }
+    }
+}
+
+/// `server.timeouts:` - how long clients may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TimeoutsConfig {
+    /// For a request's header over HTTP/1, from its first byte to its last; then 408.
+    pub header: Span,
+    /// For the next request on a connection. A trusted proxy's connections stay for 620 s, or it would meet closing ones.
+    pub idle: Span,
+}
+
+impl Default for TimeoutsConfig {
+    fn default() -> TimeoutsConfig {
+        TimeoutsConfig { header: Span::secs(10), idle: Span::secs(60) }
+    }
+}
+
+/// `server.connections:` - how many there may be at once; 0 is any number. What is above is closed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionsConfig {
+    /// In all.
+    pub total: usize,
+    /// From one address, which is an IPv4 address or an IPv6 /64; trusted proxies may have as many as they like.
+    pub per_client: usize,
+}
+
+impl Default for ConnectionsConfig {
+    fn default() -> ConnectionsConfig {
+        ConnectionsConfig { total: 20_000, per_client: 0 }
     }
 }
 

@@ -14,17 +14,20 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::head::Watch;
+
 /// Passes everything on.
 #[derive(Debug)]
 pub struct Counted {
     inner: Stream,
     read: usize,
+    watch: Option<Watch>,
 }
 
 impl Counted {
-    /// Nothing has been read yet.
-    pub fn new(inner: Stream) -> Counted {
-        Counted { inner, read: 0 }
+    /// Nothing has been read yet. With a watch, what is read next is a header.
+    pub fn new(inner: Stream, watch: Option<Watch>) -> Counted {
+        Counted { inner, read: 0, watch }
     }
 
     /// The connection, and how many bytes have been read from it.
@@ -36,9 +39,16 @@ impl Counted {
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        if self.watch.as_ref().is_some_and(Watch::is_done) {
+            self.watch = None;
+        }
+        if self.watch.as_mut().is_some_and(|watch| watch.is_over(context)) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let result = ready!(Pin::new(&mut self.inner).poll_read(context, buf));
-        self.read += buf.filled().len() - before;
-        Poll::Ready(result)
+        let read = buf.filled().len() - before;
+        self.read += read;
+        Poll::Ready(result.and_then(|()| self.watch.as_mut().map_or(Ok(()), |watch| watch.took(read))))
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use http::StatusCode;
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
     protocols::{ALPN, Stream, http::ServerSession},
@@ -19,6 +20,7 @@ use pingora::{
     server::ShutdownWatch,
     time::timeout,
 };
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::yield_now,
@@ -26,10 +28,12 @@ use tokio::{
 
 use super::{
     access::{Ended, Handler},
+    connections::Place,
     counted::Counted,
     endpoint::Head,
     express::{self, Found, Request},
     gateway::Gateway,
+    head::{self, Arrived, Unfit, Watch},
     live::Live,
     parts::Parts,
     tls::{Spoken, Tls},
@@ -65,6 +69,7 @@ impl Served {
 #[async_trait]
 impl ServerApp for Front {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _place = self.admit(&stream)?;
         let mut stream = self.tls.meet(stream).await?;
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             return self.proxy.process_new(stream, shutdown).await;
@@ -87,6 +92,16 @@ impl ServerApp for Front {
                 let _in_flight = self.parts.lifecycle.enter();
                 fill(&mut stream, &mut buffer, whole).await;
                 found = find(&mut buffer);
+            } else if let Found::Other = found {
+                let before = buffer.len();
+                if let Err(unfit) = head::read(&mut stream, &mut buffer, self.parts.header()).await {
+                    self.refuse(stream, unfit).await;
+                    return None;
+                }
+                if buffer.len() != before {
+                    // It may be an event that came in pieces.
+                    continue;
+                }
             }
             stream = match found {
                 Found::Event(request) => {
@@ -104,6 +119,34 @@ impl ServerApp for Front {
 }
 
 impl Front {
+    /// A place for the connection. None when there are too many.
+    fn admit(&self, stream: &Stream) -> Option<Admitted> {
+        let (parts, live) = (&self.parts, self.parts.live.load());
+        let config = &live.server().connections;
+        let peer = peer(stream);
+        let Some(mut place) = parts.connections.enter(config) else {
+            parts.refused("total");
+            return None;
+        };
+        if !live.rules.trust.trusts(peer) && !place.belongs(peer, config) {
+            parts.refused("per_client");
+            return None;
+        }
+        parts.metrics.connections.inc();
+        Some(Admitted { _place: place, open: parts.metrics.connections.clone() })
+    }
+
+    /// Ends a connection whose request has an unfit header.
+    async fn refuse(&self, stream: Stream, unfit: Unfit) {
+        let (reason, status) = match unfit {
+            Unfit::Slow => ("slow_header", StatusCode::REQUEST_TIMEOUT),
+            Unfit::Large => ("large_header", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Unfit::Gone => return,
+        };
+        self.parts.refused(reason);
+        head::refuse(stream, status, &self.parts.tuning).await;
+    }
+
     /// Waits for a request. None when there will be none.
     async fn wait(
         &self,
@@ -178,11 +221,12 @@ impl Front {
     async fn hand_over(&self, stream: Stream, buffer: &mut BytesMut, shutdown: &ShutdownWatch) -> Option<Stream> {
         // Bytes that this request may consist of; none once they cannot be told any more.
         let mut given = Some(buffer.len());
-        let mut session = ServerSession::new_http1(Box::new(Counted::new(stream)));
+        let mut session = ServerSession::new_http1(Box::new(Counted::new(stream, None)));
         session.set_pipelined_prefix(std::mem::take(buffer));
         session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
+        let mut arrived = Arrived::default();
         loop {
-            let (stream, settings) = self.proxy.process_new_http(session, shutdown).await?.consume();
+            let (stream, settings) = arrived.within(self.proxy.process_new_http(session, shutdown)).await?.consume();
             let (stream, read) = stream.into_any().downcast::<Counted>().ok()?.into_parts();
             let mut settings = settings?;
             let served = served(&mut settings);
@@ -191,9 +235,23 @@ impl Front {
                 return Some(stream);
             }
             given = left;
-            session = ServerSession::new_http1(Box::new(Counted::new(stream)));
+            arrived = Arrived::default();
+            let watch = Watch::new(self.parts.header(), arrived.clone());
+            session = ServerSession::new_http1(Box::new(Counted::new(stream, Some(watch))));
             settings.apply_to_session(&mut session);
         }
+    }
+}
+
+/// A connection that has a place.
+struct Admitted {
+    _place: Place,
+    open: Gauge,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.open.dec();
     }
 }
 

@@ -27,6 +27,7 @@ use super::{
     compress::{Compressor, compress},
     forward,
     front::Served,
+    head::Arrived,
     lifecycle::InFlight,
     live::Live,
     page::{healthy, page},
@@ -102,6 +103,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        Arrived::tell();
         let (client, id) = caller(session, &context.live);
         self.greet(session, &client);
         context.caller = Some((client, id));

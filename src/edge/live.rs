@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
-    Config,
+    Config, ServerConfig,
     endpoint::Endpoint,
     parts::Parts,
     rate_limit::RateLimits,
@@ -65,6 +65,11 @@ impl Live {
             Endpoint::new(rules.clone(), delivery, limits.clone(), metrics, config.tuning.clone(), config.ack);
         let client_hints = config.client_hints;
         Live { rules, endpoint, routes, upstreams: Arc::new(upstreams), client_hints, limits, config }
+    }
+
+    /// `server:`
+    pub fn server(&self) -> &ServerConfig {
+        &self.config.server
     }
 }
 

@@ -13,6 +13,7 @@ mod client_hints;
 mod client_ip;
 mod compress;
 mod config;
+mod connections;
 mod cors;
 mod counted;
 mod endpoint;
@@ -21,6 +22,7 @@ mod express;
 mod forward;
 mod front;
 mod gateway;
+mod head;
 mod hops;
 mod lifecycle;
 mod live;
@@ -60,7 +62,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use config::{CorsConfig, ServerConfig, ShutdownConfig};
+pub use config::{ConnectionsConfig, CorsConfig, ServerConfig, ShutdownConfig, TimeoutsConfig};
 pub use cors::AllowedOrigin;
 pub use explain::{Asker, Explained};
 pub use live::Replacer;
@@ -267,6 +269,8 @@ impl Edge {
             challenges: challenges.clone(),
             access: AccessLog::new(metrics.clone()),
             lifecycle: lifecycle.clone(),
+            connections: Arc::default(),
+            metrics: metrics.clone(),
             tuning,
         });
         let gateway = Gateway { parts: parts.clone(), script: Asset::script() };

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{Tuning, access::AccessLog, lifecycle::Lifecycle, live::Live};
-use crate::acme::Challenges;
+use super::{Tuning, access::AccessLog, connections::Connections, head::Bounds, lifecycle::Lifecycle, live::Live};
+use crate::{
+    acme::Challenges,
+    telemetry::{Metrics, metrics::ByConnection},
+};
 
-/// How long a visitor's connection may idle between requests.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-/// The same for a load balancer's: it must close first, or requests meet a closing connection. Google's keeps 600 s.
+/// How long a load balancer's connection may idle between requests: it must close first, or requests meet a closing connection. Google's keeps 600 s.
 const PROXY_KEEPALIVE: Duration = Duration::from_secs(620);
 
 /// See the module.
@@ -24,6 +25,10 @@ pub struct Parts {
     pub access: AccessLog,
     /// Counts requests in flight.
     pub lifecycle: Arc<Lifecycle>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Those that are there.
+    pub connections: Arc<Connections>,
     /// Bounds.
     pub tuning: Tuning,
 }
@@ -31,6 +36,18 @@ pub struct Parts {
 impl Parts {
     /// How long a connection may idle.
     pub fn keepalive(&self, from_trusted_proxy: bool) -> Duration {
-        if from_trusted_proxy { PROXY_KEEPALIVE } else { KEEPALIVE }
+        if from_trusted_proxy { PROXY_KEEPALIVE } else { *self.live.load().server().timeouts.idle }
+    }
+
+    /// A connection has been refused.
+    pub fn refused(&self, reason: &'static str) {
+        self.metrics.connections_refused.get_or_create(&ByConnection { reason }).inc();
+    }
+
+    /// What a request's header is given.
+    pub fn header(&self) -> Bounds {
+        let live = self.live.load();
+        let server = live.server();
+        Bounds { deadline: *server.timeouts.header, size: server.max_header.0 as usize }
     }
 }

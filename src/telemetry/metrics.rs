@@ -89,6 +89,13 @@ pub struct ByHandshake {
     pub outcome: &'static str,
 }
 
+/// Why a connection was closed before it had a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ByConnection {
+    /// `total` or `per_client`: there were too many; `slow_header`, `large_header`.
+    pub reason: &'static str,
+}
+
 /// One certificate of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByCertificate {
@@ -149,6 +156,10 @@ pub struct Metrics {
     pub refusals: Family<ByCode, Counter>,
     /// New versions of data files, seen while running.
     pub data_files_replaced: Family<ByDataFile, Counter>,
+    /// Connections of clients.
+    pub connections: Gauge,
+    /// Connections that were closed for what they are or how they began a request.
+    pub connections_refused: Family<ByConnection, Counter>,
     /// TLS handshakes with clients.
     pub tls_handshakes: Family<ByHandshake, Counter>,
     /// When a certificate in use ends, in seconds since 1970.
@@ -195,6 +206,8 @@ impl Metrics {
             http_request_seconds: durations(),
             refusals: Family::default(),
             data_files_replaced: Family::default(),
+            connections: Gauge::default(),
+            connections_refused: Family::default(),
             tls_handshakes: Family::default(),
             tls_certificate_ends: Family::default(),
             config_reloads: Family::default(),
@@ -238,6 +251,12 @@ impl Metrics {
             "data_files_replaced",
             "New versions of data files seen while running, by outcome",
             metrics.data_files_replaced.clone(),
+        );
+        r.register("connections", "Open connections of clients", metrics.connections.clone());
+        r.register(
+            "connections_refused",
+            "Connections closed for what they are or how they began a request, by reason",
+            metrics.connections_refused.clone(),
         );
         r.register("tls_handshakes", "TLS handshakes with clients, by outcome", metrics.tls_handshakes.clone());
         r.register(

@@ -8,6 +8,7 @@ mod compress;
 mod end;
 mod events;
 mod files;
+mod front;
 mod hints;
 mod identity;
 mod lanes;

@@ -1,0 +1,136 @@
+//! What a connection meets before anybody reads its request: slow and endless headers, and crowds.
+
+use std::{
+    io::Write,
+    thread,
+    time::{Duration, Instant},
+};
+
+use real_streaming::units::Span;
+
+use super::{EVENT, STREAM, World, event};
+use crate::{client::Client, site::Site, world::until};
+
+/// Headers have a second.
+fn hurried() -> World {
+    let upstreams = vec![Site::start().url.parse().unwrap()];
+    let routes = vec![real_streaming::edge::RouteConfig { upstreams, ..Default::default() }];
+    World::with(routes, |config| config.server.timeouts.header = Span::secs(1))
+}
+
+/// Sends a header that never ends, every byte in time for a timeout per read, until nobody takes it any more.
+fn drip(client: &Client) -> thread::JoinHandle<Duration> {
+    let mut feeder = client.0.get_ref().try_clone().unwrap();
+    let begun = Instant::now();
+    thread::spawn(move || {
+        while begun.elapsed() < Duration::from_secs(15) && feeder.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        begun.elapsed()
+    })
+}
+
+#[test]
+fn a_header_that_never_ends_is_given_up() {
+    let world = hurried();
+    for start in ["G", "GET / HTTP/1.1\r\nHost: a\r\nX-Long: ", "POST /api/v1/streaming/1 HTTP/1.1\r\nX-Long: "] {
+        let mut client = world.connect();
+        client.send(start);
+        let feeding = drip(&client);
+        let answer = client.answer(false);
+        assert_eq!((answer.status, answer.header("connection")), (408, Some("close")), "{start}");
+        assert!(client.is_closed());
+        drop(client);
+        assert!(feeding.join().unwrap() < Duration::from_secs(10), "{start}");
+    }
+    world.metric(r#"real_streaming_connections_refused_total{reason="slow_header"} 3"#);
+    world.metric("real_streaming_connections 0");
+}
+
+#[test]
+fn a_second_header_that_never_ends_is_given_up_too() {
+    let world = hurried();
+    let chunked = format!(
+        "POST {STREAM} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{EVENT}\r\n0\r\n\r\n",
+        EVENT.len()
+    );
+    for first in [event(""), "GET /page HTTP/1.1\r\nHost: a\r\n\r\n".into(), chunked] {
+        let mut client = world.connect();
+        client.send(&first);
+        assert_eq!(client.answer(false).status, 200);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Long: ");
+        let feeding = drip(&client);
+        let begun = Instant::now();
+        // A chunked body's end is Pingora's secret, and so is the header behind it: it can only be cut off.
+        assert!(client.try_answer(false).map_or(true, |answer| answer.status == 408), "{first}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{first}: {:?}", begun.elapsed());
+        drop(client);
+        feeding.join().unwrap();
+    }
+}
+
+#[test]
+fn headers_may_come_in_pieces_and_after_a_while() {
+    let world = hurried();
+    let mut client = world.connect();
+    for request in
+        [event(""), "GET /page HTTP/1.1\r\nHost: a\r\n\r\n".into(), format!("\r\n{}", event("")), "\r\n".into()]
+    {
+        for piece in request.as_bytes().chunks(9) {
+            client.send(piece);
+            thread::sleep(Duration::from_millis(5));
+        }
+        if request.len() > 2 {
+            assert_eq!(client.answer(false).status, 200, "{request}");
+        }
+        // Waiting between requests, and after an empty line, takes nobody's time.
+        thread::sleep(Duration::from_millis(1300));
+    }
+    client.send(event(""));
+    assert_eq!(client.answer(false).status, 200);
+}
+
+#[test]
+fn a_header_may_have_this_size_and_no_more() {
+    let world = hurried();
+    let request = |size: usize| {
+        let start = "GET /page HTTP/1.1\r\nHost: a\r\nX-Long: ";
+        format!("{start}{}\r\n\r\n", "x".repeat(size - start.len() - 4))
+    };
+    assert_eq!(world.ask(&request(64 << 10)).status, 200);
+    for size in [(64 << 10) + 1, 1_000_000] {
+        let answer = world.ask(&request(size));
+        assert_eq!((answer.status, answer.header("connection")), (431, Some("close")), "{size}");
+    }
+    world.metric(r#"real_streaming_connections_refused_total{reason="large_header"} 2"#);
+}
+
+#[test]
+fn there_are_as_many_connections_as_is_said() {
+    let crowd = |total, per_client, trusted: bool| {
+        World::with(Vec::new(), |config| {
+            config.server.connections.total = total;
+            config.server.connections.per_client = per_client;
+            if trusted {
+                config.server.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+            }
+        })
+    };
+    let served = |client: &mut Client| {
+        let _ = client.try_send(event(""));
+        client.try_answer(false).is_ok_and(|answer| answer.status == 200)
+    };
+    for (world, reason) in [(crowd(2, 0, true), "total"), (crowd(0, 2, false), "per_client")] {
+        let mut known = [world.connect(), world.connect()];
+        assert!(known.iter_mut().all(served));
+        assert!(!served(&mut world.connect()), "{reason}");
+        world.metric(&format!(r#"real_streaming_connections_refused_total{{reason="{reason}"}} 1"#));
+        world.metric("real_streaming_connections 2");
+        assert!(known.iter_mut().all(served), "nobody who was there is bothered");
+        drop(known);
+        until("places are given back", || served(&mut world.connect()).then_some(()));
+    }
+    let world = crowd(0, 2, true);
+    let mut many: Vec<_> = (0..5).map(|_| world.connect()).collect();
+    assert!(many.iter_mut().all(served), "a load balancer is not one client");
+}
