@@ -34,7 +34,7 @@ use super::{
     request::{self, RequestId},
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
-    upstream::{LONG_QUIET, Lease, RetryOn, Seeker},
+    upstream::{At, LONG_QUIET, Lease, RetryOn, Seeker},
 };
 use crate::collect::Reply;
 
@@ -59,11 +59,11 @@ pub struct Context {
     /// The target that the upstream is asked for, when it is another than the visitor's.
     target: Option<PathAndQuery>,
     /// Addresses that could not be reached, or did not answer.
-    tried: Vec<SocketAddr>,
+    tried: Vec<At>,
     /// The upstream in use.
     chosen: Option<Lease>,
     /// The one that was in use last.
-    last: Option<SocketAddr>,
+    last: Option<At>,
     /// What the visitor's cookie should say about its upstream from now on.
     cookie: Option<String>,
     /// What the answer's body goes through.
@@ -181,7 +181,7 @@ impl ProxyHttp for Gateway {
         };
         let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
-        context.last = Some(choice.lease.address.at);
+        context.last = Some(choice.lease.address.at.clone());
         context.chosen = Some(choice.lease);
         context.cookie = choice.cookie;
         Ok(choice.peer)
@@ -195,7 +195,7 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(lease) = context.chosen.take() {
-            let at = lease.address.at;
+            let at = lease.address.at.clone();
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "cannot connect to an upstream");
             context.live.upstreams.unreachable(&lease);
             context.tried.push(at);
@@ -221,7 +221,7 @@ impl ProxyHttp for Gateway {
             return error;
         }
         if let Some(lease) = context.chosen.take() {
-            let at = lease.address.at;
+            let at = lease.address.at.clone();
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
             context.live.upstreams.unanswered(&lease);
             context.tried.push(at);
@@ -355,7 +355,7 @@ impl ProxyHttp for Gateway {
         // A 100 alone is no answer.
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
-            let upstream = context.last.map(tracing::field::display);
+            let upstream = context.last.as_ref().map(tracing::field::display);
             tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
         }
         let header = session.req_header();

@@ -1,10 +1,10 @@
 //! What the operator may say about the servers behind a route.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::url::UpstreamUrl;
+use super::{identity::Identity, url::UpstreamUrl};
 use crate::{edge::route::Name, problem::Problem, units::Span};
 
 /// Greatest weight. Turns are laid out one by one.
@@ -19,12 +19,55 @@ pub struct UpstreamConfig {
     pub url: UpstreamUrl,
     /// Its share of the requests, 1 to 100.
     pub weight: u8,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Who is who on the way there.
+    pub tls: UpstreamTlsConfig,
+}
+
+impl UpstreamConfig {
+    /// All that may be said of a server there, in its plainest form.
+    pub fn at(url: UpstreamUrl) -> UpstreamConfig {
+        UpstreamConfig { url, weight: 1, protocol: Protocol::default(), tls: UpstreamTlsConfig::default() }
+    }
+}
+
+/// `routes[].upstreams[].protocol:` - the version of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2: over TLS if the server agrees to it, else known beforehand ("h2c").
+    H2,
+}
+
+/// `routes[].upstreams[].tls:` - who a server has to prove to be, and who we are to it. Files are PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTlsConfig {
+    /// Name to ask for and to find in its certificate, in place of the URL's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Authorities to believe, in place of the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Certificate to show, with the chain above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Whether anybody at all is believed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
 }
 
 impl FromStr for UpstreamConfig {
     type Err = String;
     fn from_str(text: &str) -> Result<UpstreamConfig, String> {
-        Ok(UpstreamConfig { url: text.parse()?, weight: 1 })
+        Ok(UpstreamConfig::at(text.parse()?))
     }
 }
 
@@ -131,10 +174,23 @@ impl ServersConfig<'_> {
             problems.push(Problem::new(format!("{path}.{key}"), message).hint(hint));
         };
         for (index, upstream) in self.upstreams.iter().enumerate() {
-            if upstream.url.host.is_empty() {
+            if upstream.url == UpstreamUrl::nowhere() {
                 wrong(&format!("upstreams[{index}]"), "`url` is missing".into(), "such as `http://127.0.0.1:3000`");
             } else if upstream.weight == 0 || upstream.weight > MAX_WEIGHT {
                 wrong(&format!("upstreams[{index}].weight"), format!("`{}` is no weight", upstream.weight), "1 to 100");
+            }
+            let mut tls = |key: &str, message: &str, hint: &str| {
+                wrong(&format!("upstreams[{index}].tls{key}"), message.to_owned(), hint);
+            };
+            let said = &upstream.tls;
+            if *said != UpstreamTlsConfig::default() && !upstream.url.tls() {
+                tls("", "there is no TLS on the way to this server", "say `https://`, or nothing of `tls`");
+            } else if said.insecure && (said.ca.is_some() || said.name.is_some()) {
+                tls(".insecure", "who believes anybody needs neither `ca` nor `name`", "leave one of them out");
+            } else if said.cert.is_some() != said.key.is_some() {
+                tls("", "a certificate needs its key, and a key its certificate", "say `cert` and `key`, or neither");
+            } else if let Err((key, why)) = Identity::load(&upstream.url, said) {
+                tls(&format!(".{key}"), &why, "files in PEM format");
             }
         }
         if let Balance::Cookie(name) = self.balance

@@ -16,6 +16,7 @@ mod ours;
 mod routes;
 mod site;
 mod tls;
+mod upstreams;
 
 use std::{
     net::SocketAddr,
