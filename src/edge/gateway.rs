@@ -62,6 +62,8 @@ pub struct Context {
     tried: Vec<At>,
     /// The upstream in use.
     chosen: Option<Lease>,
+    /// Since when.
+    chosen_at: Instant,
     /// The one that was in use last.
     last: Option<At>,
     /// What the visitor's cookie should say about its upstream from now on.
@@ -91,6 +93,7 @@ impl ProxyHttp for Gateway {
             target: None,
             tried: Vec::new(),
             chosen: None,
+            chosen_at: Instant::now(),
             last: None,
             cookie: None,
             compressor: None,
@@ -183,6 +186,7 @@ impl ProxyHttp for Gateway {
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
         context.last = Some(choice.lease.address.at.clone());
         context.chosen = Some(choice.lease);
+        context.chosen_at = Instant::now();
         context.cookie = choice.cookie;
         Ok(choice.peer)
     }
@@ -199,8 +203,10 @@ impl ProxyHttp for Gateway {
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "cannot connect to an upstream");
             context.live.upstreams.unreachable(&lease);
             context.tried.push(at);
+            let again = context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect);
+            lease.server.meter.retries.inc_by(again.into());
+            error.set_retry(again);
         }
-        error.set_retry(context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect));
         error
     }
 
@@ -213,8 +219,7 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         // As Pingora itself decides: an idle connection that the server closed in the same moment is no failure.
-        let header = session.req_header();
-        let repeatable = header.method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        let repeatable = is_repeatable(session);
         error.retry.decide_reuse(reused);
         error.set_retry(repeatable && error.retry());
         if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
@@ -222,12 +227,20 @@ impl ProxyHttp for Gateway {
         }
         if let Some(lease) = context.chosen.take() {
             let at = lease.address.at.clone();
+            let failure = match error.etype() {
+                ErrorType::HTTPStatus(status) => RetryOn::Status(*status),
+                _ => {
+                    lease.server.meter.unanswered();
+                    RetryOn::Failure
+                }
+            };
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
             context.live.upstreams.unanswered(&lease);
             context.tried.push(at);
+            let again = repeatable && context.live.upstreams.may_retry(context.route, &context.tried, failure);
+            lease.server.meter.retries.inc_by(again.into());
+            error.set_retry(again);
         }
-        error
-            .set_retry(repeatable && context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
         error
     }
 
@@ -277,6 +290,27 @@ impl ProxyHttp for Gateway {
         // again, which desynchronises the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let Some(lease) = context.chosen.as_ref().filter(|_| !is_interim(response.status)) else { return Ok(()) };
+        let status = response.status.as_u16();
+        lease.server.meter.answered(status, context.chosen_at.elapsed());
+        if status < 400 || !is_repeatable(session) {
+            return Ok(());
+        }
+        // Nothing of this answer has been sent on. The last one there can be stands, whatever it says.
+        let tried: Vec<At> = context.tried.iter().chain([&lease.address.at]).cloned().collect();
+        if context.live.upstreams.may_retry(context.route, &tried, RetryOn::Status(status)) {
+            return Error::e_explain(ErrorType::HTTPStatus(status), "the answer is asked for elsewhere")
+                .map_err(|error: Box<Error>| error.into_up());
         }
         Ok(())
     }
@@ -358,6 +392,10 @@ impl ProxyHttp for Gateway {
             let upstream = context.last.as_ref().map(tracing::field::display);
             tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
         }
+        let took = context.started.elapsed();
+        if let Some(meter) = context.live.upstreams.meter(context.route) {
+            meter.ended(status, took, session.as_downstream().body_bytes_read(), session.body_bytes_sent());
+        }
         let header = session.req_header();
         self.parts.access.record(&Ended {
             handler: context.handler,
@@ -368,7 +406,7 @@ impl ProxyHttp for Gateway {
             bytes: session.body_bytes_sent(),
             client: context.caller.as_ref().map(|(client, _)| client.ip),
             request_id: context.id(),
-            took: context.started.elapsed(),
+            took,
             aborted: error.is_some(),
         });
     }
@@ -416,6 +454,11 @@ fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
 fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &Client) {
     let wanted = rules.insistence.hsts(client.secure);
     headers.extend(wanted.filter(|(name, _)| headers.iter().all(|(said, _)| said != name)));
+}
+
+/// Whether nothing is lost when the request is sent once more.
+fn is_repeatable(session: &Session) -> bool {
+    session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated()
 }
 
 /// Whether the client has seen the beginning of an answer.

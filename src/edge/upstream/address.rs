@@ -120,6 +120,7 @@ impl Lease {
     /// Counts one more.
     pub fn new(server: &Arc<Server>, address: &Arc<Address>) -> Lease {
         address.in_flight.fetch_add(1, Relaxed);
+        server.meter.active.inc();
         Lease { server: server.clone(), address: address.clone() }
     }
 }
@@ -127,5 +128,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.address.in_flight.fetch_sub(1, Relaxed);
+        self.server.meter.active.dec();
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 
 use super::{identity::Identity, url::UpstreamUrl};
 use crate::{edge::route::Name, problem::Problem, units::Span};
@@ -102,14 +105,72 @@ pub struct RetriesConfig {
 }
 
 /// A failure after which a request may be tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOn {
     /// There was no connection: the server knows nothing of the request.
     Connect,
     /// The server closed the connection or was silent for too long before it answered. Only requests that may be
     /// repeated (`GET`, `PUT`, ...) whose body is no longer than 64 KiB.
     Failure,
+    /// The server answered with this status. Only requests that may be repeated, likewise; when there is nothing left to
+    /// try, the answer stands.
+    Status(u16),
+}
+
+impl FromStr for RetryOn {
+    type Err = String;
+    fn from_str(text: &str) -> Result<RetryOn, String> {
+        match text {
+            "connect" => Ok(RetryOn::Connect),
+            "failure" => Ok(RetryOn::Failure),
+            _ => match text.parse() {
+                Ok(status @ (429 | 500..600)) => Ok(RetryOn::Status(status)),
+                _ => Err(format!("`{text}` is nothing to try again after; hint: say {}", RetryOn::EXPECTED)),
+            },
+        }
+    }
+}
+
+impl RetryOn {
+    const EXPECTED: &str = "`connect`, `failure` or a status such as `503` (429, 500 to 599)";
+}
+
+impl Serialize for RetryOn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            RetryOn::Connect => serializer.serialize_str("connect"),
+            RetryOn::Failure => serializer.serialize_str("failure"),
+            RetryOn::Status(status) => serializer.serialize_u16(*status),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RetryOn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RetryOn, D::Error> {
+        struct Either;
+
+        impl Visitor<'_> for Either {
+            type Value = RetryOn;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(RetryOn::EXPECTED)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RetryOn, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: Error>(self, status: u64) -> Result<RetryOn, E> {
+                self.visit_str(&status.to_string())
+            }
+
+            fn visit_i64<E: Error>(self, status: i64) -> Result<RetryOn, E> {
+                self.visit_str(&status.to_string())
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl Default for RetriesConfig {

@@ -41,6 +41,7 @@ async fn check(connector: &Connector, server: &Server, health: &HealthConfig, ad
     match asked {
         Ok(()) if changed => tracing::info!(upstream = %server.url, at = %address.at, "an upstream is healthy again"),
         Err(error) if changed => {
+            server.meter.ejections.inc();
             tracing::warn!(upstream = %server.url, at = %address.at, %error, "an upstream is not healthy");
         }
         Ok(()) | Err(_) => {}

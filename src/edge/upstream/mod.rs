@@ -35,6 +35,7 @@ pub use self::{
     watch::watch_latest,
 };
 use super::{Tuning, route::RouteConfig};
+use crate::telemetry::proxying::{Proxying, RouteMeter};
 
 /// An idle connection is dropped after this: servers commonly close theirs after 5 s (Node.js), and a request that
 /// meets a closing connection is lost unless it may be repeated.
@@ -81,7 +82,7 @@ pub struct Choice {
 impl Upstreams {
     /// Knows the servers of `routes`; numeric addresses need no resolver. What was known `before` of servers that stay
     /// the same is known on.
-    pub fn new(routes: &[RouteConfig], tuning: &Tuning, before: Option<&Upstreams>) -> Upstreams {
+    pub fn new(routes: &[RouteConfig], tuning: &Tuning, before: Option<&Upstreams>, measured: &Proxying) -> Upstreams {
         // Routes that share a server share what is known of it, unless they ask it for different signs of health.
         let mut servers: HashMap<String, Arc<Server>> = HashMap::new();
         let mut pools = Vec::new();
@@ -96,12 +97,15 @@ impl Upstreams {
                 let key =
                     format!("{url} {protocol:?} {} {:?} {:?}", identity.fingerprint, config.ejection, config.health);
                 let known = before.and_then(|before| before.servers.get(&key)).cloned();
-                let fresh = || Arc::new(Server::new(upstream, identity, config.ejection, config.health));
+                let fresh = || {
+                    let meter = measured.upstream(&url.to_string());
+                    Arc::new(Server::new(upstream, identity, config.ejection, config.health, meter))
+                };
                 let server = servers.entry(key).or_insert_with(|| known.unwrap_or_else(fresh));
                 (server.clone(), *weight)
             };
             let servers = config.upstreams.iter().map(&mut server).collect();
-            pools.push(Pool::new(route, servers, tuning));
+            pools.push(Pool::new(route, servers, measured.route(&label(route)), tuning));
         }
         let started = before.map_or_else(Instant::now, |before| before.started);
         Upstreams { pools, servers, started, tuning: tuning.clone() }
@@ -158,8 +162,29 @@ impl Upstreams {
         }
     }
 
+    /// What is measured of a route.
+    pub fn meter(&self, route: usize) -> Option<&RouteMeter> {
+        Some(&self.pools.get(route)?.meter)
+    }
+
+    /// Forgets what was measured of routes and servers that stood `before` and stand here no more.
+    pub fn forget(&self, before: &Upstreams, measured: &Proxying) {
+        for pool in &before.pools {
+            if self.pools.iter().all(|kept| kept.meter.label() != pool.meter.label()) {
+                measured.forget_route(&pool.meter);
+            }
+        }
+        for server in before.servers.values() {
+            if self.servers.values().all(|kept| kept.meter.label() != server.meter.label()) {
+                measured.forget_upstream(&server.meter);
+            }
+        }
+    }
+
     /// There was no connection: the address rests.
     pub fn unreachable(&self, lease: &Lease) {
+        lease.server.meter.unanswered();
+        lease.server.meter.ejections.inc();
         lease.address.rest(self.now(), *lease.server.ejection.rest);
     }
 
@@ -167,6 +192,7 @@ impl Upstreams {
     pub fn unanswered(&self, lease: &Lease) {
         if lease.address.fail(self.now(), &lease.server.ejection) {
             let Lease { server, address } = lease;
+            server.meter.ejections.inc();
             tracing::warn!(upstream = %server.url, at = %address.at, rest = %server.ejection.rest, "an upstream rests");
         }
     }
@@ -174,6 +200,12 @@ impl Upstreams {
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
+}
+
+/// What a route is called in metrics: its hosts and its path.
+fn label(route: &RouteConfig) -> String {
+    let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
+    format!("{}{}", hosts.join(","), route.path)
 }
 
 #[cfg(test)]
@@ -188,11 +220,21 @@ mod tests {
 
     fn upstreams(urls: &[&str]) -> Upstreams {
         let upstreams = urls.iter().map(|url| url.parse().unwrap()).collect();
-        Upstreams::new(&[RouteConfig { upstreams, ..RouteConfig::default() }], &Tuning::default(), None)
+        Upstreams::new(
+            &[RouteConfig { upstreams, ..RouteConfig::default() }],
+            &Tuning::default(),
+            None,
+            &Proxying::new(&mut Default::default()),
+        )
     }
 
     fn route(json: &str) -> Upstreams {
-        Upstreams::new(&[serde_json::from_str(json).unwrap()], &Tuning::default(), None)
+        Upstreams::new(
+            &[serde_json::from_str(json).unwrap()],
+            &Tuning::default(),
+            None,
+            &Proxying::new(&mut Default::default()),
+        )
     }
 
     fn port(choice: Option<Choice>) -> Option<u16> {

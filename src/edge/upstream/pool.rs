@@ -15,7 +15,10 @@ use super::{
     config::{Balance, RetriesConfig},
     server::Server,
 };
-use crate::edge::{Tuning, rate_limit::network, route::RouteConfig};
+use crate::{
+    edge::{Tuning, rate_limit::network, route::RouteConfig},
+    telemetry::proxying::RouteMeter,
+};
 
 /// The servers of one route.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct Pool {
     turns: Vec<usize>,
     /// Counts them.
     pub next: AtomicUsize,
+    /// What is measured of the route.
+    pub meter: RouteMeter,
     /// To connect.
     pub connect: Duration,
     /// Of silence.
@@ -38,10 +43,11 @@ pub struct Pool {
 
 impl Pool {
     /// Of a route with these servers, in the order of its configuration.
-    pub fn new(route: &RouteConfig, servers: Vec<(Arc<Server>, u8)>, tuning: &Tuning) -> Pool {
+    pub fn new(route: &RouteConfig, servers: Vec<(Arc<Server>, u8)>, meter: RouteMeter, tuning: &Tuning) -> Pool {
         let weights: Vec<u8> = servers.iter().map(|(_, weight)| *weight).collect();
         Pool {
             servers,
+            meter,
             balance: route.balance.clone(),
             retries: route.retries.clone(),
             turns: turns(&weights),

@@ -17,6 +17,7 @@ use super::{
     identity::Identity,
     url::UpstreamUrl,
 };
+use crate::telemetry::proxying::UpstreamMeter;
 
 /// Requests at once on one connection of HTTP/2; what servers commonly allow.
 const MAX_STREAMS: usize = 100;
@@ -33,6 +34,8 @@ pub struct Server {
     pub host: Option<HeaderValue>,
     protocol: Protocol,
     identity: Identity,
+    /// What is measured of it.
+    pub meter: UpstreamMeter,
     /// When an address is left alone.
     pub ejection: EjectionConfig,
     /// Whether and how it is asked for its health.
@@ -50,6 +53,7 @@ impl Server {
         identity: Identity,
         ejection: &EjectionConfig,
         health: Option<&HealthConfig>,
+        meter: UpstreamMeter,
     ) -> Server {
         let url = &config.url;
         let authority = url.authority(config.tls.name.as_deref());
@@ -65,6 +69,7 @@ impl Server {
             host,
             protocol: config.protocol,
             identity,
+            meter,
             ejection: ejection.clone(),
             health: health.cloned(),
             addresses: ArcSwap::from_pointee(fixed.map(Address::new).into_iter().collect()),
