@@ -35,7 +35,7 @@ use super::{
     request::{self, RequestId},
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
-    upstream::{LONG_QUIET, Lease, RetryOn, Seeker},
+    upstream::{At, LONG_QUIET, Lease, RetryOn, Seeker},
 };
 use crate::collect::Reply;
 
@@ -60,11 +60,13 @@ pub struct Context {
     /// The target that the upstream is asked for, when it is another than the visitor's.
     target: Option<PathAndQuery>,
     /// Addresses that could not be reached, or did not answer.
-    tried: Vec<SocketAddr>,
+    tried: Vec<At>,
     /// The upstream in use.
     chosen: Option<Lease>,
+    /// Since when.
+    chosen_at: Instant,
     /// The one that was in use last.
-    last: Option<SocketAddr>,
+    last: Option<At>,
     /// What the visitor's cookie should say about its upstream from now on.
     cookie: Option<String>,
     /// What the answer's body goes through.
@@ -92,6 +94,7 @@ impl ProxyHttp for Gateway {
             target: None,
             tried: Vec::new(),
             chosen: None,
+            chosen_at: Instant::now(),
             last: None,
             cookie: None,
             compressor: None,
@@ -183,8 +186,9 @@ impl ProxyHttp for Gateway {
         };
         let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
-        context.last = Some(choice.lease.address.at);
+        context.last = Some(choice.lease.address.at.clone());
         context.chosen = Some(choice.lease);
+        context.chosen_at = Instant::now();
         context.cookie = choice.cookie;
         Ok(choice.peer)
     }
@@ -197,12 +201,14 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(lease) = context.chosen.take() {
-            let at = lease.address.at;
+            let at = lease.address.at.clone();
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "cannot connect to an upstream");
             context.live.upstreams.unreachable(&lease);
             context.tried.push(at);
+            let again = context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect);
+            lease.server.meter.retries.inc_by(again.into());
+            error.set_retry(again);
         }
-        error.set_retry(context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect));
         error
     }
 
@@ -215,21 +221,28 @@ impl ProxyHttp for Gateway {
         reused: bool,
     ) -> Box<Error> {
         // As Pingora itself decides: an idle connection that the server closed in the same moment is no failure.
-        let header = session.req_header();
-        let repeatable = header.method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        let repeatable = is_repeatable(session);
         error.retry.decide_reuse(reused);
         error.set_retry(repeatable && error.retry());
         if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
             return error;
         }
         if let Some(lease) = context.chosen.take() {
-            let at = lease.address.at;
+            let at = lease.address.at.clone();
+            let failure = match error.etype() {
+                ErrorType::HTTPStatus(status) => RetryOn::Status(*status),
+                _ => {
+                    lease.server.meter.unanswered();
+                    RetryOn::Failure
+                }
+            };
             tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
             context.live.upstreams.unanswered(&lease);
             context.tried.push(at);
+            let again = repeatable && context.live.upstreams.may_retry(context.route, &context.tried, failure);
+            lease.server.meter.retries.inc_by(again.into());
+            error.set_retry(again);
         }
-        error
-            .set_retry(repeatable && context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Failure));
         error
     }
 
@@ -279,6 +292,27 @@ impl ProxyHttp for Gateway {
         // again, which desynchronises the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let Some(lease) = context.chosen.as_ref().filter(|_| !is_interim(response.status)) else { return Ok(()) };
+        let status = response.status.as_u16();
+        lease.server.meter.answered(status, context.chosen_at.elapsed());
+        if status < 400 || !is_repeatable(session) {
+            return Ok(());
+        }
+        // Nothing of this answer has been sent on. The last one there can be stands, whatever it says.
+        let tried: Vec<At> = context.tried.iter().chain([&lease.address.at]).cloned().collect();
+        if context.live.upstreams.may_retry(context.route, &tried, RetryOn::Status(status)) {
+            return Error::e_explain(ErrorType::HTTPStatus(status), "the answer is asked for elsewhere")
+                .map_err(|error: Box<Error>| error.into_up());
         }
         Ok(())
     }
@@ -357,8 +391,12 @@ impl ProxyHttp for Gateway {
         // A 100 alone is no answer.
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
-            let upstream = context.last.map(tracing::field::display);
+            let upstream = context.last.as_ref().map(tracing::field::display);
             tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
+        }
+        let took = context.started.elapsed();
+        if let Some(meter) = context.live.upstreams.meter(context.route) {
+            meter.ended(status, took, session.as_downstream().body_bytes_read(), session.body_bytes_sent());
         }
         let header = session.req_header();
         self.parts.access.record(&Ended {
@@ -370,7 +408,7 @@ impl ProxyHttp for Gateway {
             bytes: session.body_bytes_sent(),
             client: context.caller.as_ref().map(|(client, _)| client.ip),
             request_id: context.id(),
-            took: context.started.elapsed(),
+            took,
             aborted: error.is_some(),
         });
     }
@@ -418,6 +456,11 @@ fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
 fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &Client) {
     let wanted = rules.insistence.hsts(client.secure);
     headers.extend(wanted.filter(|(name, _)| headers.iter().all(|(said, _)| said != name)));
+}
+
+/// Whether nothing is lost when the request is sent once more.
+fn is_repeatable(session: &Session) -> bool {
+    session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated()
 }
 
 /// Whether the client has seen the beginning of an answer.

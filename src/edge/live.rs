@@ -49,7 +49,10 @@ impl Live {
         metrics: Arc<Metrics>,
         before: Option<&Live>,
     ) -> Live {
-        let upstreams = Upstreams::new(&config.routes, &config.tuning, before.map(|before| &*before.upstreams));
+        let upstreams = {
+            let before = before.map(|before| &*before.upstreams);
+            Upstreams::new(&config.routes, &config.tuning, before, &metrics.proxying)
+        };
         let limits = match before {
             Some(before) if before.config.rate_limit == config.rate_limit => before.limits.clone(),
             _ => Arc::new(RateLimits::new(&config.rate_limit)),
@@ -99,7 +102,9 @@ impl Replacer {
         live.upstreams.resolve_first();
         self.watched.send_replace(live.upstreams.clone());
         self.tls.replace(setup);
-        self.parts.live.store(Arc::new(live));
+        let live = Arc::new(live);
+        self.parts.live.store(live.clone());
+        live.upstreams.forget(&before.upstreams, &self.metrics.proxying);
         Ok(())
     }
 

@@ -71,7 +71,7 @@ pub use route::{HEALTH_PATH, HostPattern, PathPattern, RouteConfig, check_routes
 pub use rules::Rules;
 pub use threads::Threads;
 pub use tls::{CertificateConfig, ClientsConfig, HstsConfig, MinVersion, Setup as TlsSetup, TlsConfig};
-pub use upstream::{UpstreamConfig, UpstreamUrl};
+pub use upstream::{Protocol, UpstreamConfig, UpstreamTlsConfig, UpstreamUrl};
 
 /// Whatever reads a request's bytes before it has a place in the house: for the fuzz targets.
 #[doc(hidden)]

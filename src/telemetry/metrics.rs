@@ -10,6 +10,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::proxying::Proxying;
+
 /// Stream ids kept apart in metrics; further ones share the label value [`OTHER`].
 const MAX_STREAMS: usize = 1_000;
 const OTHER: &str = "other";
@@ -168,9 +170,12 @@ pub struct Metrics {
     pub config_reloads: Family<ByReload, Counter>,
     /// Panics caught; each one is a bug.
     pub panics: Counter,
+    /// Of routes and upstreams.
+    pub proxying: Proxying,
 }
 
-fn durations() -> Histogram {
+/// A histogram of times from 0.1 ms to 10 s.
+pub(super) fn durations() -> Histogram {
     Histogram::new([
         0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     ])
@@ -185,8 +190,10 @@ impl Default for Metrics {
 impl Metrics {
     /// Registers every metric.
     pub fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("real_streaming");
         let mut metrics = Metrics {
-            registry: Registry::with_prefix("real_streaming"),
+            proxying: Proxying::new(&mut registry),
+            registry,
             streams: Mutex::default(),
             events_received: Family::default(),
             events_dropped: Family::default(),

@@ -2,5 +2,6 @@
 
 pub mod log;
 pub mod metrics;
+pub mod proxying;
 
 pub use metrics::{ByDataFile, Metrics};

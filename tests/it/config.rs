@@ -880,7 +880,11 @@ mod reference {
                 let case = Case::new();
                 let folder = case.folder.path().display().to_string();
                 fs::write(case.folder.path().join("down.html"), "down").unwrap();
-                case.yaml(format!("{}:\n{}", key.path, example.replace("/srv/www", &folder))).ok();
+                let authority = crate::authority::Authority::new();
+                authority.writes_root(case.folder.path(), "inner.pem");
+                authority.writes(case.folder.path(), "edge", &["edge.internal"]);
+                let example = example.replace("/srv/www", &folder).replace("/etc/ssl", &folder);
+                case.yaml(format!("{}:\n{example}", key.path)).ok();
             }
         }
     }

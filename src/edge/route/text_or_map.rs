@@ -9,7 +9,7 @@ use serde::{
 };
 
 use super::pattern::{PathPattern, Pattern, ValuePattern};
-use crate::edge::upstream::{Balance, UpstreamConfig, UpstreamUrl};
+use crate::edge::upstream::{Balance, Protocol, UpstreamConfig, UpstreamTlsConfig, UpstreamUrl};
 
 /// A value that is mostly one text, and a map with one key when it is more.
 pub trait TextOrMap: Sized {
@@ -163,12 +163,17 @@ impl TextOrMap for ValuePattern {
     }
 }
 
-/// A server with a weight.
+/// A server of which more has to be said than where it is.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamMap {
     url: Option<UpstreamUrl>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<Protocol>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<UpstreamTlsConfig>,
 }
 
 impl TextOrMap for UpstreamConfig {
@@ -180,15 +185,25 @@ impl TextOrMap for UpstreamConfig {
     }
 
     fn from_map(map: UpstreamMap) -> Result<UpstreamConfig, String> {
-        let nowhere = || UpstreamUrl { tls: false, host: "".into(), port: 0 };
-        Ok(UpstreamConfig { url: map.url.unwrap_or_else(nowhere), weight: map.weight.unwrap_or(1) })
+        Ok(UpstreamConfig {
+            weight: map.weight.unwrap_or(1),
+            protocol: map.protocol.unwrap_or_default(),
+            tls: map.tls.unwrap_or_default(),
+            ..UpstreamConfig::at(map.url.unwrap_or_else(UpstreamUrl::nowhere))
+        })
     }
 
     fn written(&self) -> Result<String, UpstreamMap> {
-        match self.weight {
-            1 => Ok(self.url.to_string()),
-            weight => Err(UpstreamMap { url: Some(self.url.clone()), weight: Some(weight) }),
+        let plain = UpstreamConfig::at(self.url.clone());
+        if *self == plain {
+            return Ok(self.url.to_string());
         }
+        Err(UpstreamMap {
+            url: Some(self.url.clone()),
+            weight: (self.weight != plain.weight).then_some(self.weight),
+            protocol: (self.protocol != plain.protocol).then_some(self.protocol),
+            tls: (self.tls != plain.tls).then(|| self.tls.clone()),
+        })
     }
 }
 

@@ -98,10 +98,8 @@ impl ResolvesServerCert for Certificates {
 impl Certificate {
     fn load(pair: &CertificateConfig) -> Result<Certificate, (&'static str, String)> {
         let chain = chain(&pair.cert).map_err(|why| ("cert", why))?;
-        let pem = read(&pair.key).map_err(|why| ("key", why))?;
+        let key = private_key(&pair.key).map_err(|why| ("key", why))?;
         let shown = pair.key.display();
-        let key = PrivateKeyDer::from_pem_slice(&pem)
-            .map_err(|error| ("key", format!("`{shown}` holds no private key that can be read: {error}")))?;
         Certificate::new(chain, &key).map_err(|why| match why {
             Unfit::Certificate(why) => ("cert", format!("`{}` {why}", pair.cert.display())),
             Unfit::Key(why) => ("key", format!("`{shown}` {why}")),
@@ -158,6 +156,13 @@ pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         _ => Err(format!("`{}` holds no certificate that can be read", path.display())),
     }
+}
+
+/// The private key in a PEM file; else, what is wrong with it.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = read(path)?;
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| format!("`{}` holds no private key that can be read: {error}", path.display()))
 }
 
 /// The roots in a PEM file; else, what is wrong with it.

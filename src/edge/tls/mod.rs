@@ -24,7 +24,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
 pub use self::{
-    certificates::{Certificates, roots},
+    certificates::{Certificates, chain, private_key, roots},
     config::{CertificateConfig, ClientsConfig, HstsConfig, MinVersion, TlsConfig},
     stream::Spoken,
 };

@@ -2,8 +2,10 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
 };
+
+use super::address::At;
 
 /// Weights laid out as turns, spread evenly: 3 and 1 become `[0, 0, 1, 0]`.
 pub fn turns(weights: &[u8]) -> Vec<usize> {
@@ -28,7 +30,7 @@ fn common_divisor(a: u32, b: u32) -> u32 {
 
 /// How strongly a client belongs to an address; the greatest is its own. A server that comes or goes moves only its own
 /// clients (weighted rendezvous hashing), and every process comes to the same result.
-pub fn bond(client: IpAddr, at: SocketAddr, weight: u8) -> f64 {
+pub fn bond(client: IpAddr, at: &At, weight: u8) -> f64 {
     let mut hasher = DefaultHasher::new();
     (client, at).hash(&mut hasher);
     // 53 bits, above 0 and below 1.
@@ -37,7 +39,7 @@ pub fn bond(client: IpAddr, at: SocketAddr, weight: u8) -> f64 {
 }
 
 /// What a visitor's cookie says for an address: nothing about the network behind.
-pub fn tag(at: SocketAddr) -> String {
+pub fn tag(at: &At) -> String {
     let mut hasher = DefaultHasher::new();
     ("tag", at).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
@@ -63,20 +65,19 @@ mod tests {
 
     #[test]
     fn clients_are_spread_by_weight_and_stay_when_another_server_goes() {
-        let servers =
-            [(1, 1u8), (2, 1), (3, 2)].map(|(last, weight)| (SocketAddr::from(([10, 0, 0, last], 80)), weight));
-        let own = |client: u32, servers: &[(SocketAddr, u8)]| {
+        let servers = [(1, 1u8), (2, 1), (3, 2)].map(|(last, weight)| (At::Tcp(([10, 0, 0, last], 80).into()), weight));
+        let own = |client: u32, servers: &[(At, u8)]| {
             let client = IpAddr::from(client.to_be_bytes());
-            let bond = |server: &&(SocketAddr, u8)| bond(client, server.0, server.1);
-            servers.iter().max_by(|a, b| bond(a).total_cmp(&bond(b))).map(|server| server.0)
+            let bond = |server: &&(At, u8)| bond(client, &server.0, server.1);
+            servers.iter().max_by(|a, b| bond(a).total_cmp(&bond(b))).map(|server| server.0.clone())
         };
-        let count = |at: SocketAddr| (0..4000).filter(|client| own(*client, &servers) == Some(at)).count();
-        let shares = servers.map(|(at, _)| count(at));
+        let count = |at: &At| (0..4000).filter(|client| own(*client, &servers).as_ref() == Some(at)).count();
+        let shares = servers.each_ref().map(|(at, _)| count(at));
         assert!((800..1200).contains(&shares[0]) && (1800..2200).contains(&shares[2]), "{shares:?}");
         for client in 0..1000 {
             let before = own(client, &servers);
             let after = own(client, &servers[..2]);
-            assert!(before == after || before == Some(servers[2].0), "{client} moved for nothing");
+            assert!(before == after || before.as_ref() == Some(&servers[2].0), "{client} moved for nothing");
         }
     }
 }

@@ -1,10 +1,13 @@
 //! What the operator may say about the servers behind a route.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 
-use super::url::UpstreamUrl;
+use super::{identity::Identity, url::UpstreamUrl};
 use crate::{edge::route::Name, problem::Problem, units::Span};
 
 /// Greatest weight. Turns are laid out one by one.
@@ -19,12 +22,55 @@ pub struct UpstreamConfig {
     pub url: UpstreamUrl,
     /// Its share of the requests, 1 to 100.
     pub weight: u8,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Who is who on the way there.
+    pub tls: UpstreamTlsConfig,
+}
+
+impl UpstreamConfig {
+    /// All that may be said of a server there, in its plainest form.
+    pub fn at(url: UpstreamUrl) -> UpstreamConfig {
+        UpstreamConfig { url, weight: 1, protocol: Protocol::default(), tls: UpstreamTlsConfig::default() }
+    }
+}
+
+/// `routes[].upstreams[].protocol:` - the version of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    H1,
+    /// HTTP/2: over TLS if the server agrees to it, else known beforehand ("h2c").
+    H2,
+}
+
+/// `routes[].upstreams[].tls:` - who a server has to prove to be, and who we are to it. Files are PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTlsConfig {
+    /// Name to ask for and to find in its certificate, in place of the URL's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Authorities to believe, in place of the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Certificate to show, with the chain above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// Whether anybody at all is believed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
 }
 
 impl FromStr for UpstreamConfig {
     type Err = String;
     fn from_str(text: &str) -> Result<UpstreamConfig, String> {
-        Ok(UpstreamConfig { url: text.parse()?, weight: 1 })
+        Ok(UpstreamConfig::at(text.parse()?))
     }
 }
 
@@ -59,14 +105,72 @@ pub struct RetriesConfig {
 }
 
 /// A failure after which a request may be tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOn {
     /// There was no connection: the server knows nothing of the request.
     Connect,
     /// The server closed the connection or was silent for too long before it answered. Only requests that may be
     /// repeated (`GET`, `PUT`, ...) whose body is no longer than 64 KiB.
     Failure,
+    /// The server answered with this status. Only requests that may be repeated, likewise; when there is nothing left to
+    /// try, the answer stands.
+    Status(u16),
+}
+
+impl FromStr for RetryOn {
+    type Err = String;
+    fn from_str(text: &str) -> Result<RetryOn, String> {
+        match text {
+            "connect" => Ok(RetryOn::Connect),
+            "failure" => Ok(RetryOn::Failure),
+            _ => match text.parse() {
+                Ok(status @ (429 | 500..600)) => Ok(RetryOn::Status(status)),
+                _ => Err(format!("`{text}` is nothing to try again after; hint: say {}", RetryOn::EXPECTED)),
+            },
+        }
+    }
+}
+
+impl RetryOn {
+    const EXPECTED: &str = "`connect`, `failure` or a status such as `503` (429, 500 to 599)";
+}
+
+impl Serialize for RetryOn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            RetryOn::Connect => serializer.serialize_str("connect"),
+            RetryOn::Failure => serializer.serialize_str("failure"),
+            RetryOn::Status(status) => serializer.serialize_u16(*status),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RetryOn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RetryOn, D::Error> {
+        struct Either;
+
+        impl Visitor<'_> for Either {
+            type Value = RetryOn;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(RetryOn::EXPECTED)
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RetryOn, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: Error>(self, status: u64) -> Result<RetryOn, E> {
+                self.visit_str(&status.to_string())
+            }
+
+            fn visit_i64<E: Error>(self, status: i64) -> Result<RetryOn, E> {
+                self.visit_str(&status.to_string())
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl Default for RetriesConfig {
@@ -131,10 +235,23 @@ impl ServersConfig<'_> {
             problems.push(Problem::new(format!("{path}.{key}"), message).hint(hint));
         };
         for (index, upstream) in self.upstreams.iter().enumerate() {
-            if upstream.url.host.is_empty() {
+            if upstream.url == UpstreamUrl::nowhere() {
                 wrong(&format!("upstreams[{index}]"), "`url` is missing".into(), "such as `http://127.0.0.1:3000`");
             } else if upstream.weight == 0 || upstream.weight > MAX_WEIGHT {
                 wrong(&format!("upstreams[{index}].weight"), format!("`{}` is no weight", upstream.weight), "1 to 100");
+            }
+            let mut tls = |key: &str, message: &str, hint: &str| {
+                wrong(&format!("upstreams[{index}].tls{key}"), message.to_owned(), hint);
+            };
+            let said = &upstream.tls;
+            if *said != UpstreamTlsConfig::default() && !upstream.url.tls() {
+                tls("", "there is no TLS on the way to this server", "say `https://`, or nothing of `tls`");
+            } else if said.insecure && (said.ca.is_some() || said.name.is_some()) {
+                tls(".insecure", "who believes anybody needs neither `ca` nor `name`", "leave one of them out");
+            } else if said.cert.is_some() != said.key.is_some() {
+                tls("", "a certificate needs its key, and a key its certificate", "say `cert` and `key`, or neither");
+            } else if let Err((key, why)) = Identity::load(&upstream.url, said) {
+                tls(&format!(".{key}"), &why, "files in PEM format");
             }
         }
         if let Balance::Cookie(name) = self.balance

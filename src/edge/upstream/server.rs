@@ -1,26 +1,28 @@
-//! One server of the site, its addresses, and how they are.
+//! One server of the site.
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::{protocols::ALPN, upstreams::peer::HttpPeer};
 
 use super::{
-    config::{EjectionConfig, HealthConfig},
+    address::{Address, At},
+    config::{EjectionConfig, HealthConfig, Protocol, UpstreamConfig},
+    identity::Identity,
     url::UpstreamUrl,
 };
+use crate::telemetry::proxying::UpstreamMeter;
 
-/// Health checks in a row that have to fail.
-const FAILED_CHECKS: u32 = 2;
+/// Requests at once on one connection of HTTP/2; what servers commonly allow.
+const MAX_STREAMS: usize = 100;
+/// How often a connection of HTTP/2 is asked whether it still leads anywhere.
+const PING: Duration = Duration::from_secs(30);
 
 /// One `upstreams` entry.
 #[derive(Debug)]
@@ -30,6 +32,10 @@ pub struct Server {
     /// What the `Host` header says to a server that is reached over TLS: it chooses its certificate and its site by
     /// the name it is known under. Plain servers see the visitor's host.
     pub host: Option<HeaderValue>,
+    protocol: Protocol,
+    identity: Identity,
+    /// What is measured of it.
+    pub meter: UpstreamMeter,
     /// When an address is left alone.
     pub ejection: EjectionConfig,
     /// Whether and how it is asked for its health.
@@ -40,42 +46,62 @@ pub struct Server {
     pub next: AtomicUsize,
 }
 
-/// One address of a server.
-#[derive(Debug)]
-pub struct Address {
-    /// Where.
-    pub at: SocketAddr,
-    /// Milliseconds since some start; 0 is fit.
-    rests_until: AtomicU64,
-    /// Requests in a row that were not answered.
-    failures: AtomicU32,
-    /// Health checks in a row that have failed.
-    failed_checks: AtomicU32,
-    ill: AtomicBool,
-    /// Requests it is serving.
-    in_flight: AtomicUsize,
-}
-
 impl Server {
-    /// Numeric addresses need no resolver.
-    pub fn new(url: &UpstreamUrl, ejection: &EjectionConfig, health: Option<&HealthConfig>) -> Server {
-        let host = url.tls.then(|| HeaderValue::try_from(url.authority()).ok()).flatten();
-        let fixed = url.host.parse::<IpAddr>().ok().map(|ip| Address::new(SocketAddr::new(ip, url.port)));
+    /// Numeric addresses and sockets need no resolver.
+    pub fn new(
+        config: &UpstreamConfig,
+        identity: Identity,
+        ejection: &EjectionConfig,
+        health: Option<&HealthConfig>,
+        meter: UpstreamMeter,
+    ) -> Server {
+        let url = &config.url;
+        let authority = url.authority(config.tls.name.as_deref());
+        let host = url.tls().then(|| HeaderValue::try_from(authority).ok()).flatten();
+        let fixed = match url {
+            UpstreamUrl::Tcp { host, port, .. } => {
+                host.parse::<IpAddr>().ok().map(|ip| At::Tcp(SocketAddr::new(ip, *port)))
+            }
+            UpstreamUrl::Unix(path) => Some(At::Unix(path.clone())),
+        };
         Server {
             url: url.clone(),
             host,
+            protocol: config.protocol,
+            identity,
+            meter,
             ejection: ejection.clone(),
             health: health.cloned(),
-            addresses: ArcSwap::from_pointee(fixed.into_iter().collect()),
+            addresses: ArcSwap::from_pointee(fixed.map(Address::new).into_iter().collect()),
             next: AtomicUsize::new(0),
         }
     }
 
+    /// Host and port to ask the resolver for, if it has to be.
+    pub fn name(&self) -> Option<(&str, u16)> {
+        match &self.url {
+            UpstreamUrl::Tcp { host, port, .. } if host.parse::<IpAddr>().is_err() => Some((host, *port)),
+            _ => None,
+        }
+    }
+
     /// A connection to one of its addresses.
-    pub fn peer(&self, at: SocketAddr) -> Box<HttpPeer> {
-        let sni = if self.url.tls { self.url.host.to_string() } else { String::new() };
-        // Given a socket address, nothing is resolved here.
-        Box::new(HttpPeer::new(at, self.url.tls, sni))
+    pub fn peer(&self, at: &At) -> Box<HttpPeer> {
+        let mut peer = match at {
+            // Given a socket address, nothing is resolved here.
+            At::Tcp(address) => HttpPeer::new(address, self.url.tls(), self.identity.name.to_string()),
+            At::Unix(path) => {
+                HttpPeer::new_uds(path, false, String::new()).expect("paths are checked where they are parsed")
+            }
+        };
+        self.identity.show(&mut peer);
+        if self.protocol == Protocol::H2 {
+            // Without TLS there is nothing to negotiate: it is known beforehand.
+            peer.options.alpn = if self.url.tls() { ALPN::H2H1 } else { ALPN::H2 };
+            peer.options.max_h2_streams = MAX_STREAMS;
+            peer.options.h2_ping_interval = Some(PING);
+        }
+        Box::new(peer)
     }
 
     /// Takes the resolver's answer, if there is one; addresses that stay keep what is known of them.
@@ -92,91 +118,13 @@ impl Server {
         // Resolvers shuffle; without an order every answer would look new.
         found.sort_unstable();
         found.dedup();
-        if known.iter().map(|address| address.at).ne(found.iter().copied()) {
-            let keep = |at: SocketAddr| known.iter().find(|address| address.at == at).cloned();
-            let addresses: Vec<_> = found.iter().map(|at| keep(*at).unwrap_or_else(|| Address::new(*at))).collect();
+        let found: Vec<At> = found.into_iter().map(At::Tcp).collect();
+        if !known.iter().map(|address| &address.at).eq(&found) {
+            let keep = |at: &At| known.iter().find(|address| address.at == *at).cloned();
+            let addresses: Vec<_> =
+                found.iter().map(|at| keep(at).unwrap_or_else(|| Address::new(at.clone()))).collect();
             tracing::info!(upstream = %self.url, addresses = ?found, "an upstream's name has been resolved");
             self.addresses.store(Arc::new(addresses));
         }
-    }
-}
-
-impl Address {
-    fn new(at: SocketAddr) -> Arc<Address> {
-        Arc::new(Address {
-            at,
-            rests_until: AtomicU64::new(0),
-            failures: AtomicU32::new(0),
-            failed_checks: AtomicU32::new(0),
-            ill: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-        })
-    }
-
-    /// Whether it neither rests nor fails its health checks. `now` is milliseconds since the same start as for
-    /// [`rest`](Address::rest).
-    pub fn is_fit(&self, now: u64) -> bool {
-        !self.ill.load(Relaxed) && self.rests_until.load(Relaxed) <= now
-    }
-
-    /// Requests it is serving.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Relaxed)
-    }
-
-    /// Leaves it alone for a while.
-    pub fn rest(&self, now: u64, rest: Duration) {
-        self.failures.store(0, Relaxed);
-        self.rests_until.store(now + rest.as_millis() as u64, Relaxed);
-    }
-
-    /// A request was not answered. Whether that was one too many, so that it rests now.
-    pub fn fail(&self, now: u64, ejection: &EjectionConfig) -> bool {
-        let one_too_many = self.failures.fetch_add(1, Relaxed) + 1 >= ejection.failures;
-        if one_too_many {
-            self.rest(now, *ejection.rest);
-        }
-        one_too_many
-    }
-
-    /// A request was answered.
-    pub fn succeed(&self) {
-        // Only a change is written: all threads look at this.
-        if self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
-        }
-    }
-
-    /// What a health check has found. Whether that changed anything.
-    pub fn checked(&self, healthy: bool) -> bool {
-        if healthy {
-            self.failed_checks.store(0, Relaxed);
-            return self.ill.swap(false, Relaxed);
-        }
-        let failed = self.failed_checks.fetch_add(1, Relaxed) + 1;
-        failed >= FAILED_CHECKS && !self.ill.swap(true, Relaxed)
-    }
-}
-
-/// A request that an address is serving; counted until this is dropped.
-#[derive(Debug)]
-pub struct Lease {
-    /// Whose.
-    pub server: Arc<Server>,
-    /// Which.
-    pub address: Arc<Address>,
-}
-
-impl Lease {
-    /// Counts one more.
-    pub fn new(server: &Arc<Server>, address: &Arc<Address>) -> Lease {
-        address.in_flight.fetch_add(1, Relaxed);
-        Lease { server: server.clone(), address: address.clone() }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.address.in_flight.fetch_sub(1, Relaxed);
     }
 }

@@ -18,6 +18,7 @@ use crate::{client::Client, client::headers, world::until};
 /// A server that answers with its name, until it is told to hang up on everybody.
 struct Named {
     url: String,
+    busy: Arc<AtomicBool>,
     hangs_up: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
     checked: Arc<AtomicUsize>,
@@ -27,11 +28,19 @@ impl Named {
     fn start(name: &'static str) -> Named {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let named = Named { url, hangs_up: Default::default(), asked: Default::default(), checked: Default::default() };
+        let named = Named {
+            url,
+            busy: Default::default(),
+            hangs_up: Default::default(),
+            asked: Default::default(),
+            checked: Default::default(),
+        };
         let (hangs_up, asked, checked) = (named.hangs_up.clone(), named.asked.clone(), named.checked.clone());
+        let busy = named.busy.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (hangs_up, asked, checked) = (hangs_up.clone(), asked.clone(), checked.clone());
+                let busy = busy.clone();
                 thread::spawn(move || {
                     let mut client = Client::on(stream).unwrap();
                     while let Ok(head) = client.try_head() {
@@ -42,8 +51,9 @@ impl Named {
                             return;
                         }
                         let length = name.len();
+                        let status = if busy.load(SeqCst) { "503 Busy" } else { "200 OK" };
                         let answer =
-                            format!("HTTP/1.1 200 OK\r\nSet-Cookie: own=1\r\nContent-Length: {length}\r\n\r\n{name}");
+                            format!("HTTP/1.1 {status}\r\nSet-Cookie: own=1\r\nContent-Length: {length}\r\n\r\n{name}");
                         client.send(answer);
                     }
                 });
@@ -120,6 +130,61 @@ fn a_request_that_may_be_repeated_is_tried_elsewhere_if_told_so() {
     let mut statuses = [world.get("/", "").status, world.get("/", "").status];
     statuses.sort();
     assert_eq!(statuses, [200, 502]);
+}
+
+#[test]
+fn an_answer_of_a_told_status_is_asked_for_elsewhere_and_counted() {
+    let (busy, good) = (Named::start("busy"), Named::start("good"));
+    busy.busy.store(true, SeqCst);
+    let world = World::routing(json!([
+        {"path": "/told", "retries": {"on": ["connect", 503]}, "ejection": {"failures": 1000},
+         "upstreams": [busy.url, good.url]},
+        {"path": "/alone", "retries": {"on": ["503"]}, "ejection": {"failures": 1000}, "upstreams": [busy.url]},
+        {"path": "/other", "retries": {"on": [502]}, "ejection": {"failures": 1000}, "upstreams": [busy.url]},
+    ]));
+    for _ in 0..4 {
+        assert_eq!(world.get("/told", "").text(), "good");
+    }
+    assert_eq!(busy.asked.load(SeqCst), 2, "every second one was tried there first");
+    let post = "POST /told HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+    let mut statuses = [world.ask(post).status, world.ask(post).status];
+    statuses.sort();
+    assert_eq!(statuses, [200, 503], "a POST is never repeated");
+    for path in ["/alone", "/other"] {
+        let answer = world.get(path, "");
+        assert_eq!((answer.status, answer.text()), (503, "busy"), "the last answer stands");
+    }
+    let Named { url, .. } = &busy;
+    world.metric(&format!(r#"real_streaming_upstream_requests_total{{upstream="{url}",status="5xx"}} 5"#));
+    world.metric(&format!(r#"real_streaming_upstream_retries_total{{upstream="{url}"}} 2"#));
+    world.metric(&format!(r#"real_streaming_upstream_active_requests{{upstream="{url}"}} 0"#));
+    world.metric(r#"real_streaming_route_requests_total{route="*/told",status="2xx"} 5"#);
+    world.metric(r#"real_streaming_route_requests_total{route="*/told",status="5xx"} 1"#);
+    world.metric(r#"real_streaming_route_bytes_total{route="*/told",direction="received"} 2"#);
+    world.metric(r#"real_streaming_route_bytes_total{route="*/told",direction="sent"} 24"#);
+    world.metric(r#"real_streaming_route_request_seconds_count{route="*/told"} 6"#);
+}
+
+#[test]
+fn an_upstream_that_is_left_alone_is_counted_until_it_is_no_more() {
+    let (gone, good) = (nobody(), Named::start("good"));
+    let world = World::routing(json!([{"upstreams": [gone, good.url]}]));
+    assert_eq!(tally(&world, 4, "").len(), 1);
+    world.metric(&format!(r#"real_streaming_upstream_ejections_total{{upstream="{gone}"}} 1"#));
+    world.metric(&format!(r#"real_streaming_upstream_requests_total{{upstream="{gone}",status="none"}} 1"#));
+    let routes: Vec<real_streaming::edge::RouteConfig> =
+        serde_json::from_value(json!([{"path": "/new", "upstreams": [good.url]}])).unwrap();
+    let server = real_streaming::edge::ServerConfig::default();
+    let config = real_streaming::edge::Config::new(
+        &server,
+        &Default::default(),
+        &routes,
+        &real_streaming::collect::Config::default(),
+    );
+    world.replacer.replace(config, super::storeys(&world.metrics).0).unwrap();
+    let text = world.metrics.encode();
+    assert!(!text.contains(&gone) && !text.contains(r#"route="*/""#), "{text}");
+    assert!(text.contains(&good.url) && text.contains(r#"route="*/new""#));
 }
 
 #[test]

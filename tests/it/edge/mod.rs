@@ -17,6 +17,7 @@ mod ours;
 mod routes;
 mod site;
 mod tls;
+mod upstreams;
 
 use std::{
     net::SocketAddr,

@@ -1,0 +1,117 @@
+//! The servers of one route, and which of them is next.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    Seeker,
+    address::Address,
+    balance::{bond, tag, turns},
+    config::{Balance, RetriesConfig},
+    server::Server,
+};
+use crate::{
+    edge::{Tuning, rate_limit::network, route::RouteConfig},
+    telemetry::proxying::RouteMeter,
+};
+
+/// The servers of one route.
+#[derive(Debug)]
+pub struct Pool {
+    /// With their weights.
+    pub servers: Vec<(Arc<Server>, u8)>,
+    /// Which is next.
+    pub balance: Balance,
+    /// What is tried again.
+    pub retries: RetriesConfig,
+    /// Indices of servers, as often as their weights say.
+    turns: Vec<usize>,
+    /// Counts them.
+    pub next: AtomicUsize,
+    /// What is measured of the route.
+    pub meter: RouteMeter,
+    /// To connect.
+    pub connect: Duration,
+    /// Of silence.
+    pub idle: Duration,
+}
+
+impl Pool {
+    /// Of a route with these servers, in the order of its configuration.
+    pub fn new(route: &RouteConfig, servers: Vec<(Arc<Server>, u8)>, meter: RouteMeter, tuning: &Tuning) -> Pool {
+        let weights: Vec<u8> = servers.iter().map(|(_, weight)| *weight).collect();
+        Pool {
+            servers,
+            meter,
+            balance: route.balance.clone(),
+            retries: route.retries.clone(),
+            turns: turns(&weights),
+            next: AtomicUsize::new(0),
+            connect: route.timeouts.connect.map_or(tuning.connect, |span| *span),
+            idle: route.timeouts.idle.map_or(tuning.upstream_read, |span| *span),
+        }
+    }
+
+    /// The next one among those that will do.
+    pub fn pick(
+        &self,
+        turn: usize,
+        seeker: &Seeker<'_>,
+        will_do: impl Fn(&Address) -> bool,
+    ) -> Option<(&Arc<Server>, Arc<Address>)> {
+        match &self.balance {
+            Balance::RoundRobin => self.in_turn(turn, will_do),
+            Balance::LeastConnections => {
+                // Beginning at a turn, so that equals take turns.
+                let load = |weight: u8, address: &Address| (address.in_flight() + 1) as f64 / f64::from(weight);
+                self.best(turn, will_do, |weight, address| -load(weight, address))
+            }
+            Balance::IpHash => {
+                let client = network(seeker.client);
+                self.best(0, will_do, |weight, address| bond(client, &address.at, weight))
+            }
+            Balance::Cookie(_) => {
+                let own = seeker.cookie.and_then(|cookie| {
+                    self.best(0, |address| will_do(address) && tag(&address.at) == cookie, |_, _| 0.0)
+                });
+                own.or_else(|| self.in_turn(turn, will_do))
+            }
+        }
+    }
+
+    fn in_turn(&self, turn: usize, will_do: impl Fn(&Address) -> bool) -> Option<(&Arc<Server>, Arc<Address>)> {
+        (0..self.turns.len()).find_map(|offset| {
+            let (server, _) = &self.servers[self.turns[turn.wrapping_add(offset) % self.turns.len()]];
+            let addresses = server.addresses.load();
+            let first = server.next.fetch_add(1, Ordering::Relaxed);
+            let address = |step: usize| &addresses[first.wrapping_add(step) % addresses.len()];
+            let found = (0..addresses.len()).map(address).find(|address| will_do(address))?;
+            Some((server, found.clone()))
+        })
+    }
+
+    /// The one with the greatest mark; the first among equals.
+    fn best(
+        &self,
+        first: usize,
+        will_do: impl Fn(&Address) -> bool,
+        mark: impl Fn(u8, &Address) -> f64,
+    ) -> Option<(&Arc<Server>, Arc<Address>)> {
+        let mut best: Option<(f64, &Arc<Server>, Arc<Address>)> = None;
+        for offset in 0..self.servers.len() {
+            let (server, weight) = &self.servers[first.wrapping_add(offset) % self.servers.len()];
+            for address in server.addresses.load().iter().filter(|address| will_do(address)) {
+                let mark = mark(*weight, address);
+                if best.as_ref().is_none_or(|(best, ..)| mark > *best) {
+                    best = Some((mark, server, address.clone()));
+                }
+            }
+        }
+        best.map(|(_, server, address)| (server, address))
+    }
+}
