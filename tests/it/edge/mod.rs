@@ -17,6 +17,7 @@ mod ours;
 mod routes;
 mod site;
 mod tls;
+mod wire;
 
 use std::{
     net::SocketAddr,
