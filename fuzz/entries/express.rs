@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use http::Method;
-use real_streaming::edge::foreign::{Found, Router, find};
+use real_streaming::edge::foreign::{Found, Router, Said, fault, find, said};
 
 static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new("/api/v1/streaming", "/v6.js", &[]));
 
@@ -17,6 +17,7 @@ pub fn connection(data: &[u8]) {
         _ => data.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]),
     };
     let mut buffer = BytesMut::from(&text[..]);
+    assert_eq!(fault(&text), fault(&text), "what is wrong does not change");
     match find(&mut buffer, &ROUTER, MAX_BODY) {
         Found::Other => assert_eq!(buffer, text, "what is not taken stays"),
         Found::Part(whole) => {
@@ -32,7 +33,30 @@ pub fn connection(data: &[u8]) {
             }
             assert_eq!(request.headers["content-length"].as_bytes(), digits(&request.headers["content-length"]));
             assert!(!request.headers.contains_key("transfer-encoding"), "its end is known");
+            assert_eq!(fault(&text[..text.len() - buffer.len()]), None, "nobody can misread it");
             a_shorter_one_is_never_taken(&text[..text.len() - buffer.len() + request.body]);
+        }
+    }
+}
+
+/// What a proxy says first: read in pieces as they are asked for, it ends, within bounds and within what was sent.
+pub fn proxy_protocol(data: &[u8]) {
+    let mut taken = 0;
+    loop {
+        match said(&data[..taken]) {
+            Said::More(more) => {
+                assert!(more > 0, "there is something to wait for");
+                taken += more;
+                assert!(taken <= 16 + 4096, "and it is not much");
+                if taken > data.len() {
+                    return;
+                }
+            }
+            Said::Client(_) => {
+                assert!(taken >= 15, "this is the shortest");
+                return;
+            }
+            Said::Nonsense => return,
         }
     }
 }

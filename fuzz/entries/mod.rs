@@ -37,6 +37,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("play_devices", machines::play_devices),
     ("client_ip", edge::client_ip),
     ("connection", express::connection),
+    ("proxy_protocol", express::proxy_protocol),
     ("explain", explain::explain),
     ("request", edge::request),
     ("route", route::route),

@@ -36,6 +36,8 @@ pub struct ServerConfig {
     /// Whether the listeners without TLS take HTTP/2 from clients that begin with it (prior knowledge), such as a load
     /// balancer's.
     pub h2c: bool,
+    /// Whether connections of trusted proxies begin with the PROXY protocol, on all listeners but the admin one.
+    pub proxy_protocol: bool,
     /// How long clients may take.
     pub timeouts: TimeoutsConfig,
     /// Most bytes of a request's header over HTTP/1; more are answered 431.
@@ -56,6 +58,7 @@ impl Default for ServerConfig {
             trusted_hops: 0,
             tls: TlsConfig::default(),
             h2c: false,
+            proxy_protocol: false,
             timeouts: TimeoutsConfig::default(),
             max_header: ByteSize::kib(64),
             connections: ConnectionsConfig::default(),
@@ -81,6 +84,10 @@ impl ServerConfig {
                     format!("`{address}` is used by two listeners"),
                 ));
             }
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() && self.trusted_hops == 0 {
+            let problem = Problem::new(format!("{path}.proxy_protocol"), "nobody is trusted to speak it");
+            problems.push(problem.hint("name the networks of your load balancer in `server.trusted_proxies`"));
         }
         if !(ByteSize::kib(16)..=ByteSize::mib(1)).contains(&self.max_header) {
             let message = format!("`{}` is no size for headers", self.max_header);

@@ -12,7 +12,7 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use pingora::protocols::http::date::get_cached_date;
 
-use super::route::Router;
+use super::{framing::is_host, route::Router};
 use crate::collect::Reply;
 
 /// Most headers of a request in this lane; browsers send about twenty.
@@ -106,7 +106,12 @@ fn outline(bytes: &[u8], router: &Router, spans: &mut [(Span, Span); MAX_HEADERS
         let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
         // By length first: no header but these is compared.
         match header.name.len() {
-            4 if is(header::HOST) => hosts += 1,
+            4 if is(header::HOST) => {
+                if !is_host(header.value) {
+                    return None;
+                }
+                hosts += 1;
+            }
             6 if is(header::EXPECT) => return None,
             7 if is(header::UPGRADE) => return None,
             10 if is(header::CONNECTION) && !header.value.eq_ignore_ascii_case(b"keep-alive") => return None,

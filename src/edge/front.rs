@@ -32,10 +32,12 @@ use super::{
     counted::Counted,
     endpoint::Head,
     express::{self, Found, Request},
+    framing::is_three_words,
     gateway::Gateway,
     head::{self, Arrived, Unfit, Watch},
     live::Live,
     parts::Parts,
+    proxy_protocol::introduce,
     tls::{Spoken, Tls},
 };
 
@@ -68,8 +70,8 @@ impl Served {
 
 #[async_trait]
 impl ServerApp for Front {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let _place = self.admit(&stream)?;
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _place = self.admit(&mut stream).await?;
         let mut stream = self.tls.meet(stream).await?;
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
             return self.proxy.process_new(stream, shutdown).await;
@@ -102,6 +104,10 @@ impl ServerApp for Front {
                     // It may be an event that came in pieces.
                     continue;
                 }
+                if !is_three_words(&buffer) {
+                    self.refuse(stream, Unfit::Misshapen).await;
+                    return None;
+                }
             }
             stream = match found {
                 Found::Event(request) => {
@@ -119,16 +125,25 @@ impl ServerApp for Front {
 }
 
 impl Front {
-    /// A place for the connection. None when there are too many.
-    fn admit(&self, stream: &Stream) -> Option<Admitted> {
-        let (parts, live) = (&self.parts, self.parts.live.load());
+    /// A place for the connection, whose client is known afterwards. None when there are too many.
+    async fn admit(&self, stream: &mut Stream) -> Option<Admitted> {
+        let (parts, live) = (&self.parts, self.parts.live.load_full());
         let config = &live.server().connections;
-        let peer = peer(stream);
         let Some(mut place) = parts.connections.enter(config) else {
             parts.refused("total");
             return None;
         };
-        if !live.rules.trust.trusts(peer) && !place.belongs(peer, config) {
+        let trust = &live.rules.trust;
+        if live.server().proxy_protocol
+            && trust.trusts(peer(stream))
+            && let Err(error) = introduce(stream).await
+        {
+            tracing::debug!(%error, peer = %peer(stream), "a trusted proxy does not speak the PROXY protocol");
+            parts.refused("proxy_protocol");
+            return None;
+        }
+        let peer = peer(stream);
+        if !trust.trusts(peer) && !place.belongs(peer, config) {
             parts.refused("per_client");
             return None;
         }
@@ -141,6 +156,7 @@ impl Front {
         let (reason, status) = match unfit {
             Unfit::Slow => ("slow_header", StatusCode::REQUEST_TIMEOUT),
             Unfit::Large => ("large_header", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Unfit::Misshapen => ("request_line", StatusCode::BAD_REQUEST),
             Unfit::Gone => return,
         };
         self.parts.refused(reason);

@@ -25,7 +25,7 @@ use super::{
     client_hints,
     client_ip::Client,
     compress::{Compressor, compress},
-    forward,
+    forward, framing,
     front::Served,
     head::Arrived,
     lifecycle::InFlight,
@@ -115,6 +115,14 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
+        let raw = session.as_downstream().as_http1().map(|session| session.get_headers_raw_bytes());
+        if let Some(fault) = raw.and_then(|raw| framing::fault(&raw)) {
+            context.handler = Handler::Route;
+            session.set_keepalive(None);
+            let reply = page(StatusCode::BAD_REQUEST, fault, id, &session.req_header().headers);
+            send(session, reply, &self.parts.tuning).await;
+            return Ok(true);
+        }
         let header = session.req_header();
         let host = request::host(&header.uri, &header.headers);
         let asked = asked(header, &host);

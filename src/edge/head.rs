@@ -43,6 +43,8 @@ pub enum Unfit {
     Slow,
     /// Longer than allowed.
     Large,
+    /// Its first line is no request line.
+    Misshapen,
     /// Nobody is left to answer.
     Gone,
 }

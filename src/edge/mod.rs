@@ -20,6 +20,7 @@ mod endpoint;
 mod explain;
 mod express;
 mod forward;
+mod framing;
 mod front;
 mod gateway;
 mod head;
@@ -30,6 +31,7 @@ mod negotiate;
 mod page;
 mod parts;
 mod proxies;
+mod proxy_protocol;
 mod rate_limit;
 mod request;
 mod route;
@@ -83,6 +85,8 @@ pub mod foreign {
         explain::{RawRequest, Unreadable, requests},
         express::{Found, find},
         forward::changes,
+        framing::fault,
+        proxy_protocol::{Said, said},
         request::{RequestId, host},
         route::{Action, Asked, Range, Router, View, canonical, range},
     };

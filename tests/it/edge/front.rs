@@ -134,3 +134,90 @@ fn there_are_as_many_connections_as_is_said() {
     let mut many: Vec<_> = (0..5).map(|_| world.connect()).collect();
     assert!(many.iter_mut().all(served), "a load balancer is not one client");
 }
+
+/// A load balancer that speaks the PROXY protocol, at 127.0.0.1, before plain listeners and such with TLS.
+fn behind_a_balancer(trusted: &[&str]) -> (World, Site) {
+    let site = Site::start();
+    let routes =
+        vec![real_streaming::edge::RouteConfig { upstreams: vec![site.url.parse().unwrap()], ..Default::default() }];
+    let world = World::with(routes, |config| {
+        config.server.proxy_protocol = true;
+        config.server.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        config.server.connections.per_client = 1;
+    });
+    (world, site)
+}
+
+fn told(seen: &str, name: &str) -> Option<String> {
+    crate::client::headers(seen).get(name).cloned()
+}
+
+#[test]
+fn the_client_is_whom_the_balancer_names() {
+    let (world, site) = behind_a_balancer(&["127.0.0.1", "10.0.0.0/8"]);
+    let two = |address: [u8; 4]| {
+        let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x10".to_vec();
+        header.extend(address);
+        header.extend([2, 2, 2, 2, 0x10, 0x92, 1, 187, 4, 0, 1, 0]);
+        header
+    };
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00".to_vec();
+    for (header, expected) in [
+        (b"PROXY TCP4 1.1.1.1 2.2.2.2 4242 443\r\n".to_vec(), "1.1.1.1"),
+        (b"PROXY TCP6 2001:db8::1 2001:db8::2 4242 443\r\n".to_vec(), "2001:db8::1"),
+        (two([1, 1, 1, 1]), "1.1.1.1"),
+        // One that is trusted itself may speak for others.
+        (two([10, 1, 1, 1]), "6.6.6.6"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "6.6.6.6"),
+        (local, "6.6.6.6"),
+    ] {
+        let mut client = world.connect();
+        for byte in &header {
+            client.send([*byte]);
+        }
+        // Both lanes, and more than one request.
+        for _ in 0..2 {
+            client.send("GET /page HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n");
+            assert_eq!(client.answer(false).status, 200, "{}", header.escape_ascii());
+            assert_eq!(told(&site.saw(), "x-real-ip").as_deref(), Some(expected), "{}", header.escape_ascii());
+            client.send(event(""));
+            assert_eq!(client.answer(false).status, 200);
+        }
+        drop(client);
+        world.metric("real_streaming_connections 0");
+    }
+}
+
+#[test]
+fn a_balancer_that_does_not_name_anybody_is_not_listened_to() {
+    let (world, _site) = behind_a_balancer(&["127.0.0.1"]);
+    for start in
+        ["GET /page HTTP/1.1\r\nHost: a\r\n\r\n", "PROXY TCP4 1.1.1.1 2.2.2.2 4242\r\n", "PROXY \r\n          "]
+    {
+        let mut client = world.connect();
+        client.send(start);
+        assert!(client.try_head().is_err(), "{start}");
+    }
+    world.metric(r#"real_streaming_connections_refused_total{reason="proxy_protocol"} 3"#);
+    // Its clients are counted, not itself.
+    let named = |address: &str| {
+        let mut client = world.connect();
+        client.send(format!("PROXY TCP4 {address} 2.2.2.2 1 2\r\n{}", event("")));
+        let served = client.try_head().is_ok();
+        (client, served)
+    };
+    let (first, second, third) = (named("1.1.1.1"), named("1.1.1.2"), named("1.1.1.1"));
+    assert!(first.1 && second.1 && !third.1);
+}
+
+#[test]
+fn nobody_else_names_clients() {
+    let (world, site) = behind_a_balancer(&["10.0.0.0/8"]);
+    let mut client = world.connect();
+    client.send(format!("PROXY TCP4 1.1.1.1 2.2.2.2 4242 443\r\n{}", event("")));
+    assert!(!client.try_head().is_ok_and(|head| head.starts_with("HTTP/1.1 2")));
+    drop(client);
+    world.metric("real_streaming_connections 0");
+    assert_eq!(world.get("/page", "").status, 200);
+    assert_eq!(told(&site.saw(), "x-real-ip").as_deref(), Some("127.0.0.1"));
+}

@@ -18,6 +18,7 @@ mod routes;
 mod site;
 mod tls;
 mod upstreams;
+mod wire;
 
 use std::{
     net::SocketAddr,
