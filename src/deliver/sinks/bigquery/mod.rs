@@ -20,7 +20,7 @@ use self::table::Table;
 pub use self::{
     blueprint::{Blueprint, CLUSTER_BY, MANAGED_BY, PARTITION_BY},
     ensure::{Registrar, usable},
-    verdict::{NOT_THE_ROW, STRANGER, missing_right, of_rest},
+    verdict::{NOT_THE_ROW, STRANGER, of_rest},
 };
 use crate::{
     deliver::{
