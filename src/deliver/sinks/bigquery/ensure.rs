@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{blueprint::Blueprint, verdict::of_rest};
+use super::{
+    blueprint::Blueprint,
+    verdict::{CREATE_DATASET, of_rest},
+};
 use crate::{
     deliver::{
         config::{BigQueryConfig, TableLayout},
@@ -136,7 +139,7 @@ impl Registrar {
         match self.tables.insert_dataset(name, &self.location).await {
             Ok(()) => tracing::info!(project = name.project, dataset = name.dataset, "data set created"),
             Err(error) if error.status() == Some(409) => {}
-            Err(error) => return Err(of_rest("create the data set of", "bigquery.datasets.create", name, &error)),
+            Err(error) => return Err(of_rest("create the data set of", CREATE_DATASET, name, &error)),
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ use self::table::{Ledger, Table};
 pub use self::{
     blueprint::{Blueprint, CLUSTER_BY, MANAGED_BY, PARTITION_BY},
     ensure::{Registrar, usable},
-    verdict::{NOT_THE_ROW, STRANGER, missing_right, of_rest},
+    verdict::{NOT_THE_ROW, STRANGER, of_rest},
 };
 use crate::{
     deliver::{

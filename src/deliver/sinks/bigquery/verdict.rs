@@ -98,9 +98,20 @@ pub fn blocked(table: &TableName, failure: Failure, hint: impl Into<Cow<'static,
     SinkError::Blocked { source: format!("cannot write to `{table}`: {failure}").into(), hint: hint.into() }
 }
 
+/// The right to create data sets.
+pub const CREATE_DATASET: &str = "bigquery.datasets.create";
+
 /// The permission, the resource, and the command that grants the least role with it.
 pub fn missing_right(permission: &str, table: &TableName) -> String {
     let TableName { project, dataset, .. } = table;
+    if permission == CREATE_DATASET {
+        // There is nothing yet on which it could be granted but the project.
+        return format!(
+            "the account needs `{permission}` on project `{project}`; to grant the least role that has it: gcloud \
+             projects add-iam-policy-binding {project} --role=roles/bigquery.user --member=\"serviceAccount:<the \
+             account>\""
+        );
+    }
     format!(
         "the account needs `{permission}` on data set `{project}:{dataset}`; to grant the role that has it: bq query \
          --use_legacy_sql=false 'GRANT `roles/bigquery.dataEditor` ON SCHEMA `{project}.{dataset}` TO \
@@ -161,6 +172,14 @@ mod tests {
             assert!(error.contains(words), "{error}");
         }
         assert!(error.contains("GRANT `roles/bigquery.dataEditor` ON SCHEMA `p.d`"), "{error}");
+    }
+
+    #[test]
+    fn nobody_is_sent_to_a_data_set_that_is_not_there() {
+        let refused = RestError::Refused { status: 403, reason: "accessDenied".into(), message: "m".into() };
+        let error = of_rest("create the data set of", CREATE_DATASET, &table(), &refused).to_string();
+        assert!(error.contains("on project `p`") && error.contains("--role=roles/bigquery.user"), "{error}");
+        assert!(!error.contains("ON SCHEMA"), "{error}");
     }
 
     #[test]
