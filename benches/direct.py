@@ -177,7 +177,7 @@ def googles_python(rows, file, total, serialized):
 
 def latency(seconds, rate):
     """Milliseconds from the answer to the table: median, p99, highest; and the rate that was had."""
-    with World(["tally"]) as world:
+    with World(["moments"]) as world:
         moments = {}
         load = faults.Load(world.server.public, rate, moments=moments, params=PARAMS)
         time.sleep(seconds)

@@ -237,7 +237,8 @@ impl Courier {
                 let now = Instant::now();
                 // About as many as were asked for, by number or size: more are there, and waiting would not gather them.
                 let size: usize = rows.iter().map(|spooled| spooled.row.bytes().len()).sum();
-                let more = rows.len() >= limits.rows / 2 || size >= limits.bytes / 2;
+                let full = rows.len() >= limits.rows / 2 || size >= limits.bytes / 2;
+                let more = full || self.reader.is_behind();
                 self.look = if more { now } else { now + LOOK.min(limits.linger / 2) };
                 self.batcher.push(rows, now.into_std());
                 self.count_lost();

@@ -216,15 +216,43 @@ async fn a_full_batch_does_not_wait() {
 #[tokio::test(start_paused = true)]
 async fn batches_that_are_full_by_size_follow_each_other_at_once() {
     let world = World::new(Fake::default());
-    let large = |_| {
-        let event = Event { user_id: Some("x".repeat(400).into()), ..Event::default() };
-        Row::freeze(&event, Date(1), "b".into())
-    };
-    world.delivery.accept((0..80).map(large).collect()).await.unwrap();
+    world.delivery.accept((0..80).map(large_row).collect()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     // The last of them may be the first of a batch to come.
     assert!(world.taken().len() >= 78, "{}", world.taken().len());
     world.books_balance();
+}
+
+/// Two of them fill a batch.
+fn large_row(_: usize) -> Row {
+    let event = Event { user_id: Some("x".repeat(400).into()), ..Event::default() };
+    Row::freeze(&event, Date(1), "b".into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_on_disk_is_read_without_pauses() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = WritersConfig {
+        local: LocalConfig { directory: folder.path().into(), ..LocalConfig::default() },
+        spool: spool::Config { directory: folder.path().join("spool"), ..spool::Config::default() },
+        ..WritersConfig::default()
+    };
+    let start = |sink: Arc<Fake>| {
+        let make = &mut |_: &spool::Spool| -> Vec<Arc<dyn Sink>> { vec![sink.clone()] };
+        Delivery::with_sinks(&config, Arc::new(Metrics::new()), &Handle::current(), &["fake"], make).unwrap()
+    };
+    let before = start(Arc::new(Fake { prepare_acts: Mutex::new([Act::Hang].into()), ..Fake::default() }));
+    before.accept((0..80).map(large_row).collect()).await.unwrap();
+    before.drain(tokio::time::Instant::now().into_std()).await;
+    before.release();
+
+    let sink = Arc::new(Fake::default());
+    let _delivery = start(sink.clone());
+    let started = tokio::time::Instant::now();
+    while sink.taken.lock().len() < 78 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -147,13 +147,18 @@ impl Log {
         self.consumers.iter().map(|consumer| consumer.committed).min().unwrap_or(self.end)
     }
 
+    /// The segment to read on in from `position`, when the rows there are not in memory any more.
+    pub fn file_from(&self, position: Position) -> Option<&Segment> {
+        let in_memory = self.tail.front().map_or(Position::MAX, |oldest| oldest.first);
+        let file = self.segments.iter().find(|segment| segment.end > position);
+        file.filter(|segment| position.max(segment.first) < in_memory)
+    }
+
     /// Where to read on from `position`.
     pub fn rows_from(&self, position: Position) -> Rows {
-        let file = self.segments.iter().find(|segment| segment.end > position);
-        let in_memory = self.tail.front().map_or(Position::MAX, |oldest| oldest.first);
-        match file {
-            Some(segment) if position.max(segment.first) < in_memory => Rows::File(segment.clone()),
-            _ => {
+        match self.file_from(position) {
+            Some(segment) => Rows::File(segment.clone()),
+            None => {
                 let from = self.tail.partition_point(|group| group.end() <= position);
                 if from == self.tail.len() {
                     Rows::None

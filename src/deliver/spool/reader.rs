@@ -94,6 +94,11 @@ impl Reader {
         }
     }
 
+    /// Whether further rows are there that are no longer kept in memory: a backlog, which waiting does not make cheaper.
+    pub fn is_behind(&self) -> bool {
+        !self.found.is_empty() || self.owner.shared.log.lock().file_from(self.position).is_some()
+    }
+
     /// Everything below `upto` is done, and is not returned again. Written to disk within a fraction of a second; rows of a commit that a crash
     /// forestalls come again.
     pub fn commit(&mut self, mut upto: Position) {

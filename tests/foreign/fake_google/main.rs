@@ -1,9 +1,9 @@
 //! The tests' stand-ins for Google's services as a program, for clients that others wrote.
 //!
-//!     fake_google [tally | count]
+//!     fake_google [tally | moments | count]
 //!
-//! Prints its ports as a line of JSON: `bigquery` (gRPC), `rest`, `pubsub` (gRPC) and `control`. Rows are kept, or tallied by
-//! event id, or only counted.
+//! Prints its ports as a line of JSON: `bigquery` (gRPC), `rest`, `pubsub` (gRPC) and `control`. Rows are kept;
+//! or tallied by event id; or the same and not judged; or only counted.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -18,8 +18,9 @@ async fn main() {
     let keep = match std::env::args().nth(1).as_deref() {
         None => Keep::Rows,
         Some("tally") => Keep::Tally,
+        Some("moments") => Keep::Moments,
         Some("count") => Keep::Count,
-        Some(other) => panic!("`{other}` is neither `tally` nor `count`"),
+        Some(other) => panic!("`{other}` is none of `tally`, `moments`, `count`"),
     };
     let (bigquery, pubsub) = (BigQuery::start().await, PubSub::start().await);
     bigquery.state.lock().keep = keep;

@@ -466,7 +466,10 @@ impl Talk {
         if self.came == 1 {
             self.stream = request.write_stream.clone();
             let schema = data.writer_schema.as_ref().and_then(|schema| schema.proto_descriptor.clone());
-            let descriptor = schema.ok_or_else(|| Status::invalid_argument("the first request has no schema"))?;
+            let mut descriptor = schema.ok_or_else(|| Status::invalid_argument("the first request has no schema"))?;
+            if self.state.lock().keep == Keep::Moments {
+                descriptor = judge::identity(descriptor);
+            }
             self.descriptor = Some(judge::as_proto2(descriptor).map_err(Status::invalid_argument)?);
         }
         let descriptor = self.descriptor.as_ref().expect("the first request brought it");
@@ -481,7 +484,7 @@ impl Talk {
             }
             state.keep
         };
-        let read: Vec<_> = rows.iter().map(|row| judge::read(descriptor, row)).collect();
+        let read: Vec<_> = rows.iter().map(|row| judge::read(descriptor, row, keep != Keep::Moments)).collect();
         let seen = || Seen {
             connection: self.connection,
             routing: Some(self.routing.clone()),

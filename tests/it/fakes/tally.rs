@@ -16,6 +16,8 @@ pub enum Keep {
     Rows,
     /// How often rows with the event ids `f0`, `f1`, … were stored.
     Tally,
+    /// The same, and nothing else of the rows is read.
+    Moments,
     /// How many rows came: they are not even read.
     Count,
 }
