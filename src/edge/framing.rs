@@ -8,9 +8,10 @@ pub fn fault(head: &[u8]) -> Option<&'static str> {
     let mut lines = head[start..].split_inclusive(|byte| *byte == b'\n');
     let first = lines.next().and_then(whole);
     let Some(first) = first else { return Some(BARE) };
-    // Pingora takes the whole of `http://host/path` for a path, which no route knows, and passes it on as it is.
+    // A path, `*`, or a path behind a host, which the router leaves out.
     let target = first.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    if !target.starts_with(b"/") && target != b"*" {
+    let begins = |with: &[u8]| target.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    if !(begins(b"/") || target == b"*" || begins(b"http://") || begins(b"https://")) {
         return Some("the target is no path");
     }
     let (mut hosts, mut has_length, mut has_coding) = (0, false, false);

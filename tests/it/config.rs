@@ -385,7 +385,7 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ),
         (
             "routes: [{upstreams: ['http://a'], retries: {on: [conect]}}]\n",
-            "c.yaml:1: routes[0].retries.on[0]: unknown value `conect`",
+            "c.yaml:1: routes[0].retries.on[0]: `conect` is nothing to try again after",
             "`connect`",
         ),
         (

@@ -76,10 +76,11 @@ fn what_parsers_disagree_over_never_reaches_the_site() {
 }
 
 #[test]
-fn a_target_with_a_host_leads_around_no_route() {
-    for host in ["b.example", "a.example"] {
-        let (answer, seen) = through(&format!("GET http://b.example/page?q HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-        assert_eq!((answer.status, seen), (400, None), "{host}");
+fn a_target_may_have_a_host_and_must_have_a_path() {
+    for (target, status) in [("http://b.example/page?q", 200), ("page", 400), ("b.example:443", 400), ("ftp://b/", 400)]
+    {
+        let (answer, seen) = through(&format!("GET {target} HTTP/1.1\r\nHost: b.example\r\n\r\n"));
+        assert_eq!((answer.status, seen.is_some()), (status, status == 200), "{target}");
     }
 }
 
