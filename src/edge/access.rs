@@ -7,7 +7,10 @@ use http::{HeaderMap, Method, Uri};
 use prometheus_client::metrics::counter::Counter;
 
 use super::request::host;
-use crate::telemetry::{Metrics, metrics::ByHandler};
+use crate::telemetry::{
+    Metrics,
+    metrics::{ByHandler, CLASSES, class},
+};
 
 /// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +34,6 @@ const HANDLERS: [(Handler, &str); 5] = [
     (Handler::Proxy, "proxy"),
     (Handler::Route, "route"),
 ];
-/// By the first digit of the status.
-const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Records requests.
 pub struct AccessLog {
@@ -53,8 +54,7 @@ impl AccessLog {
     /// A request has ended.
     pub fn record(&self, ended: &Ended<'_>) {
         let Ended { handler, status, .. } = *ended;
-        let class = usize::from(status / 100).min(CLASSES.len() - 1);
-        self.requests[handler as usize][class].inc();
+        self.requests[handler as usize][class(status)].inc();
         self.metrics.http_request_seconds.observe(ended.took.as_secs_f64());
         tracing::debug!(
             target: "real_streaming::access",

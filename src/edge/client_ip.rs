@@ -57,7 +57,6 @@ impl Trust {
 
     /// Who sent these headers over a connection from `peer`.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
-        // A listener on `[::]` shows IPv4 clients as `::ffff:a.b.c.d`.
         let peer = peer.to_canonical();
         let stranger = Client { ip: peer, peer, from_trusted_proxy: false, unlisted: false, secure: false };
         if !self.trusts(peer) {
@@ -74,7 +73,8 @@ impl Trust {
 
     /// Whether what this peer says about others counts.
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        self.is_proxy(peer) || self.hops > 0 && self.networks.is_empty()
+        // A listener on `[::]` shows IPv4 peers as `::ffff:a.b.c.d`.
+        self.is_proxy(peer.to_canonical()) || self.hops > 0 && self.networks.is_empty()
     }
 
     fn is_proxy(&self, address: IpAddr) -> bool {
@@ -188,6 +188,14 @@ mod tests {
         assert_eq!(found.ip, IpAddr::from([10, 0, 0, 1]));
         let both: &[(&HeaderName, &[u8])] = &[(&header::FORWARDED, b"for=2.2.2.2"), (&X_FORWARDED_FOR, b"1.1.1.1")];
         assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", both).ip, IpAddr::from([1, 1, 1, 1]));
+    }
+
+    #[test]
+    fn a_proxy_is_known_however_a_listener_shows_it() {
+        let trust = trust(&["10.0.0.0/8"], 0);
+        assert!(trust.trusts("10.0.0.1".parse().unwrap()));
+        assert!(trust.trusts("::ffff:10.0.0.1".parse().unwrap()));
+        assert!(!trust.trusts("::ffff:11.0.0.1".parse().unwrap()));
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl ServerConfig {
                 ));
             }
         }
-        if self.proxy_protocol && self.trusted_proxies.is_empty() && self.trusted_hops == 0 {
+        // With counted hops alone everybody would be trusted, whom the protocol names among them.
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
             let problem = Problem::new(format!("{path}.proxy_protocol"), "nobody is trusted to speak it");
             problems.push(problem.hint("name the networks of your load balancer in `server.trusted_proxies`"));
         }

@@ -78,8 +78,11 @@ impl<'a> Head<'a> {
         rules.cors.verdict(self.headers, &self.host)
     }
 
-    /// The answer to a browser that asks whether its page may.
-    pub fn preflight(&self, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
+    /// What is said before anything else: that it should come by TLS, or whether a browser's page may send it.
+    pub fn preflight(&self, rules: &Rules, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
+        if let Some(elsewhere) = rules.insistence.redirect(self.client.secure, &self.host, self.uri) {
+            return Ok(Some(elsewhere));
+        }
         if *verdict == Verdict::Denied {
             return Err(Refusal::OriginNotAllowed);
         }
@@ -154,8 +157,7 @@ impl Endpoint {
                 return;
             }
         };
-        verdict.decorate(&mut reply.headers);
-        reply.headers.extend(self.rules.insistence.hsts(client.secure));
+        self.rules.decorate(&verdict, client, &mut reply.headers);
         send(session, reply, &self.tuning).await;
     }
 
@@ -169,8 +171,7 @@ impl Endpoint {
             Err(refusal) => Err(refusal),
         };
         let mut reply = answer.unwrap_or_else(|refusal| self.refused(&refusal, head.id));
-        verdict.decorate(&mut reply.headers);
-        reply.headers.extend(self.rules.insistence.hsts(head.client.secure));
+        self.rules.decorate(&verdict, head.client, &mut reply.headers);
         reply
     }
 
@@ -204,12 +205,9 @@ impl Endpoint {
         refusal.reply(id)
     }
 
-    /// What can be said before the body is read: a refusal, or the answer to a preflight.
+    /// What can be said before the body is read: a refusal, or an early answer.
     fn open(&self, head: &Head<'_>, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
-        if let Some(elsewhere) = self.rules.insistence.redirect(head.client.secure, &head.host, head.uri) {
-            return Ok(Some(elsewhere));
-        }
-        if let Some(early) = head.preflight(verdict)? {
+        if let Some(early) = head.preflight(&self.rules, verdict)? {
             return Ok(Some(early));
         }
         let admitted = head.admit(&self.rules);

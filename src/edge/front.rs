@@ -62,9 +62,13 @@ pub struct Served(usize);
 
 impl Served {
     /// Header and body as sent. Of a chunked body only the content is counted, which is less than what was sent.
+    ///
+    /// None when Pingora may have written the target anew: it escapes what it does not like, and the header grows.
     pub fn of(session: &Session) -> Option<Served> {
         let session = session.as_downstream().as_http1()?;
-        Some(Served(session.get_headers_raw_bytes().len() + session.body_bytes_read()))
+        let header = session.get_headers_raw_bytes();
+        let line = header.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        (!line.contains(&b'%')).then(|| Served(header.len() + session.body_bytes_read()))
     }
 }
 

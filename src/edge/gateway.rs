@@ -238,14 +238,18 @@ impl ProxyHttp for Gateway {
         if let Some(lease) = context.chosen.take() {
             let at = lease.address.at.clone();
             let failure = match error.etype() {
-                ErrorType::HTTPStatus(status) => RetryOn::Status(*status),
+                // It did answer, so that it is not what ejection counts.
+                ErrorType::HTTPStatus(status) => {
+                    tracing::warn!(upstream = %at, status, request_id = context.id(), "an answer is asked for elsewhere");
+                    RetryOn::Status(*status)
+                }
                 _ => {
+                    tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
                     lease.server.meter.unanswered();
+                    context.live.upstreams.unanswered(&lease);
                     RetryOn::Failure
                 }
             };
-            tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
-            context.live.upstreams.unanswered(&lease);
             context.tried.push(at);
             let again = repeatable && context.live.upstreams.may_retry(context.route, &context.tried, failure);
             lease.server.meter.retries.inc_by(again.into());
@@ -313,7 +317,7 @@ impl ProxyHttp for Gateway {
         let Some(lease) = context.chosen.as_ref().filter(|_| !is_interim(response.status)) else { return Ok(()) };
         let status = response.status.as_u16();
         lease.server.meter.answered(status, context.chosen_at.elapsed());
-        if status < 400 || !is_repeatable(session) {
+        if !context.live.upstreams.retries_on(context.route, RetryOn::Status(status)) || !is_repeatable(session) {
             return Ok(());
         }
         // Nothing of this answer has been sent on. The last one there can be stands, whatever it says.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
@@ -85,6 +86,8 @@ pub struct Replacer {
     pub(super) metrics: Arc<Metrics>,
     pub(super) challenges: Arc<Challenges>,
     pub(super) watched: watch::Sender<Arc<Upstreams>>,
+    /// One replaces at a time, or an older configuration's certificates might stay beside a newer one.
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 impl Replacer {
@@ -94,8 +97,14 @@ impl Replacer {
     /// # Errors
     /// Certificates that cannot be read; then nothing has changed.
     pub fn replace(&self, mut config: Config, pipeline: Pipeline) -> Result<(), Vec<Problem>> {
-        let setup = Setup::load(&config.server.tls, "server.tls")?;
+        let _turn = self.turn.lock();
         let before = self.parts.live.load_full();
+        // Other listeners need another process, and so does what is said about them: without listeners nothing may be
+        // sent to TLS, and with them there must be certificates.
+        if config.server.tls.listen.is_empty() != before.config.server.tls.listen.is_empty() {
+            config.server.tls = before.config.server.tls.clone();
+        }
+        let setup = Setup::load(&config.server.tls, "server.tls")?;
         config.server.tls.listen = before.config.server.tls.listen.clone();
         config.tuning = before.config.tuning.clone();
         let live = Live::new(config, pipeline, self.delivery.clone(), self.metrics.clone(), Some(&before));
@@ -125,6 +134,7 @@ impl Replacer {
     /// # Errors
     /// They cannot be read; then nothing has changed.
     pub fn renew_certificates(&self) -> Result<(), Vec<Problem>> {
+        let _turn = self.turn.lock();
         let config = self.parts.live.load_full();
         self.tls.replace(Setup::load(&config.config.server.tls, "server.tls")?);
         Ok(())

@@ -286,6 +286,7 @@ impl Edge {
             metrics: metrics.clone(),
             challenges,
             watched,
+            turn: Arc::default(),
         };
         let admin = Admin { lifecycle, delivery, metrics, parts, explaining };
         Ok(Edge { server, gateway, replacer, admin, public, public_addrs, tls_addrs, admin_listener, admin_addr })

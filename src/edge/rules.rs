@@ -3,12 +3,12 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
     Config,
     client_ip::{Client, Trust},
-    cors::Cors,
+    cors::{Cors, Verdict},
     hops::tells_scheme,
     request::RequestId,
     route::Router,
@@ -49,5 +49,11 @@ impl Rules {
         client.secure |= tls && !(client.from_trusted_proxy && tells_scheme(headers));
         let id = if client.from_trusted_proxy { RequestId::given(headers) } else { RequestId::fresh() };
         (client, id)
+    }
+
+    /// Adds to the answer to an event what every one has to say, whatever its status.
+    pub(super) fn decorate(&self, verdict: &Verdict, client: &Client, headers: &mut Vec<(HeaderName, HeaderValue)>) {
+        verdict.decorate(headers);
+        headers.extend(self.insistence.hsts(client.secure));
     }
 }

@@ -187,6 +187,14 @@ impl Default for Metrics {
     }
 }
 
+/// Label values for statuses, by their first digit.
+pub const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Index of a status in [`CLASSES`]; 0 is no answer.
+pub fn class(status: u16) -> usize {
+    usize::from(status / 100).min(CLASSES.len() - 1)
+}
+
 impl Metrics {
     /// Registers every metric.
     pub fn new() -> Metrics {

@@ -9,10 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::metrics::durations;
-
-/// By the first digit of the status.
-const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+use super::metrics::{CLASSES, class, durations};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByRoute {
@@ -175,11 +172,6 @@ impl Proxying {
         self.upstream_ejections.remove(&by);
         self.upstream_active_requests.remove(&by);
     }
-}
-
-/// 0 is no answer.
-fn class(status: u16) -> usize {
-    usize::from(status / 100).min(CLASSES.len() - 1)
 }
 
 impl RouteMeter {

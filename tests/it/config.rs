@@ -289,6 +289,7 @@ fn each_mistake_is_named_with_its_place_and_a_hint() {
         ("server: {listen: '0.0.0.0:80'}\n", "c.yaml:1: server.listen: expected a list", "in brackets"),
         ("server: {admin: 9090}\n", "c.yaml:1: server.admin: ", ""),
         ("server: {shutdown: {grace: soon}}\n", "c.yaml:1: server.shutdown.grace: `soon` is not a duration", ""),
+        ("server: {proxy_protocol: true, trusted_hops: 1}\n", "c.yaml:1: server.proxy_protocol: ", "trusted_proxies"),
         ("server: 8080\n", "c.yaml:1: server: expected keys and values, found `8080`", ""),
         ("writers: {spool: {max_size: big}}\n", "c.yaml:1: writers.spool.max_size: ", ""),
         ("writers: {spool: {durability: dsik}}\n", "c.yaml:1: writers.spool.durability: ", "did you mean `disk`?"),

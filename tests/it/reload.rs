@@ -98,6 +98,48 @@ fn what_stands_fast_is_named_and_the_rest_is_taken() {
 }
 
 #[test]
+fn listeners_that_wait_for_a_restart_send_nobody_to_them() {
+    let (world, authority) = (World::new(), Authority::new());
+    let process = world.spawn();
+    let (cert, key) = authority.writes(world.dir.path(), "site", &["site.example"]);
+    let tls = format!(
+        "tls: {{ listen: [\"{}\"], redirect: true, certificates: [{{ cert: {}, key: {} }}] }}",
+        free_port(),
+        cert.display(),
+        key.display()
+    );
+    rewrite(&world, |yaml| answering(yaml.replace("server: {", &format!("server: {{ {tls},")), 206));
+    signal(&process.child, "HUP");
+    until("the rest", || get(process.public, "/fixed").ok().filter(|answer| answer.status == 206));
+    until("its name", || world.log().contains("server.tls.listen").then_some(()));
+    assert_eq!(get(process.public, "/").unwrap().status, 200, "and no 308");
+}
+
+#[test]
+fn listeners_that_are_to_go_serve_until_the_restart() {
+    let (world, authority) = (World::new(), Authority::new());
+    let at = free_port();
+    let (cert, key) = authority.writes(world.dir.path(), "site", &["site.example"]);
+    let variables = format!(
+        "APP_CONFIG__SERVER__TLS__LISTEN=[\"{at}\"]\n\
+         APP_CONFIG__SERVER__TLS__CERTIFICATES=[{{\"cert\": \"{}\", \"key\": \"{}\"}}]\n",
+        cert.display(),
+        key.display()
+    );
+    let env_file = world.dir.path().join(".env");
+    std::fs::write(&env_file, variables).unwrap();
+    let process = world.spawn();
+    let ask =
+        || authority.connect(at, "site.example", Wishes::default()).and_then(|mut tls| tls.get("site.example", "/"));
+    assert!(ask().unwrap().starts_with("HTTP/1.1 200"));
+    std::fs::write(env_file, "").unwrap();
+    rewrite(&world, |yaml| answering(yaml, 206));
+    signal(&process.child, "HUP");
+    until("the rest", || get(process.public, "/fixed").ok().filter(|answer| answer.status == 206));
+    assert!(ask().unwrap().starts_with("HTTP/1.1 200"));
+}
+
+#[test]
 fn new_certificates_are_taken_even_beside_a_wrong_file() {
     let (world, authority) = (World::new(), Authority::new());
     let at = free_port();

@@ -89,7 +89,7 @@ impl Rules {
         let fate = match self.router.action(&asked) {
             Action::Collect { .. } => {
                 let head = Head::new(method, uri, headers, &self.router, &client, &id);
-                Fate::Event(Box::new(self.event(&head, body, asker, &id)))
+                Fate::Event(Box::new(self.event(&head, body, asker, &client, &id)))
             }
             Action::Script => elsewhere("the tracking script"),
             Action::Health => elsewhere("the health check"),
@@ -99,9 +99,9 @@ impl Rules {
         Outcome::Read { line: format!("{method} {uri}"), client, fate }
     }
 
-    fn event(&self, head: &Head<'_>, body: &[u8], asker: Asker, id: &RequestId) -> Explanation {
+    fn event(&self, head: &Head<'_>, body: &[u8], asker: Asker, client: &Client, id: &RequestId) -> Explanation {
         let verdict: Verdict = head.verdict(self);
-        let mut explanation = match head.preflight(&verdict) {
+        let mut explanation = match head.preflight(self, &verdict) {
             Ok(Some(reply)) => Explanation { refusal: None, reply, events: Vec::new(), more: 0 },
             Ok(None) => match head.admit(self) {
                 Ok(_) => {
@@ -112,7 +112,7 @@ impl Rules {
             },
             Err(refusal) => Explanation::of(refusal, id),
         };
-        verdict.decorate(&mut explanation.reply.headers);
+        self.decorate(&verdict, client, &mut explanation.reply.headers);
         explanation
     }
 }

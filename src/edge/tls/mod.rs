@@ -1,7 +1,7 @@
 //! TLS towards the clients.
 //!
 //! It is ended here and not by Pingora, whose settings know neither the oldest version nor new certificates for a
-//! listener that runs; and in front of the front, so that events over TLS take the express lane, too. Everything that
+//! listener that runs; and by the front, before it reads a request, so that events over TLS take the express lane, too. Everything that
 //! the configuration says but the addresses can be replaced: connections that are there keep what they began with.
 
 mod certificates;

@@ -151,7 +151,12 @@ impl Upstreams {
         let another = |(server, _): &(Arc<Server>, u8)| {
             server.addresses.load().iter().any(|address| !tried.contains(&address.at))
         };
-        pool.retries.on.contains(&failure) && tried.len() < pool.retries.attempts && pool.servers.iter().any(another)
+        self.retries_on(route, failure) && tried.len() < pool.retries.attempts && pool.servers.iter().any(another)
+    }
+
+    /// Whether that is a reason to try again on this route.
+    pub fn retries_on(&self, route: usize, failure: RetryOn) -> bool {
+        self.pools.get(route).is_some_and(|pool| pool.retries.on.contains(&failure))
     }
 
     /// The name of the cookie that tells a visitor's server, if the route has one.
