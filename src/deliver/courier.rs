@@ -252,9 +252,6 @@ impl Courier {
         let failure = match outcome {
             Some(Ok(written)) => {
                 self.window.grow();
-                if self.trouble.is_none() {
-                    self.recovered();
-                }
                 self.office.metrics.batches_written.get_or_create(&self.label).inc();
                 return self.settle(part, written).await;
             }
@@ -297,8 +294,11 @@ impl Courier {
         }
     }
 
-    /// A part of the batch that began at `of` is settled.
+    /// A part of the batch that began at `of` is settled, with which what held it up has come to an end.
     fn done(&mut self, of: Position) {
+        if self.trouble.is_none() {
+            self.recovered();
+        }
         let Some(taken) = self.taken.get_mut(&of) else { return };
         taken.parts -= 1;
         if taken.parts == 0 {

@@ -292,6 +292,16 @@ async fn a_blocked_sink_raises_the_alarm_until_someone_acts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_alarm_ends_with_a_row_that_is_set_aside() {
+    let world = World::new(Fake { acts: Mutex::new([blocked()].into()), refuses: vec![0], ..Fake::default() });
+    world.accept([1]).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.letters().len(), 1);
+    assert_eq!((world.blocked(), world.delivery.health().reasons), (0, vec![]));
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_lag_counts_from_the_first_row_though_the_sink_was_never_ready() {
     let world =
         World::new(Fake { prepare_acts: Mutex::new((0..1_000).map(|_| blocked()).collect()), ..Fake::default() });

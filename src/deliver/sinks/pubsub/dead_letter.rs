@@ -34,8 +34,8 @@ impl DeadLetterTopic {
         DeadLetterTopic { publisher, source }
     }
 
-    /// Publishes one row. An error is one that passes; where the topic itself is the trouble, the row's dead letter on
-    /// disk has to do, since one broken topic must not hold up another.
+    /// Publishes one row. An error is one that passes, and that rows wait for; where the topic is missing or closed to us,
+    /// the row's dead letter on disk has to do, since somebody's mistake there must not hold up everything.
     pub async fn publish(
         &self,
         row: &Row,

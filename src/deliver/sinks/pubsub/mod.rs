@@ -140,7 +140,11 @@ impl Sink for PubSubSink {
         for (index, spooled) in batch.rows.iter().enumerate() {
             match self.body(&spooled.row) {
                 Ok(body) => messages.push(message(body)),
-                Err(reason) => written.rejected.push((index, reason)),
+                Err(reason) => {
+                    // Before the others are published: should the topic make it wait, they would be published again.
+                    self.bury(&spooled.row, None, &reason).await?;
+                    written.rejected.push((index, reason));
+                }
             }
         }
         let mut outcome = Ok(());
@@ -158,9 +162,6 @@ impl Sink for PubSubSink {
             (Ok(()), rows) => {
                 if written.rejected.len() < rows.len() {
                     self.doubt.taken();
-                }
-                for (index, reason) in &written.rejected {
-                    self.bury(&rows[*index].row, None, reason).await?;
                 }
                 Ok(written)
             }
