@@ -1,18 +1,22 @@
 //! Configuration of delivery: `writers` in the file.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
+mod bigquery;
+mod names;
+mod pubsub;
+mod strategy;
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, SeqAccess, Visitor},
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use self::names::identifier;
+pub use self::{
+    bigquery::{BigQueryConfig, TableLayout},
+    pubsub::{Compression, Encoding, PubSubConfig},
+    strategy::{Strategies, Strategy},
 };
-
 use super::spool;
-use crate::{
-    gcp::{Auth, Endpoint},
-    problem::Problem,
-    units::Span,
-};
+use crate::problem::Problem;
 
 /// Where events go, and what keeps them until they are there.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
@@ -32,21 +36,6 @@ pub struct WritersConfig {
     pub spool: spool::Config,
 }
 
-/// A kind of destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Strategy {
-    /// A lake of Parquet files on this machine.
-    Local,
-    /// BigQuery's Storage Write API.
-    Direct,
-    /// A Pub/Sub topic.
-    PubSub,
-}
-
-/// One or more destinations; written as a word or as a list of words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Strategies(pub Vec<Strategy>);
-
 /// The lake of Parquet files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -64,90 +53,6 @@ pub enum Format {
     /// Apache Parquet, compressed with zstd.
     #[default]
     Parquet,
-}
-
-/// BigQuery, written to directly.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BigQueryConfig {
-    /// Data set.
-    pub dataset_id: String,
-    /// Table in the data set; with `table_layout: sharded` what its tables' names begin with.
-    pub table_id: String,
-    /// The Storage Write API. `http://` is plaintext, without a token.
-    pub endpoint: String,
-    /// The API for tables and data sets. `http://` is plaintext, without a token.
-    pub rest_endpoint: String,
-    /// Where a data set is created, such as `EU`; empty is BigQuery's own default, `US`.
-    pub location: String,
-    /// Whether a missing data set is created.
-    pub create_dataset: bool,
-    /// Whether a missing table is created, and missing columns are added.
-    pub create_table: bool,
-    /// One table for all days, or one for each.
-    pub table_layout: TableLayout,
-    /// Whether each row comes once, instead of at least once.
-    pub exactly_once: bool,
-    /// How long after its beginning a day is dropped, in tables that we create; `None` says nothing about it.
-    pub partition_expiration: Option<Span>,
-    /// Labels of the tables that we create.
-    pub labels: BTreeMap<String, String>,
-    /// Who we are.
-    pub auth: Auth,
-}
-
-/// How days are kept apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TableLayout {
-    /// One table, partitioned by column `date`.
-    #[default]
-    Partitioned,
-    /// A table `<table_id>_YYYYMMDD` for each day.
-    Sharded,
-}
-
-/// Pub/Sub.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PubSubConfig {
-    /// Topic to publish to.
-    pub topic_id: String,
-    /// Subscription that writes to BigQuery; `setup` creates it. Empty: none.
-    pub subscription_id: String,
-    /// Topic for rows that the first one refuses, and for messages that the subscription cannot write; `setup` creates it.
-    /// Empty: none.
-    pub dead_letter_topic_id: String,
-    /// How a row is written into a message.
-    pub encoding: Encoding,
-    /// Whether requests are compressed.
-    pub compression: Compression,
-    /// The service. `http://` is plaintext, without a token.
-    pub endpoint: String,
-    /// Who we are.
-    pub auth: Auth,
-}
-
-/// How a row is written into a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Encoding {
-    /// JSON, as a subscription with the table's schema reads it.
-    #[default]
-    Json,
-    /// The row's own bytes, for a topic with the schema that `real-streaming schema --format descriptor` prints.
-    Protobuf,
-}
-
-/// Whether requests are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// As they are.
-    #[default]
-    None,
-    /// By gzip.
-    Gzip,
 }
 
 impl WritersConfig {
@@ -192,240 +97,9 @@ impl WritersConfig {
     }
 }
 
-impl BigQueryConfig {
-    /// Adds what is wrong to `problems`, for whoever uses the table.
-    pub(super) fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        identifier(&self.dataset_id, &format!("{path}.dataset_id"), "a data set, such as `analytics`", "_", problems);
-        identifier(&self.table_id, &format!("{path}.table_id"), "a table, such as `events`", "_-", problems);
-        if self.exactly_once && self.table_layout == TableLayout::Sharded {
-            let problem =
-                Problem::new(format!("{path}.exactly_once"), "goes with one table, not with one for each day");
-            problems.push(problem.hint("set `table_layout: partitioned`"));
-        }
-        let mut endpoint = |key: &str, text: &str| match text.parse::<Endpoint>() {
-            Ok(endpoint) => Some(endpoint),
-            Err(error) => {
-                problems.push(Problem::new(format!("{path}.{key}"), error.to_string()));
-                None
-            }
-        };
-        let (write, rest) = (endpoint("endpoint", &self.endpoint), endpoint("rest_endpoint", &self.rest_endpoint));
-        if let (Some(write), Some(rest)) = (write, rest)
-            && write.is_plaintext() != rest.is_plaintext()
-        {
-            let message = "an emulator for one of `endpoint` and `rest_endpoint`, and not for the other";
-            let hint = "set both, or the variables `BIGQUERY_STORAGE_GRPC_ENDPOINT` and `BIGQUERY_EMULATOR_HOST`";
-            problems.push(Problem::new(format!("{path}.endpoint"), message).hint(hint));
-        }
-        if let Some(expiration) = self.partition_expiration.filter(|span| **span < MIN_EXPIRATION) {
-            let message = format!("`{expiration}` would drop rows that have just come");
-            let hint = "a day is dropped so long after it began: `2d` at least";
-            problems.push(Problem::new(format!("{path}.partition_expiration"), message).hint(hint));
-        }
-        for (key, value) in &self.labels {
-            if let Some(fault) = fault_of_label(key, value) {
-                let hint = "lower-case letters, digits, `_` and `-`, 63 at most, and a letter first in the name";
-                problems.push(Problem::new(format!("{path}.labels.{key}"), fault).hint(hint));
-            }
-        }
-        if self.labels.len() > MAX_LABELS {
-            let message = format!("{} labels, and a table has {MAX_LABELS} at most", self.labels.len());
-            problems.push(Problem::new(format!("{path}.labels"), message));
-        }
-    }
-}
-
-/// Shortest life of a day: it may be the day before in the stream's time zone, and rows come some hours late.
-const MIN_EXPIRATION: Duration = Duration::from_secs(2 * 86_400);
-/// Labels that a table may have (Google Cloud's limit of 64), but for the one of our own.
-const MAX_LABELS: usize = 63;
-/// Longest name and value of a label, in characters.
-const MAX_LABEL: usize = 63;
-
-/// What Google Cloud would refuse about a label.
-fn fault_of_label(key: &str, value: &str) -> Option<String> {
-    let fits = |text: &str| {
-        text.chars().count() <= MAX_LABEL
-            && text.chars().all(|c| c.is_alphanumeric() && !c.is_uppercase() || matches!(c, '_' | '-'))
-    };
-    if !(fits(key) && key.starts_with(char::is_alphabetic)) {
-        return Some(format!("`{key}` cannot be a label"));
-    }
-    (!fits(value)).then(|| format!("`{value}` cannot be a label's value"))
-}
-
-impl PubSubConfig {
-    fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        resource(&self.topic_id, &format!("{path}.topic_id"), "a topic, such as `events`", problems);
-        for (key, id, example) in [
-            ("subscription_id", &self.subscription_id, "a subscription, such as `events-to-bigquery`"),
-            ("dead_letter_topic_id", &self.dead_letter_topic_id, "a topic, such as `events-refused`"),
-        ] {
-            if !id.is_empty() {
-                resource(id, &format!("{path}.{key}"), example, problems);
-            }
-        }
-        if self.dead_letter_topic_id == self.topic_id && !self.topic_id.is_empty() {
-            let message = format!("`{}` is the topic itself: what is refused would come again", self.topic_id);
-            problems.push(Problem::new(format!("{path}.dead_letter_topic_id"), message).hint("name another topic"));
-        }
-        if let Err(error) = self.endpoint.parse::<Endpoint>() {
-            problems.push(Problem::new(format!("{path}.endpoint"), error.to_string()));
-        }
-    }
-}
-
-impl Encoding {
-    /// Its name in the file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Encoding::Json => "json",
-            Encoding::Protobuf => "protobuf",
-        }
-    }
-}
-
-/// Names of topics and subscriptions.
-fn resource(id: &str, path: &str, example: &str, problems: &mut Vec<Problem>) {
-    let before = problems.len();
-    identifier(id, path, example, "-_.~+%", problems);
-    let begins_well = id.starts_with(|c: char| c.is_ascii_alphabetic()) && !id.starts_with("goog");
-    if problems.len() == before && !(begins_well && (3..=255).contains(&id.len())) {
-        let hint = "3 to 255 characters, the first a letter, and not beginning with `goog`";
-        problems.push(Problem::new(path, format!("`{id}` cannot be {}", kind_of(example))).hint(hint));
-    }
-}
-
-/// `a topic` of `a topic, such as …`.
-fn kind_of(example: &str) -> &str {
-    example.split(',').next().unwrap_or(example)
-}
-
-impl Default for PubSubConfig {
-    fn default() -> PubSubConfig {
-        PubSubConfig {
-            topic_id: String::new(),
-            subscription_id: String::new(),
-            dead_letter_topic_id: String::new(),
-            encoding: Encoding::Json,
-            compression: Compression::None,
-            endpoint: "https://pubsub.googleapis.com".to_owned(),
-            auth: Auth::Adc,
-        }
-    }
-}
-
-/// Names in Google Cloud; more about them is known there alone.
-fn identifier(text: &str, path: &str, example: &str, besides: &str, problems: &mut Vec<Problem>) {
-    if text.is_empty() {
-        problems.push(Problem::new(path, "must not be empty").hint(format!("name {example}")));
-    } else if !text.chars().all(|c| c.is_alphanumeric() || besides.contains(c)) {
-        problems.push(Problem::new(path, format!("`{text}` cannot be one")).hint(format!("name {example}")));
-    }
-}
-
-impl Default for BigQueryConfig {
-    fn default() -> BigQueryConfig {
-        BigQueryConfig {
-            dataset_id: String::new(),
-            table_id: String::new(),
-            endpoint: "https://bigquerystorage.googleapis.com".to_owned(),
-            rest_endpoint: "https://bigquery.googleapis.com".to_owned(),
-            location: String::new(),
-            create_dataset: false,
-            create_table: true,
-            table_layout: TableLayout::Partitioned,
-            exactly_once: false,
-            partition_expiration: None,
-            labels: BTreeMap::new(),
-            auth: Auth::Adc,
-        }
-    }
-}
-
 impl Default for LocalConfig {
     fn default() -> LocalConfig {
         LocalConfig { directory: "data".into(), format: Format::Parquet }
-    }
-}
-
-impl Default for Strategies {
-    fn default() -> Strategies {
-        Strategies(vec![Strategy::Local])
-    }
-}
-
-impl Strategy {
-    const ALL: [(&'static str, Strategy); 3] =
-        [("local", Strategy::Local), ("direct", Strategy::Direct), ("pubsub", Strategy::PubSub)];
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, _) = Strategy::ALL[*self as usize];
-        f.write_str(name)
-    }
-}
-
-impl FromStr for Strategy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Strategy, String> {
-        let exact = Strategy::ALL.into_iter().find(|(name, _)| *name == text);
-        exact.map(|(_, strategy)| strategy).ok_or_else(|| {
-            let near = Strategy::ALL.into_iter().find(|(name, _)| strsim::damerau_levenshtein(name, text) <= 2);
-            let hint = near.map(|(name, _)| format!("; did you mean `{name}`?")).unwrap_or_default();
-            format!("`{text}` is none of `local`, `direct`, `pubsub`{hint}")
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Strategy {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strategy, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-impl Serialize for Strategy {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Strategies {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.0[..] {
-            [one] => one.serialize(serializer),
-            many => many.serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Strategies {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strategies, D::Error> {
-        struct OneOrMany;
-
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Strategies;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`local`, `direct`, `pubsub`, or a list of them")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Strategies, E> {
-                text.parse().map(|strategy| Strategies(vec![strategy])).map_err(E::custom)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Strategies, A::Error> {
-                let mut strategies = Vec::new();
-                while let Some(strategy) = list.next_element()? {
-                    strategies.push(strategy);
-                }
-                Ok(Strategies(strategies))
-            }
-        }
-
-        deserializer.deserialize_any(OneOrMany)
     }
 }
 
