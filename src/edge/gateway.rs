@@ -1,15 +1,19 @@
 //! Pingora's phases, in their order; each only delegates.
 
+mod context;
+mod session;
+mod verdict;
+
 use std::{
     any::Any,
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use pingora::{
     Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
@@ -18,24 +22,27 @@ use pingora::{
     upstreams::peer::HttpPeer,
 };
 
+pub use self::context::Context;
+use self::{
+    session::{authority, caller, cookie_named, has_begun, is_interim, is_repeatable, may_be_quiet},
+    verdict::verdict,
+};
 use super::{
     access::{Ended, Handler},
     answer::{close_if_ending, send, send_pieces},
     assets::Asset,
     client_hints,
     client_ip::Client,
-    compress::{Compressor, compress},
+    compress::compress,
     forward, framing,
     front::Served,
     head::Arrived,
-    lifecycle::InFlight,
-    live::Live,
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
-    upstream::{At, LONG_QUIET, Lease, RetryOn, Seeker},
+    upstream::{At, LONG_QUIET, RetryOn, Seeker},
 };
 use crate::collect::Reply;
 
@@ -45,39 +52,6 @@ pub struct Gateway {
     pub parts: Arc<Parts>,
     /// The tracking script.
     pub script: Asset,
-}
-
-/// What one request carries from phase to phase.
-pub struct Context {
-    started: Instant,
-    /// The configuration that it began with.
-    live: Arc<Live>,
-    handler: Handler,
-    /// Known from the first phase on.
-    caller: Option<(Client, RequestId)>,
-    /// Index of the route, once the request is found to be the site's.
-    route: usize,
-    /// The target that the upstream is asked for, when it is another than the visitor's.
-    target: Option<PathAndQuery>,
-    /// Addresses that could not be reached, or did not answer.
-    tried: Vec<At>,
-    /// The upstream in use.
-    chosen: Option<Lease>,
-    /// Since when.
-    chosen_at: Instant,
-    /// The one that was in use last.
-    last: Option<At>,
-    /// What the visitor's cookie should say about its upstream from now on.
-    cookie: Option<String>,
-    /// What the answer's body goes through.
-    compressor: Option<Compressor>,
-    _in_flight: InFlight,
-}
-
-impl Context {
-    fn id(&self) -> &str {
-        self.caller.as_ref().map_or("-", |(_, id)| id)
-    }
 }
 
 #[async_trait]
@@ -458,77 +432,13 @@ impl Gateway {
     }
 }
 
-fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    live.rules.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), tls, &session.req_header().headers)
-}
-
 /// Tells browsers to stay with TLS, unless the answer says something of that kind itself.
 fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &Client) {
     let wanted = rules.insistence.hsts(client.secure);
     headers.extend(wanted.filter(|(name, _)| headers.iter().all(|(said, _)| said != name)));
 }
 
-/// Whether nothing is lost when the request is sent once more.
-fn is_repeatable(session: &Session) -> bool {
-    session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated()
-}
-
-/// Whether the client has seen the beginning of an answer.
-fn has_begun(session: &Session) -> bool {
-    session.response_written().is_some_and(|header| !is_interim(header.status))
-}
-
-/// The first cookie of this name.
-fn cookie_named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-    cookies.find(|(known, _)| *known == name).map(|(_, value)| value)
-}
-
 /// What templates are filled from.
 fn view<'a>(asked: Asked<'a>, client: &Client, id: &'a RequestId) -> View<'a> {
     View { asked, client: client.ip, secure: client.secure, request_id: id }
-}
-
-/// An answer that announces another; 101 is the last one.
-fn is_interim(status: StatusCode) -> bool {
-    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
-}
-
-/// Whether the answer may pause for long: WebSocket, server-sent events.
-fn may_be_quiet(session: &Session) -> bool {
-    let mut accepts = session.req_header().headers.get_all(header::ACCEPT).iter();
-    session.is_upgrade_req() || accepts.any(|value| value.as_bytes().starts_with(b"text/event-stream"))
-}
-
-/// The requested host with its port.
-fn authority(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
-    let target = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-    target.or_else(|| headers.get(header::HOST).cloned())
-}
-
-/// What a visitor is told; no status when nobody is there to read it.
-fn verdict(error: &Error) -> (Option<StatusCode>, &'static str) {
-    let timed_out =
-        matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout);
-    match (error.esource(), error.etype()) {
-        (_, ErrorType::HTTPStatus(413)) => (Some(StatusCode::PAYLOAD_TOO_LARGE), BODY_TOO_LARGE),
-        (ErrorSource::Downstream, ErrorType::ReadTimedout) => {
-            (Some(StatusCode::REQUEST_TIMEOUT), "the request came too slowly")
-        }
-        (
-            ErrorSource::Downstream,
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed,
-        ) => (None, ""),
-        (ErrorSource::Downstream, _) => (Some(StatusCode::BAD_REQUEST), "the request is malformed"),
-        (ErrorSource::Upstream, _) if timed_out => {
-            (Some(StatusCode::GATEWAY_TIMEOUT), "the site did not answer in time")
-        }
-        (ErrorSource::Upstream, _) | (_, ErrorType::HTTPStatus(502)) => {
-            (Some(StatusCode::BAD_GATEWAY), "the site cannot be reached")
-        }
-        _ => (Some(StatusCode::INTERNAL_SERVER_ERROR), "something went wrong here"),
-    }
 }

@@ -1,0 +1,49 @@
+//! What one request carries from phase to phase.
+
+use std::{sync::Arc, time::Instant};
+
+use http::uri::PathAndQuery;
+
+use super::super::{
+    access::Handler,
+    client_ip::Client,
+    compress::Compressor,
+    lifecycle::InFlight,
+    live::Live,
+    request::RequestId,
+    upstream::{At, Lease},
+};
+
+/// See the module.
+pub struct Context {
+    pub started: Instant,
+    /// The configuration that it began with.
+    pub live: Arc<Live>,
+    pub handler: Handler,
+    /// Known from the first phase on.
+    pub caller: Option<(Client, RequestId)>,
+    /// Index of the route, once the request is found to be the site's.
+    pub route: usize,
+    /// The target that the upstream is asked for, when it is another than the visitor's.
+    pub target: Option<PathAndQuery>,
+    /// Addresses that could not be reached, or did not answer.
+    pub tried: Vec<At>,
+    /// The upstream in use.
+    pub chosen: Option<Lease>,
+    /// Since when.
+    pub chosen_at: Instant,
+    /// The one that was in use last.
+    pub last: Option<At>,
+    /// What the visitor's cookie should say about its upstream from now on.
+    pub cookie: Option<String>,
+    /// What the answer's body goes through.
+    pub compressor: Option<Compressor>,
+    pub _in_flight: InFlight,
+}
+
+impl Context {
+    /// The request's name, for logs and pages.
+    pub fn id(&self) -> &str {
+        self.caller.as_ref().map_or("-", |(_, id)| id)
+    }
+}

@@ -1,0 +1,49 @@
+//! What is asked of Pingora's session and its headers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use pingora::proxy::Session;
+
+use super::super::{client_ip::Client, live::Live, request::RequestId};
+
+/// Who sent the request, and its name.
+pub fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    live.rules.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), tls, &session.req_header().headers)
+}
+
+/// Whether nothing is lost when the request is sent once more.
+pub fn is_repeatable(session: &Session) -> bool {
+    session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated()
+}
+
+/// Whether the client has seen the beginning of an answer.
+pub fn has_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|header| !is_interim(header.status))
+}
+
+/// The first cookie of this name.
+pub fn cookie_named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+/// An answer that announces another; 101 is the last one.
+pub fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Whether the answer may pause for long: WebSocket, server-sent events.
+pub fn may_be_quiet(session: &Session) -> bool {
+    let mut accepts = session.req_header().headers.get_all(header::ACCEPT).iter();
+    session.is_upgrade_req() || accepts.any(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// The requested host with its port.
+pub fn authority(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    let target = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    target.or_else(|| headers.get(header::HOST).cloned())
+}
