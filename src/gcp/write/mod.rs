@@ -87,6 +87,23 @@ pub struct Target {
     pub stream: String,
 }
 
+impl Target {
+    /// Whether a stream of this name is one of the same table. The service may name a project by its number.
+    pub fn is_of_table(&self, stream: &str) -> bool {
+        let parts = |name| -> Option<(&str, &str)> {
+            let (project, rest) = str::strip_prefix(name, "projects/")?.split_once("/datasets/")?;
+            Some((project, rest.split_once("/streams/")?.0))
+        };
+        let is_number = |project: &str| project.bytes().all(|byte| byte.is_ascii_digit());
+        match (parts(&self.stream), parts(stream)) {
+            (Some((ours, table)), Some((theirs, other))) => {
+                table == other && (ours == theirs || is_number(ours) != is_number(theirs))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The row type as the server is told it; requests with the same `Arc` share a stream.
 #[derive(Debug)]
 pub struct WriterSchema {
@@ -203,5 +220,32 @@ where
             Err(failure)
         }
         Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_is_of_the_table_that_its_name_says() {
+        let target = |project| Target {
+            endpoint: "http://localhost:1".parse().unwrap(),
+            tokens: Tokens::none(),
+            stream: format!("projects/{project}/datasets/d/tables/t/streams/_default"),
+        };
+        for (project, stream, expected) in [
+            ("p", "projects/p/datasets/d/tables/t/streams/s1", true),
+            ("p", "projects/123/datasets/d/tables/t/streams/s1", true),
+            ("123", "projects/p/datasets/d/tables/t/streams/s1", true),
+            ("123", "projects/124/datasets/d/tables/t/streams/s1", false),
+            ("p", "projects/q/datasets/d/tables/t/streams/s1", false),
+            ("p", "projects/p/datasets/e/tables/t/streams/s1", false),
+            ("p", "projects/p/datasets/d/tables/t2/streams/s1", false),
+            ("p", "s1", false),
+        ] {
+            assert_eq!(target(project).is_of_table(stream), expected, "{project} {stream}");
+        }
     }
 }

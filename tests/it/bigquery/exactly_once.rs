@@ -5,9 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use real_streaming::gcp::{proto::rpc, write::Timing};
 use tonic::Code;
 
-use super::{DAY, Setup, World, freeze, ids, row, row_of_day, until};
+use super::{DAY, Setup, World, freeze, ids, in_spool, row, row_of_day, until};
 use crate::fakes::{
-    bigquery::{Act, BigQuery, Listing},
+    bigquery::{Act, BigQuery, Listing, Table},
     judge,
     proxy::Proxy,
 };
@@ -189,6 +189,43 @@ async fn a_stream_that_is_gone_with_what_it_knew_blocks_the_writer() {
     // It was a slip of the service: once it tells, all goes on.
     world.state().finalizings.clear();
     assert_eq!(world.settled().await.doubled, 0);
+}
+
+/// Somebody has the rows go to another table, between two starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_table_gets_a_stream_of_its_own() {
+    let of = |world: &World, table: &str| {
+        let ids = |table: &Table| table.rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+        world.state().tables.get(table).map(ids).unwrap_or_default()
+    };
+    let other = |table: &str| {
+        let mut other = setup();
+        other.bq.table_id = table.into();
+        other
+    };
+    let mut world = world().await;
+    world.accept(ids(0..2)).await;
+    world.settled().await;
+    world.restart(other("others")).await;
+    world.accept(ids(2..4)).await;
+    assert!(until(|| in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    assert_eq!((of(&world, "p/d/events"), of(&world, "p/d/others")), (ids(0..2).collect(), ids(2..4).collect()));
+    // As it was goes on where it was.
+    world.restart(other("others")).await;
+    world.accept(ids(4..5)).await;
+    assert!(until(|| in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    assert_eq!((of(&world, "p/d/others"), world.state().created), (ids(2..5).collect(), 2));
+
+    // What nobody knows of the rows in the old table is found out there.
+    world.fake.script([Act::StoreAndClose(Code::PermissionDenied, "no")]);
+    world.state().finalizings.extend((0..1_000).map(|_| tonic::Status::unavailable("later")));
+    world.accept(ids(5..6)).await;
+    assert!(until(|| world.state().finalizings.len() < 1_000).await);
+    world.restart(other("thirds")).await;
+    world.state().finalizings.clear();
+    world.accept(ids(6..7)).await;
+    assert!(until(|| in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    assert_eq!((of(&world, "p/d/others"), of(&world, "p/d/thirds")), (ids(2..6).collect(), ids(6..7).collect()));
 }
 
 /// Quotas of the calls around the stream are waited for.

@@ -161,12 +161,13 @@ impl Stream {
         };
         self.ghosts = false;
         let name = match stream {
-            Some((name, next)) if doubtful == 0 => {
+            Some((name, next)) if doubtful == 0 && self.target.is_of_table(&name) => {
                 self.next = next;
                 name
             }
             stream => {
-                if let Some((name, _)) = stream {
+                // One of another table is of no more use; a count that nobody needs could fail with that table.
+                if let Some((name, _)) = stream.filter(|_| doubtful > 0) {
                     let rows = self.count(&name, doubtful).await?;
                     tracing::info!(stream = name, doubtful, rows, "counted a stream, its rows in doubt are known now");
                     self.remember(move |memory| memory.counted(rows)).await?;
@@ -184,10 +185,14 @@ impl Stream {
 
     /// How many rows an older stream holds, for good.
     async fn count(&self, name: &str, doubtful: u64) -> Result<u64, Failure> {
-        let failure = match write::finalize(&self.target, name).await {
+        let mut failure = match write::finalize(&self.target, name).await {
             Ok(rows) => return Ok(rows.max(0) as u64),
             Err(failure) => failure,
         };
+        if !self.target.is_of_table(name) {
+            // Who reads this looks at the wrong table otherwise.
+            failure.message = format!("cannot find out what stream `{name}` holds: {}", failure.message);
+        }
         match failure.storage {
             // What it held went with the table.
             Some(StorageErrorCode::TableNotFound) => Ok(0),
