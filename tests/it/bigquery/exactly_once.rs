@@ -191,6 +191,25 @@ async fn a_stream_that_is_gone_with_what_it_knew_blocks_the_writer() {
     assert_eq!(world.settled().await.doubled, 0);
 }
 
+/// An answer that says that something went wrong does not say that nothing was stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_leaves_open_what_was_stored_doubles_nothing() {
+    let codes =
+        [Code::Internal, Code::Unknown, Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::Aborted];
+    let cases = codes.into_iter().flat_map(|code| [(code, true, 0), (code, true, 7), (code, false, 7)]);
+    for (code, stored, behind) in cases {
+        let mut world = world().await;
+        world.accept(ids(0..1)).await;
+        world.settled().await;
+        let status = rpc::Status { code: code as i32, message: "oops".into(), details: vec![] };
+        world.fake.script([if stored { Act::StoreAndAnswer(status) } else { Act::Answer(status) }]);
+        world.accept_batches(1..2 + behind).await;
+        let settled = world.settled().await;
+        assert_eq!((settled.stored.len(), settled.doubled), (2 + behind, 0), "{code:?} {stored} {behind}");
+        assert_eq!((settled.letters.len(), world.state().created), (0, 2), "{code:?} {stored} {behind}");
+    }
+}
+
 /// Somebody has the rows go to another table, between two starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_table_gets_a_stream_of_its_own() {
@@ -243,6 +262,7 @@ async fn a_count_that_fails_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_storm_of_faults_every_row_is_there_once() {
     let quota = || rpc::Status { code: Code::ResourceExhausted as i32, message: "quota".into(), details: vec![] };
+    let internal = || rpc::Status { code: Code::Internal as i32, message: "oops".into(), details: vec![] };
     for seed in 0..3 {
         let mut random = fastrand::Rng::with_seed(seed);
         let fake = BigQuery::start().await;
@@ -260,7 +280,7 @@ async fn after_a_storm_of_faults_every_row_is_there_once() {
             });
             world.accept_rows(rows.collect()).await;
             if random.bool() {
-                world.fake.script([match random.u8(0..9) {
+                world.fake.script([match random.u8(0..10) {
                     0 => Act::Close(Code::Unavailable, "elsewhere"),
                     1 | 2 => Act::StoreAndClose(Code::Internal, "oops"),
                     3 => Act::StoreAndClose(Code::PermissionDenied, "for a moment"),
@@ -268,6 +288,7 @@ async fn after_a_storm_of_faults_every_row_is_there_once() {
                     5 if random.bool() => Act::Answer(quota()),
                     6 => Act::Update,
                     7 => answer(Code::InvalidArgument, 6),
+                    8 => Act::StoreAndAnswer(internal()),
                     _ => Act::Delay(Duration::from_millis(random.u64(0..30))),
                 }]);
             }

@@ -60,6 +60,8 @@ pub enum Act {
     Close(Code, &'static str),
     /// Stored; then the call ends before the answer.
     StoreAndClose(Code, &'static str),
+    /// Stored; then answered with an error all the same.
+    StoreAndAnswer(rpc::Status),
     /// The call ends well, and nothing is stored.
     End,
     /// Never answered.
@@ -80,6 +82,7 @@ impl Act {
             1 => Act::Close(Code::Aborted, "the connection is draining"),
             2 => Act::StoreAndClose(Code::Internal, "oops"),
             3 => Act::End,
+            4 if random.bool() => Act::StoreAndAnswer(internal()),
             4 => Act::Answer(internal()),
             5 if random.u8(0..4) == 0 => Act::Answer(quota()),
             6 => Act::Update,
@@ -440,6 +443,10 @@ impl Talk {
             if self.came >= self.state.lock().hold {
                 for answer in self.held.drain(..) {
                     let _ = self.answers.send(Ok(answer));
+                    Some(Act::StoreAndAnswer(status)) => {
+                        self.judge(prepared);
+                        (error(status), None)
+                    }
                 }
             }
             next = match requests.message().await {

@@ -368,7 +368,11 @@ impl Stream {
         };
         let offset = sent.offset;
         match outcome(answer) {
-            Ok(appended) if self.stall.is_none() && appended.offset.is_none_or(|at| at == offset as i64) => {
+            Ok(appended)
+                // Behind an answer that left open what was stored: it was.
+                if self.stall.as_ref().is_none_or(|stall| stall.then == Then::Count)
+                    && appended.offset.is_none_or(|at| at == offset as i64) =>
+            {
                 self.memory.lock().acked(offset);
                 let _ = sent.job.answer.send(Ok(appended));
             }
@@ -417,6 +421,8 @@ impl Stream {
                     let (told, then) = match failure {
                         failure if ended || exists => (aborted(failure), Then::Leave),
                         failure if beyond => (aborted(failure), Then::Count),
+                        // Something went wrong; what was stored before that nobody says.
+                        failure if failure.passes() => (failure, Then::Count),
                         failure => (failure, Then::GoOn),
                     };
                     let _ = sent.job.answer.send(Err(told.clone().into()));
