@@ -30,7 +30,7 @@ pub use self::error::{AppendError, RowFault};
 use self::stream::{Job, Stream};
 use super::{
     Endpoint, Failure, Tokens,
-    call::head,
+    call::{self, answer, with_token},
     proto::storage::{
         CreateWriteStreamRequest, FinalizeWriteStreamRequest, GetWriteStreamRequest, ProtoSchema, TableSchema,
         WriteStream, WriteStreamView, big_query_write_client::BigQueryWriteClient, write_stream,
@@ -42,9 +42,6 @@ pub const MAX_REQUEST: usize = 19 << 20;
 
 /// Requests that are sent and not yet answered.
 pub const MAX_IN_FLIGHT: usize = 64;
-
-/// Longest wait for the answer to a call that is not a stream.
-const CALL: Duration = Duration::from_secs(60);
 
 /// The times of a stream. Tests have no minutes to lose.
 #[derive(Clone, Copy, Debug)]
@@ -195,32 +192,21 @@ pub async fn finalize(target: &Target, stream: &str) -> Result<i64, Failure> {
 
 type Client = BigQueryWriteClient<Channel>;
 
-async fn unary<Q, A, F>(
+/// A call that is not a stream.
+async fn unary<Q: Clone, A, F>(
     target: &Target,
     parameter: &str,
     name: &str,
     request: Q,
-    call: impl FnOnce(Client, tonic::Request<Q>) -> F,
+    call: impl Fn(Client, tonic::Request<Q>) -> F,
 ) -> Result<A, Failure>
 where
     F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
 {
     let channel = target.endpoint.channel().map_err(|error| Failure::unreachable(&error))?;
-    let mut request = tonic::Request::new(request);
-    request.set_timeout(CALL);
-    let token = target.tokens.header().await.map_err(|error| Failure::without_token(&error))?;
-    head(&mut request, parameter, name, token.as_ref());
-    match tokio::time::timeout(CALL, call(BigQueryWriteClient::new(channel), request)).await {
-        Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => {
-            let failure = Failure::of_status(&status);
-            if let (Code::Unauthenticated, Some(token)) = (failure.code, token) {
-                target.tokens.invalidate(&token);
-            }
-            Err(failure)
-        }
-        Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
-    }
+    let client = BigQueryWriteClient::new(channel);
+    let once = |token| answer(call(client.clone(), call::request(parameter, name, request.clone(), token)));
+    with_token(&target.tokens, once).await
 }
 
 #[cfg(test)]
