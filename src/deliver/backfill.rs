@@ -168,7 +168,7 @@ pub fn backfill(
     let runtime = runtime.map_err(BackfillError::io("start", Path::new("a runtime")))?;
     let (delivery, end) = deliver(config, &folder, &runtime)?;
     let mut standing = Standing { rows: files.iter().map(|file| file.rows).sum(), ..Standing::default() };
-    standing.read = progress.read(end).min(standing.rows);
+    standing.read = progress.read(end).map_err(BackfillError::io("write", &path))?.min(standing.rows);
     let complete = runtime.block_on(async {
         tokio::pin!(stop);
         tokio::select! {
