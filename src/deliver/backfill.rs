@@ -27,7 +27,7 @@ use arrow_array::{Array, RecordBatch, cast::AsArray};
 use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, errors::ParquetError};
 use tokio::runtime::{Builder, Runtime};
 
-use self::progress::Progress;
+use self::progress::{FAILED, Progress};
 use super::{
     config::{Strategies, Strategy, TableLayout, WritersConfig},
     delivery::{Delivery, StartError},
@@ -132,6 +132,20 @@ pub enum BackfillError {
     /// The folder's own spool.
     #[error("{0}; the next run goes on from here")]
     Spool(SpoolFull),
+    /// The same, and that could not be written down.
+    #[error(
+        "{spool}, and `{}` cannot be told: {source}; the next run may leave out {READ} rows, hint: add the line \
+         `{FAILED}` to that file before it",
+        path.display()
+    )]
+    Unnoted {
+        /// The spool's reason.
+        spool: SpoolFull,
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be written.
+        source: io::Error,
+    },
     /// The lake has nothing of these days.
     #[error("the lake `{}` has no rows of these days", .0.display())]
     Nothing(PathBuf),
@@ -226,9 +240,7 @@ async fn run(
                         }
                     }
                     Err(error) => {
-                        // Nothing of them was kept, whatever the positions say.
-                        let _ = progress.failed();
-                        return Err(BackfillError::Spool(error));
+                        return Err(refused(progress, error));
                     }
                 }
             };
@@ -253,6 +265,14 @@ async fn run(
         } else if moved.elapsed() > PATIENCE {
             return Ok(false);
         }
+    }
+}
+
+/// The spool kept nothing of the rows, whatever its positions say: the next run is told.
+fn refused(progress: &mut Progress, error: SpoolFull) -> BackfillError {
+    match progress.failed() {
+        Ok(()) => BackfillError::Spool(error),
+        Err(source) => BackfillError::Unnoted { spool: error, path: progress.path.clone(), source },
     }
 }
 
@@ -408,4 +428,25 @@ fn list(files: &Path) -> Result<Vec<LakeFile>, BackfillError> {
     }
     found.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(found)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_cannot_be_written_down_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress");
+        let mut progress = Progress::open(&path).unwrap();
+        progress.add(10, 10).unwrap();
+        let error = refused(&mut progress, SpoolFull::Disk).to_string();
+        assert!(error.ends_with("the next run goes on from here"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().last(), Some(FAILED));
+
+        progress.on_a_full_disk();
+        let error = refused(&mut progress, SpoolFull::Disk).to_string();
+        assert!(error.contains("add the line `\"failed\"`") && error.contains("No space left"), "{error}");
+    }
 }

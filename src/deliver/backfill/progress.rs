@@ -24,6 +24,9 @@ pub struct Progress {
     done: Option<u64>,
 }
 
+/// The line that says that rows were refused, as a person may have to write it.
+pub const FAILED: &str = r#""failed""#;
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
@@ -62,9 +65,9 @@ impl Progress {
             self.failed = false;
         } else {
             self.rows += end.saturating_sub(self.end);
+            self.end = end.max(self.end);
         }
         Ok(self.rows)
-            self.end = end.max(self.end);
     }
 
     /// Where the spool ends.
@@ -86,6 +89,11 @@ impl Progress {
 
     pub fn finish(&mut self, rows: u64) -> io::Result<()> {
         self.write(&Line::Done { rows })
+    }
+
+    #[cfg(test)]
+    pub fn on_a_full_disk(&mut self) {
+        self.journal = Journal::full().expect("this system has `/dev/full`");
     }
 
     fn write(&mut self, line: &Line) -> io::Result<()> {
