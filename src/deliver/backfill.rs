@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! <directory>/backfill/2026-05-01_2026-05-31/
+//!   lock           held while a process works on it
 //!   files/         hard links to the lake's files as they were when it began: merges change nothing about it any more
 //!   progress       JSON lines: how many of their rows, in order, are in the spool
 //!   spool/         with `direct.offsets`, so that each row is appended once, whatever ends the process
@@ -31,6 +32,7 @@ use self::progress::{FAILED, Progress};
 use super::{
     config::{Strategies, Strategy, TableLayout, WritersConfig},
     delivery::{Delivery, StartError},
+    lock,
     sink::{Position, Sink},
     sinks::{
         bigquery::{BigQuerySink, SetupError},
@@ -146,6 +148,9 @@ pub enum BackfillError {
         /// Why it cannot be written.
         source: io::Error,
     },
+    /// Another process is at it.
+    #[error("a backfill of these days runs in another process, in `{}`, hint: wait until it ends, or stop it", .0.display())]
+    InUse(PathBuf),
     /// The lake has nothing of these days.
     #[error("the lake `{}` has no rows of these days", .0.display())]
     Nothing(PathBuf),
@@ -168,6 +173,11 @@ pub fn backfill(
     let Days { from, to } = days;
     let folder = config.local.directory.join(FOLDER).join(format!("{from}_{to}"));
     fs::create_dir_all(&folder).map_err(BackfillError::io("create", &folder))?;
+    // Before anything is looked at: another run may be about to link its files.
+    let lock = folder.join("lock");
+    let _lock = lock::exclusive(&lock)
+        .map_err(BackfillError::io("lock", &lock))?
+        .ok_or_else(|| BackfillError::InUse(folder.clone()))?;
     let path = folder.join("progress");
     let mut progress = Progress::open(&path).map_err(BackfillError::io("read", &path))?;
     if let Some(rows) = progress.done() {
@@ -402,7 +412,7 @@ fn link_day(folder: &Path, date: Date, into: &Path) -> Result<usize, BackfillErr
             let target = into.join(format!("{date}_{name}"));
             match fs::hard_link(entry.path(), &target) {
                 Ok(()) => linked.push(target),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && into.is_dir() => {
                     for target in linked {
                         fs::remove_file(&target).map_err(BackfillError::io("remove", &target))?;
                     }
@@ -448,5 +458,20 @@ mod tests {
         progress.on_a_full_disk();
         let error = refused(&mut progress, SpoolFull::Disk).to_string();
         assert!(error.contains("add the line `\"failed\"`") && error.contains("No space left"), "{error}");
+    }
+
+    #[test]
+    fn links_that_have_nowhere_to_go_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = FileName::fresh(1, 0, 0).to_string();
+        fs::write(folder.path().join(&name), b"").unwrap();
+        let into = folder.path().join("files.new");
+        let (tell, told) = std::sync::mpsc::channel();
+        let (from, to) = (folder.path().to_owned(), into.clone());
+        std::thread::spawn(move || tell.send(link_day(&from, Date(0), &to)));
+        let error = told.recv_timeout(Duration::from_secs(20)).expect("it tries for ever").unwrap_err().to_string();
+        assert!(error.contains("cannot link"), "{error}");
+        fs::create_dir(&into).unwrap();
+        assert_eq!(link_day(folder.path(), Date(0), &into).unwrap(), 1);
     }
 }

@@ -129,6 +129,24 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn two_backfills_of_the_same_days_do_not_run_at_once() {
+    let (world, backend) = (World::new(), Backend::start());
+    let (first, last) = lake(&world, 20);
+    let folder = world.data().join(format!("backfill/{first}_{last}"));
+    let links = folder.join("files.new");
+    std::fs::create_dir_all(&links).unwrap();
+    let lock = std::fs::File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, said) = run(&world, &backend, &first, &last);
+    assert!(code == Some(1) && said.contains("in another process"), "{code:?} {said}");
+    assert!(links.is_dir() && !folder.join("progress").exists(), "what the other one makes is left alone");
+    drop(lock);
+    let (code, said) = run(&world, &backend, &first, &last);
+    assert_eq!((code, said.lines().last().unwrap()), (Some(0), "done: 20 rows"), "{said}");
+    assert_eq!(backend.counts().len(), 20);
+}
+
+#[test]
 fn a_backfill_that_is_told_to_stop_says_how_far_it_is() {
     let (world, backend) = (World::new(), Backend::start());
     let (first, last) = lake(&world, 50);
