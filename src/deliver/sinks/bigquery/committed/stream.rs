@@ -25,7 +25,7 @@ use crate::{
         proto::storage::{AppendRowsResponse, storage_error::StorageErrorCode},
         write::{
             self, AppendError, Appended, MAX_IN_FLIGHT, Target, Timing, WriterSchema,
-            connection::{Broken, Connection, outcome},
+            connection::{Broken, Connection, outcome, tell_all},
             hurry::Hurry,
         },
     },
@@ -219,7 +219,7 @@ impl Stream {
     async fn converse(&mut self) -> End {
         let name = match self.ready().await {
             Ok(name) => name,
-            Err(failure) => return End::Broken { broken: Broken { failure, token: None }, answered: false },
+            Err(failure) => return End::Broken { broken: failure.into(), answered: false },
         };
         let first = self.again.front().map(|sent| &sent.job).or(self.pending.front());
         let Some(schema) = first.map(|job| job.schema.clone()) else { return End::Closed };
@@ -235,10 +235,7 @@ impl Stream {
                 let was_idle = self.in_flight.is_empty();
                 let more = match self.send(&mut connection).await {
                     Ok(more) => more,
-                    Err(failure) => {
-                        let broken = Broken { failure, token: None };
-                        return End::Broken { broken, answered: false };
-                    }
+                    Err(failure) => return End::Broken { broken: failure.into(), answered: false },
                 };
                 if was_idle && !self.in_flight.is_empty() {
                     heard = Instant::now();
@@ -263,10 +260,7 @@ impl Stream {
                             answered = true;
                             self.hurry.answered();
                         }
-                        Err(failure) => {
-                            let broken = Broken { failure, token: connection.token };
-                            return End::Broken { broken, answered };
-                        }
+                        Err(failure) => return End::Broken { broken: connection.broken(failure), answered },
                     }
                 }
                 job = self.queue.recv(), if hears => match job {
@@ -283,9 +277,7 @@ impl Stream {
                     if self.in_flight.is_empty() {
                         return End::Closed;
                     }
-                    let words = format!("no answer for {} seconds", patience.as_secs());
-                    let failure = Failure::new(Code::DeadlineExceeded, words);
-                    return End::Broken { broken: Broken { failure, token: connection.token }, answered };
+                    return End::Broken { broken: connection.silent(patience), answered };
                 }
             }
         }
@@ -506,17 +498,9 @@ impl Stream {
         while let Ok(job) = self.queue.try_recv() {
             self.pending.push_back(job);
         }
-        let bystanders = match failure.code {
-            Code::InvalidArgument => Failure::new(Code::Aborted, "the stream broke over another request"),
-            _ => failure.clone(),
-        };
         let stale = self.stall.take().map(|stall| stall.stale).unwrap_or_default();
         let sent = self.in_flight.drain(..).chain(self.again.drain(..)).map(|sent| sent.job);
-        let mut failure = Some(failure);
-        for job in sent.chain(stale).chain(self.pending.drain(..)) {
-            let why = failure.take().unwrap_or_else(|| bystanders.clone());
-            let _ = job.answer.send(Err(why.into()));
-        }
+        tell_all(failure, sent.chain(stale).chain(self.pending.drain(..)).map(|job| job.answer));
     }
 }
 
