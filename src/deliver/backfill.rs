@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! <directory>/backfill/2026-05-01_2026-05-31/
+//!   lock           held while a process works on it
 //!   files/         hard links to the lake's files as they were when it began: merges change nothing about it any more
 //!   progress       JSON lines: how many of their rows, in order, are in the spool
 //!   spool/         with `direct.offsets`, so that each row is appended once, whatever ends the process
@@ -27,10 +28,11 @@ use arrow_array::{Array, RecordBatch, cast::AsArray};
 use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, errors::ParquetError};
 use tokio::runtime::{Builder, Runtime};
 
-use self::progress::Progress;
+use self::progress::{FAILED, Progress};
 use super::{
     config::{Strategies, Strategy, TableLayout, WritersConfig},
     delivery::{Delivery, StartError},
+    lock,
     sink::{Position, Sink},
     sinks::{
         bigquery::{BigQuerySink, SetupError},
@@ -132,6 +134,23 @@ pub enum BackfillError {
     /// The folder's own spool.
     #[error("{0}; the next run goes on from here")]
     Spool(SpoolFull),
+    /// The same, and that could not be written down.
+    #[error(
+        "{spool}, and `{}` cannot be told: {source}; the next run may leave out {READ} rows, hint: add the line \
+         `{FAILED}` to that file before it",
+        path.display()
+    )]
+    Unnoted {
+        /// The spool's reason.
+        spool: SpoolFull,
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be written.
+        source: io::Error,
+    },
+    /// Another process is at it.
+    #[error("a backfill of these days runs in another process, in `{}`, hint: wait until it ends, or stop it", .0.display())]
+    InUse(PathBuf),
     /// The lake has nothing of these days.
     #[error("the lake `{}` has no rows of these days", .0.display())]
     Nothing(PathBuf),
@@ -154,6 +173,11 @@ pub fn backfill(
     let Days { from, to } = days;
     let folder = config.local.directory.join(FOLDER).join(format!("{from}_{to}"));
     fs::create_dir_all(&folder).map_err(BackfillError::io("create", &folder))?;
+    // Before anything is looked at: another run may be about to link its files.
+    let lock = folder.join("lock");
+    let _lock = lock::exclusive(&lock)
+        .map_err(BackfillError::io("lock", &lock))?
+        .ok_or_else(|| BackfillError::InUse(folder.clone()))?;
     let path = folder.join("progress");
     let mut progress = Progress::open(&path).map_err(BackfillError::io("read", &path))?;
     if let Some(rows) = progress.done() {
@@ -168,7 +192,7 @@ pub fn backfill(
     let runtime = runtime.map_err(BackfillError::io("start", Path::new("a runtime")))?;
     let (delivery, end) = deliver(config, &folder, &runtime)?;
     let mut standing = Standing { rows: files.iter().map(|file| file.rows).sum(), ..Standing::default() };
-    standing.read = progress.read(end).min(standing.rows);
+    standing.read = progress.read(end).map_err(BackfillError::io("write", &path))?.min(standing.rows);
     let complete = runtime.block_on(async {
         tokio::pin!(stop);
         tokio::select! {
@@ -226,9 +250,7 @@ async fn run(
                         }
                     }
                     Err(error) => {
-                        // Nothing of them was kept, whatever the positions say.
-                        let _ = progress.failed();
-                        return Err(BackfillError::Spool(error));
+                        return Err(refused(progress, error));
                     }
                 }
             };
@@ -253,6 +275,14 @@ async fn run(
         } else if moved.elapsed() > PATIENCE {
             return Ok(false);
         }
+    }
+}
+
+/// The spool kept nothing of the rows, whatever its positions say: the next run is told.
+fn refused(progress: &mut Progress, error: SpoolFull) -> BackfillError {
+    match progress.failed() {
+        Ok(()) => BackfillError::Spool(error),
+        Err(source) => BackfillError::Unnoted { spool: error, path: progress.path.clone(), source },
     }
 }
 
@@ -382,7 +412,7 @@ fn link_day(folder: &Path, date: Date, into: &Path) -> Result<usize, BackfillErr
             let target = into.join(format!("{date}_{name}"));
             match fs::hard_link(entry.path(), &target) {
                 Ok(()) => linked.push(target),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && into.is_dir() => {
                     for target in linked {
                         fs::remove_file(&target).map_err(BackfillError::io("remove", &target))?;
                     }
@@ -408,4 +438,40 @@ fn list(files: &Path) -> Result<Vec<LakeFile>, BackfillError> {
     }
     found.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(found)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_cannot_be_written_down_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress");
+        let mut progress = Progress::open(&path).unwrap();
+        progress.add(10, 10).unwrap();
+        let error = refused(&mut progress, SpoolFull::Disk).to_string();
+        assert!(error.ends_with("the next run goes on from here"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().last(), Some(FAILED));
+
+        progress.on_a_full_disk();
+        let error = refused(&mut progress, SpoolFull::Disk).to_string();
+        assert!(error.contains("add the line `\"failed\"`") && error.contains("No space left"), "{error}");
+    }
+
+    #[test]
+    fn links_that_have_nowhere_to_go_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = FileName::fresh(1, 0, 0).to_string();
+        fs::write(folder.path().join(&name), b"").unwrap();
+        let into = folder.path().join("files.new");
+        let (tell, told) = std::sync::mpsc::channel();
+        let (from, to) = (folder.path().to_owned(), into.clone());
+        std::thread::spawn(move || tell.send(link_day(&from, Date(0), &to)));
+        let error = told.recv_timeout(Duration::from_secs(20)).expect("it tries for ever").unwrap_err().to_string();
+        assert!(error.contains("cannot link"), "{error}");
+        fs::create_dir(&into).unwrap();
+        assert_eq!(link_day(folder.path(), Date(0), &into).unwrap(), 1);
+    }
 }

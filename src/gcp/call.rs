@@ -1,18 +1,21 @@
-//! What every gRPC call has: a head, and a token that is replaced when the server does not take it.
+//! What every gRPC call has: a head, an end in time, and a token that is replaced when the server does not take it.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tonic::{Code, metadata::MetadataValue};
+use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 
 use super::{Failure, Tokens};
 
 /// What stays as it is in the value of `x-goog-request-params`: the unreserved characters of RFC 3986.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Longest wait for the answer to a call that is not a stream.
+const CALL: Duration = Duration::from_secs(60);
+
 /// The routing header, without which the Write API finds no table outside of the US, and the token.
-pub fn head<T>(request: &mut tonic::Request<T>, parameter: &str, name: &str, token: Option<&HeaderValue>) {
+pub fn head<T>(request: &mut Request<T>, parameter: &str, name: &str, token: Option<&HeaderValue>) {
     let routing = format!("{parameter}={}", utf8_percent_encode(name, UNRESERVED));
     let metadata = request.metadata_mut();
     metadata.insert(
@@ -23,6 +26,22 @@ pub fn head<T>(request: &mut tonic::Request<T>, parameter: &str, name: &str, tok
         let mut value = MetadataValue::try_from(token.as_bytes()).expect("a header's value stays one");
         value.set_sensitive(true);
         metadata.insert("authorization", value);
+    }
+}
+
+/// The request of a single call.
+pub fn request<T>(parameter: &str, name: &str, message: T, token: Option<HeaderValue>) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CALL);
+    head(&mut request, parameter, name, token.as_ref());
+    request
+}
+
+/// The answer to a single call.
+pub async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
+    match tokio::time::timeout(CALL, call).await {
+        Ok(answer) => answer.map(Response::into_inner).map_err(|status| Failure::of_status(&status)),
+        Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
     }
 }
 

@@ -73,6 +73,20 @@ impl Failure {
         Failure { code: Code::from(status.code), message: shortened(status.message), storage, retry_after }
     }
 
+    /// Whether it passes by itself: the codes that the service's own client configurations try again, but for the one that
+    /// asks for less. Whether what was asked for has been done is open then.
+    pub fn passes(&self) -> bool {
+        matches!(
+            self.code,
+            Code::Aborted
+                | Code::Unavailable
+                | Code::Cancelled
+                | Code::Internal
+                | Code::DeadlineExceeded
+                | Code::Unknown
+        )
+    }
+
     /// Whether the server closed the stream because nothing came for ten minutes.
     pub fn is_idle_close(&self) -> bool {
         self.code == Code::Aborted && self.message.contains("inactive for")

@@ -2,8 +2,6 @@
 
 mod admin;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::HeaderValue;
 use prost::Message;
@@ -11,7 +9,7 @@ use tonic::{Code, codec::CompressionEncoding, transport::Channel};
 
 use super::{
     Endpoint, Failure, Tokens,
-    call::{head, with_token},
+    call::{self, answer, with_token},
     proto::pubsub::publisher_client::PublisherClient,
 };
 
@@ -23,8 +21,6 @@ pub use admin::Admin;
 pub const MAX_MESSAGES: usize = 1_000;
 /// Most bytes of one encoded request: the service takes 10 MB.
 pub const MAX_REQUEST: usize = 9_000_000;
-/// Longest wait for an answer.
-const CALL: Duration = Duration::from_secs(60);
 
 /// Publishes to one topic, over a connection that is made at the first call and again after it broke. Calls share it.
 #[derive(Clone)]
@@ -70,17 +66,12 @@ impl Publisher {
 
     async fn once(&self, request: PublishRequest, token: Option<HeaderValue>) -> Result<(), Failure> {
         let count = request.messages.len();
-        let mut request = tonic::Request::new(request);
-        request.set_timeout(CALL);
-        head(&mut request, "topic", &self.topic, token.as_ref());
         // A clone is the same connection.
         let mut client = self.client.clone();
-        let answer = tokio::time::timeout(CALL, client.publish(request)).await;
-        match answer {
-            Ok(Ok(answer)) if answer.get_ref().message_ids.len() == count => Ok(()),
-            Ok(Ok(_)) => Err(Failure::new(Code::Internal, "the answer is not about the messages of the request")),
-            Ok(Err(status)) => Err(Failure::of_status(&status)),
-            Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
+        let published = answer(client.publish(call::request("topic", &self.topic, request, token))).await?;
+        match published.message_ids.len() == count {
+            true => Ok(()),
+            false => Err(Failure::new(Code::Internal, "the answer is not about the messages of the request")),
         }
     }
 }

@@ -24,6 +24,9 @@ pub struct Progress {
     done: Option<u64>,
 }
 
+/// The line that says that rows were refused, as a person may have to write it.
+pub const FAILED: &str = r#""failed""#;
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
@@ -55,12 +58,16 @@ impl Progress {
     }
 
     /// Rows in the spool, which ends at `end`. A process that died may have put more there than it wrote down.
-    pub fn read(&mut self, end: Position) -> u64 {
-        if !self.failed {
+    pub fn read(&mut self, end: Position) -> io::Result<u64> {
+        if self.failed {
+            // What comes from here on counts again, also when nobody lives to write it down.
+            self.add(0, end.max(self.end))?;
+            self.failed = false;
+        } else {
             self.rows += end.saturating_sub(self.end);
+            self.end = end.max(self.end);
         }
-        self.end = end.max(self.end);
-        self.rows
+        Ok(self.rows)
     }
 
     /// Where the spool ends.
@@ -84,9 +91,52 @@ impl Progress {
         self.write(&Line::Done { rows })
     }
 
+    #[cfg(test)]
+    pub fn on_a_full_disk(&mut self) {
+        self.journal = Journal::full().expect("this system has `/dev/full`");
+    }
+
     fn write(&mut self, line: &Line) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         self.journal.append(&text)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A process begins, with the spool's end as it finds it; what it takes for read.
+    fn begin(path: &Path, end: Position) -> (Progress, u64) {
+        let mut progress = Progress::open(path).unwrap();
+        let read = progress.read(end).unwrap();
+        (progress, read)
+    }
+
+    #[test]
+    fn what_a_killed_run_put_into_the_spool_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress");
+        let (mut progress, read) = begin(&path, 0);
+        assert_eq!(read, 0);
+        progress.add(10, 10).unwrap();
+        assert_eq!(begin(&path, 30).1, 30);
+        assert_eq!(begin(&path, 30).1, 30, "killed before it wrote anything");
+    }
+
+    #[test]
+    fn positions_of_refused_rows_do_not_count_but_those_that_follow_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress");
+        let (mut progress, _) = begin(&path, 0);
+        progress.add(10, 10).unwrap();
+        progress.failed().unwrap();
+        drop(progress);
+        assert_eq!(begin(&path, 15).1, 10, "five positions that no row has");
+        // That one was killed when twenty rows were in the spool and not yet here.
+        assert_eq!(begin(&path, 35).1, 30);
+        assert_eq!(begin(&path, 35).1, 30);
     }
 }

@@ -1,21 +1,15 @@
 //! Topics and subscriptions: what there is, and making more.
 
-use std::{future::Future, time::Duration};
-
-use http::HeaderValue;
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use tonic::{Code, transport::Channel};
 
 use crate::gcp::{
     Endpoint, Failure, Tokens,
-    call::{head, with_token},
+    call::{answer, request, with_token},
     proto::pubsub::{
         GetSubscriptionRequest, GetTopicRequest, Subscription, Topic, UpdateSubscriptionRequest,
         publisher_client::PublisherClient, subscriber_client::SubscriberClient,
     },
 };
-
-/// Longest wait for an answer.
-const CALL: Duration = Duration::from_secs(60);
 
 /// Sees to topics and subscriptions, over one connection. Names are whole: `projects/P/topics/T`.
 pub struct Admin {
@@ -85,20 +79,6 @@ impl Admin {
             async move { answer(client.update_subscription(request)).await }
         });
         updated.await.map(|_| ())
-    }
-}
-
-fn request<T>(parameter: &str, name: &str, message: T, token: Option<HeaderValue>) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(CALL);
-    head(&mut request, parameter, name, token.as_ref());
-    request
-}
-
-async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
-    match tokio::time::timeout(CALL, call).await {
-        Ok(answer) => answer.map(Response::into_inner).map_err(|status| Failure::of_status(&status)),
-        Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
     }
 }
 

@@ -1,11 +1,11 @@
 //! One call of AppendRows, with its own connection.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::HeaderValue;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status};
 
 use super::{AppendError, Appended, MAX_IN_FLIGHT, RowFault, Target, WriterSchema};
@@ -31,7 +31,7 @@ pub struct Connection {
     /// Of every row on it.
     pub schema: Arc<WriterSchema>,
     /// The token it was opened with.
-    pub token: Option<HeaderValue>,
+    token: Option<HeaderValue>,
     first: bool,
 }
 
@@ -48,7 +48,7 @@ impl Connection {
     /// nothing, not even headers, before it has one.
     pub async fn open(target: &Target, stream: &str, schema: Arc<WriterSchema>) -> Result<Connection, Broken> {
         let token = target.tokens.header().await;
-        let token = token.map_err(|error| Broken { failure: Failure::without_token(&error), token: None })?;
+        let token = token.map_err(|error| Broken::from(Failure::without_token(&error)))?;
         let channel = match target.endpoint.channel() {
             Ok(channel) => channel,
             Err(error) => return Err(Broken { failure: Failure::unreachable(&error), token }),
@@ -90,6 +90,37 @@ impl Connection {
             Some(Err(status)) => Err(Failure::of_status(&status)),
             None => Err(Failure::new(Code::Unavailable, "the server ended the stream")),
         }
+    }
+
+    /// It ended like this.
+    pub fn broken(self, failure: Failure) -> Broken {
+        Broken { failure, token: self.token }
+    }
+
+    /// It is given up, since no answer came for so long.
+    pub fn silent(self, patience: Duration) -> Broken {
+        self.broken(Failure::new(Code::DeadlineExceeded, format!("no answer for {} seconds", patience.as_secs())))
+    }
+}
+
+impl From<Failure> for Broken {
+    /// Before there was a token.
+    fn from(failure: Failure) -> Broken {
+        Broken { failure, token: None }
+    }
+}
+
+/// Tells everybody who waits, in order, that the connection has ended. A refusal is about the first, whose answer was
+/// due; the others only stood behind it.
+pub fn tell_all(failure: Failure, waiting: impl IntoIterator<Item = oneshot::Sender<Result<Appended, AppendError>>>) {
+    let bystanders = match failure.code {
+        Code::InvalidArgument => Failure::new(Code::Aborted, "the stream broke over another request"),
+        _ => failure.clone(),
+    };
+    let mut failure = Some(failure);
+    for answer in waiting {
+        let why = failure.take().unwrap_or_else(|| bystanders.clone());
+        let _ = answer.send(Err(why.into()));
     }
 }
 

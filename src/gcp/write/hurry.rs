@@ -39,16 +39,7 @@ impl Hurry {
             self.idle_closes += 1;
             return self.idle_closes <= MAX_IDLE_CLOSES;
         }
-        let passes = matches!(
-            failure.code,
-            Code::Aborted
-                | Code::Unavailable
-                | Code::Cancelled
-                | Code::Internal
-                | Code::DeadlineExceeded
-                | Code::Unknown
-        );
-        passes && answered && self.is_calm(timing)
+        failure.passes() && answered && self.is_calm(timing)
     }
 
     /// Whether the last time is long enough ago; it begins anew then.

@@ -30,7 +30,7 @@ pub use self::error::{AppendError, RowFault};
 use self::stream::{Job, Stream};
 use super::{
     Endpoint, Failure, Tokens,
-    call::head,
+    call::{self, answer, with_token},
     proto::storage::{
         CreateWriteStreamRequest, FinalizeWriteStreamRequest, GetWriteStreamRequest, ProtoSchema, TableSchema,
         WriteStream, WriteStreamView, big_query_write_client::BigQueryWriteClient, write_stream,
@@ -42,9 +42,6 @@ pub const MAX_REQUEST: usize = 19 << 20;
 
 /// Requests that are sent and not yet answered.
 pub const MAX_IN_FLIGHT: usize = 64;
-
-/// Longest wait for the answer to a call that is not a stream.
-const CALL: Duration = Duration::from_secs(60);
 
 /// The times of a stream. Tests have no minutes to lose.
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +82,23 @@ pub struct Target {
     pub tokens: Tokens,
     /// `projects/P/datasets/D/tables/T/streams/_default`.
     pub stream: String,
+}
+
+impl Target {
+    /// Whether a stream of this name is one of the same table. The service may name a project by its number.
+    pub fn is_of_table(&self, stream: &str) -> bool {
+        let parts = |name| -> Option<(&str, &str)> {
+            let (project, rest) = str::strip_prefix(name, "projects/")?.split_once("/datasets/")?;
+            Some((project, rest.split_once("/streams/")?.0))
+        };
+        let is_number = |project: &str| project.bytes().all(|byte| byte.is_ascii_digit());
+        match (parts(&self.stream), parts(stream)) {
+            (Some((ours, table)), Some((theirs, other))) => {
+                table == other && (ours == theirs || is_number(ours) != is_number(theirs))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The row type as the server is told it; requests with the same `Arc` share a stream.
@@ -178,30 +192,46 @@ pub async fn finalize(target: &Target, stream: &str) -> Result<i64, Failure> {
 
 type Client = BigQueryWriteClient<Channel>;
 
-async fn unary<Q, A, F>(
+/// A call that is not a stream.
+async fn unary<Q: Clone, A, F>(
     target: &Target,
     parameter: &str,
     name: &str,
     request: Q,
-    call: impl FnOnce(Client, tonic::Request<Q>) -> F,
+    call: impl Fn(Client, tonic::Request<Q>) -> F,
 ) -> Result<A, Failure>
 where
     F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
 {
     let channel = target.endpoint.channel().map_err(|error| Failure::unreachable(&error))?;
-    let mut request = tonic::Request::new(request);
-    request.set_timeout(CALL);
-    let token = target.tokens.header().await.map_err(|error| Failure::without_token(&error))?;
-    head(&mut request, parameter, name, token.as_ref());
-    match tokio::time::timeout(CALL, call(BigQueryWriteClient::new(channel), request)).await {
-        Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => {
-            let failure = Failure::of_status(&status);
-            if let (Code::Unauthenticated, Some(token)) = (failure.code, token) {
-                target.tokens.invalidate(&token);
-            }
-            Err(failure)
+    let client = BigQueryWriteClient::new(channel);
+    let once = |token| answer(call(client.clone(), call::request(parameter, name, request.clone(), token)));
+    with_token(&target.tokens, once).await
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_is_of_the_table_that_its_name_says() {
+        let target = |project| Target {
+            endpoint: "http://localhost:1".parse().unwrap(),
+            tokens: Tokens::none(),
+            stream: format!("projects/{project}/datasets/d/tables/t/streams/_default"),
+        };
+        for (project, stream, expected) in [
+            ("p", "projects/p/datasets/d/tables/t/streams/s1", true),
+            ("p", "projects/123/datasets/d/tables/t/streams/s1", true),
+            ("123", "projects/p/datasets/d/tables/t/streams/s1", true),
+            ("123", "projects/124/datasets/d/tables/t/streams/s1", false),
+            ("p", "projects/q/datasets/d/tables/t/streams/s1", false),
+            ("p", "projects/p/datasets/e/tables/t/streams/s1", false),
+            ("p", "projects/p/datasets/d/tables/t2/streams/s1", false),
+            ("p", "s1", false),
+        ] {
+            assert_eq!(target(project).is_of_table(stream), expected, "{project} {stream}");
         }
-        Err(_) => Err(Failure::new(Code::DeadlineExceeded, "no answer")),
     }
 }

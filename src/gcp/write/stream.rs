@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::{
     AppendError, Appended, MAX_IN_FLIGHT, Target, Timing, WriterSchema,
-    connection::{Broken, Connection, outcome},
+    connection::{Broken, Connection, outcome, tell_all},
     hurry::Hurry,
 };
 use crate::gcp::{Failure, proto::storage::AppendRowsResponse};
@@ -86,16 +86,7 @@ impl Stream {
         while let Ok(job) = self.queue.try_recv() {
             self.pending.push_back(job);
         }
-        // A refusal is about the request whose answer was due; the others only stood behind it.
-        let bystanders = match failure.code {
-            Code::InvalidArgument => Failure::new(Code::Aborted, "the stream broke over another request"),
-            _ => failure.clone(),
-        };
-        let mut failure = Some(failure);
-        for job in self.pending.drain(..) {
-            let why = failure.take().unwrap_or_else(|| bystanders.clone());
-            let _ = job.answer.send(Err(why.into()));
-        }
+        tell_all(failure, self.pending.drain(..).map(|job| job.answer));
     }
 
     /// One connection, from its first request to its end.
@@ -125,10 +116,7 @@ impl Stream {
                             answered = true;
                             self.hurry.answered();
                         }
-                        Err(failure) => {
-                            let broken = Broken { failure, token: connection.token };
-                            return End::Broken { broken, answered };
-                        }
+                        Err(failure) => return End::Broken { broken: connection.broken(failure), answered },
                     }
                 }
                 job = self.queue.recv(), if hears => match job {
@@ -145,9 +133,7 @@ impl Stream {
                     if self.in_flight.is_empty() {
                         return End::Closed;
                     }
-                    let words = format!("no answer for {} seconds", patience.as_secs());
-                    let failure = Failure::new(Code::DeadlineExceeded, words);
-                    return End::Broken { broken: Broken { failure, token: connection.token }, answered };
+                    return End::Broken { broken: connection.silent(patience), answered };
                 }
             }
         }

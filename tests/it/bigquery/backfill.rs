@@ -8,10 +8,14 @@ use std::{
 };
 
 use super::process::Backend;
-use crate::{client::post, fakes::bigquery::Act, world::World};
+use crate::{
+    client::post,
+    fakes::bigquery::Act,
+    world::{World, eventually},
+};
 
-/// A lake with so many rows of today, and the day.
-fn lake(world: &World, rows: usize) -> String {
+/// A lake with so many rows of today, and the first and the last day of them: at midnight there are two.
+fn lake(world: &World, rows: usize) -> (String, String) {
     let mut process = world.spawn();
     for first in (0..rows).step_by(100) {
         let events: Vec<_> = (first..(first + 100).min(rows))
@@ -26,7 +30,7 @@ fn lake(world: &World, rows: usize) -> String {
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_prefix("day=").map(str::to_owned))
         .collect();
     days.sort();
-    days.pop().unwrap()
+    (days[0].clone(), days.pop().unwrap())
 }
 
 fn start(world: &World, backend: &Backend, from: &str, to: &str) -> Child {
@@ -58,8 +62,8 @@ fn run(world: &World, backend: &Backend, from: &str, to: &str) -> (Option<i32>, 
 #[test]
 fn the_lake_comes_into_the_table_once_and_only_once() {
     let (world, backend) = (World::new(), Backend::start());
-    let day = lake(&world, 250);
-    let (code, said) = run(&world, &backend, &day, &day);
+    let (first, last) = lake(&world, 250);
+    let (code, said) = run(&world, &backend, &first, &last);
     assert_eq!((code, said.lines().last().unwrap()), (Some(0), "done: 250 rows"), "{said}");
     let counts = backend.counts();
     assert_eq!((counts.len(), counts.values().max()), (250, Some(&1)));
@@ -68,7 +72,7 @@ fn the_lake_comes_into_the_table_once_and_only_once() {
     let params = row.get_field_by_name("event_params").unwrap().into_owned();
     assert!(params.as_list().unwrap().len() >= 3);
 
-    let (code, said) = run(&world, &backend, &day, &day);
+    let (code, said) = run(&world, &backend, &first, &last);
     assert!(code == Some(0) && said.contains("done before: 250 rows"), "{said}");
     assert_eq!(backend.fake.ids().len(), 250);
     assert_eq!(world.ids_in_lake().len(), 250, "the lake is as it was");
@@ -86,18 +90,27 @@ fn the_lake_comes_into_the_table_once_and_only_once() {
 #[test]
 fn a_backfill_that_is_killed_goes_on_where_it_was() {
     let (world, backend) = (World::new(), Backend::start());
-    let day = lake(&world, 6_000);
+    let (first, last) = lake(&world, 6_000);
     let mut random = fastrand::Rng::with_seed(3);
+    let mut halfway = 0;
     for round in 0.. {
         assert!(round < 60, "it never ends");
-        // The longer it lasts, the better it can be killed.
-        backend.fake.script((0..random.usize(1..4)).map(|n| match n {
-            0 => Act::Delay(Duration::from_millis(300)),
-            1 => Act::StoreAndClose(tonic::Code::Unavailable, "gone"),
-            _ => Act::StoreAndClose(tonic::Code::PermissionDenied, "for a moment"),
-        }));
-        let mut child = start(&world, &backend, &day, &day);
-        if round < 8 {
+        if round == 0 {
+            // Some rows are there, the others on their way.
+            backend.fake.script([Act::Delay(Duration::ZERO), Act::Delay(Duration::from_secs(10))]);
+        } else {
+            // The longer it lasts, the better it can be killed.
+            backend.fake.script((0..random.usize(1..4)).map(|n| match n {
+                0 => Act::Delay(Duration::from_millis(300)),
+                1 => Act::StoreAndClose(tonic::Code::Unavailable, "gone"),
+                _ => Act::StoreAndClose(tonic::Code::PermissionDenied, "for a moment"),
+            }));
+        }
+        let mut child = start(&world, &backend, &first, &last);
+        if round == 0 {
+            assert!(eventually(Duration::from_secs(20), || !backend.fake.ids().is_empty()));
+            let _ = child.kill();
+        } else if round < 8 {
             thread::sleep(Duration::from_millis(random.u64(150..700)));
             let _ = child.kill();
         }
@@ -106,7 +119,9 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
         if output.status.success() {
             break;
         }
+        halfway += usize::from((1..6_000).contains(&backend.counts().len()));
     }
+    assert!(halfway > 0, "no kill came between two rows");
     let counts = backend.counts();
     let doubled: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).take(5).collect();
     assert!(doubled.is_empty(), "{doubled:?}");
@@ -114,11 +129,29 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn two_backfills_of_the_same_days_do_not_run_at_once() {
+    let (world, backend) = (World::new(), Backend::start());
+    let (first, last) = lake(&world, 20);
+    let folder = world.data().join(format!("backfill/{first}_{last}"));
+    let links = folder.join("files.new");
+    std::fs::create_dir_all(&links).unwrap();
+    let lock = std::fs::File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, said) = run(&world, &backend, &first, &last);
+    assert!(code == Some(1) && said.contains("in another process"), "{code:?} {said}");
+    assert!(links.is_dir() && !folder.join("progress").exists(), "what the other one makes is left alone");
+    drop(lock);
+    let (code, said) = run(&world, &backend, &first, &last);
+    assert_eq!((code, said.lines().last().unwrap()), (Some(0), "done: 20 rows"), "{said}");
+    assert_eq!(backend.counts().len(), 20);
+}
+
+#[test]
 fn a_backfill_that_is_told_to_stop_says_how_far_it_is() {
     let (world, backend) = (World::new(), Backend::start());
-    let day = lake(&world, 50);
+    let (first, last) = lake(&world, 50);
     backend.fake.state.lock().datasets.clear();
-    let mut child = start(&world, &backend, &day, &day);
+    let mut child = start(&world, &backend, &first, &last);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
     while !said.contains("data set `p:d` does not exist") {
@@ -129,7 +162,7 @@ fn a_backfill_that_is_told_to_stop_says_how_far_it_is() {
     assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
     assert!(said.contains("stopped: 0 of 50 rows delivered"), "{said}");
     backend.fake.state.lock().datasets.insert("p/d".into());
-    let (code, said) = run(&world, &backend, &day, &day);
+    let (code, said) = run(&world, &backend, &first, &last);
     assert_eq!((code, said.lines().last().unwrap()), (Some(0), "done: 50 rows"), "{said}");
     assert_eq!(backend.counts().len(), 50);
 }

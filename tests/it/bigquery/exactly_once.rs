@@ -5,9 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use real_streaming::gcp::{proto::rpc, write::Timing};
 use tonic::Code;
 
-use super::{DAY, Setup, World, freeze, ids, row, row_of_day, until};
+use super::{DAY, Setup, World, freeze, ids, in_spool, row, row_of_day, until};
 use crate::fakes::{
-    bigquery::{Act, BigQuery, Listing},
+    bigquery::{Act, BigQuery, Listing, Table},
     judge,
     proxy::Proxy,
 };
@@ -191,6 +191,62 @@ async fn a_stream_that_is_gone_with_what_it_knew_blocks_the_writer() {
     assert_eq!(world.settled().await.doubled, 0);
 }
 
+/// An answer that says that something went wrong does not say that nothing was stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_leaves_open_what_was_stored_doubles_nothing() {
+    let codes =
+        [Code::Internal, Code::Unknown, Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::Aborted];
+    let cases = codes.into_iter().flat_map(|code| [(code, true, 0), (code, true, 7), (code, false, 7)]);
+    for (code, stored, behind) in cases {
+        let mut world = world().await;
+        world.accept(ids(0..1)).await;
+        world.settled().await;
+        let status = rpc::Status { code: code as i32, message: "oops".into(), details: vec![] };
+        world.fake.script([if stored { Act::StoreAndAnswer(status) } else { Act::Answer(status) }]);
+        world.accept_batches(1..2 + behind).await;
+        let settled = world.settled().await;
+        assert_eq!((settled.stored.len(), settled.doubled), (2 + behind, 0), "{code:?} {stored} {behind}");
+        assert_eq!((settled.letters.len(), world.state().created), (0, 2), "{code:?} {stored} {behind}");
+    }
+}
+
+/// Somebody has the rows go to another table, between two starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_table_gets_a_stream_of_its_own() {
+    let of = |world: &World, table: &str| {
+        let ids = |table: &Table| table.rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>();
+        world.state().tables.get(table).map(ids).unwrap_or_default()
+    };
+    let other = |table: &str| {
+        let mut other = setup();
+        other.bq.table_id = table.into();
+        other
+    };
+    let mut world = world().await;
+    world.accept(ids(0..2)).await;
+    world.settled().await;
+    world.restart(other("others")).await;
+    world.accept(ids(2..4)).await;
+    assert!(until(|| in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    assert_eq!((of(&world, "p/d/events"), of(&world, "p/d/others")), (ids(0..2).collect(), ids(2..4).collect()));
+    // As it was goes on where it was.
+    world.restart(other("others")).await;
+    world.accept(ids(4..5)).await;
+    assert!(until(|| in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    assert_eq!((of(&world, "p/d/others"), world.state().created), (ids(2..5).collect(), 2));
+
+    // What nobody knows of the rows in the old table is found out there.
+    world.fake.script([Act::StoreAndClose(Code::PermissionDenied, "no")]);
+    world.state().finalizings.extend((0..1_000).map(|_| tonic::Status::unavailable("later")));
+    world.accept(ids(5..6)).await;
+    assert!(until(|| world.state().finalizings.len() < 1_000).await);
+    world.restart(other("thirds")).await;
+    world.state().finalizings.clear();
+    world.accept(ids(6..7)).await;
+    assert!(until(|| in_spool(&world.delivery) == 0).await, "{:?}", world.delivery.health());
+    assert_eq!((of(&world, "p/d/others"), of(&world, "p/d/thirds")), (ids(2..6).collect(), ids(6..7).collect()));
+}
+
 /// Quotas of the calls around the stream are waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_count_that_fails_is_tried_again() {
@@ -206,6 +262,7 @@ async fn a_count_that_fails_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_storm_of_faults_every_row_is_there_once() {
     let quota = || rpc::Status { code: Code::ResourceExhausted as i32, message: "quota".into(), details: vec![] };
+    let internal = || rpc::Status { code: Code::Internal as i32, message: "oops".into(), details: vec![] };
     for seed in 0..3 {
         let mut random = fastrand::Rng::with_seed(seed);
         let fake = BigQuery::start().await;
@@ -223,7 +280,7 @@ async fn after_a_storm_of_faults_every_row_is_there_once() {
             });
             world.accept_rows(rows.collect()).await;
             if random.bool() {
-                world.fake.script([match random.u8(0..9) {
+                world.fake.script([match random.u8(0..10) {
                     0 => Act::Close(Code::Unavailable, "elsewhere"),
                     1 | 2 => Act::StoreAndClose(Code::Internal, "oops"),
                     3 => Act::StoreAndClose(Code::PermissionDenied, "for a moment"),
@@ -231,6 +288,7 @@ async fn after_a_storm_of_faults_every_row_is_there_once() {
                     5 if random.bool() => Act::Answer(quota()),
                     6 => Act::Update,
                     7 => answer(Code::InvalidArgument, 6),
+                    8 => Act::StoreAndAnswer(internal()),
                     _ => Act::Delay(Duration::from_millis(random.u64(0..30))),
                 }]);
             }

@@ -157,6 +157,15 @@ impl World {
         }
     }
 
+    /// Stops, and starts again on the same folder with another configuration and new books.
+    async fn restart(&mut self, setup: Setup) {
+        self.delivery.drain(Instant::now() + Duration::from_millis(500)).await;
+        self.delivery.release();
+        self.metrics = Arc::new(Metrics::new());
+        let config = config(&self.fake, &self.folder, setup.clone());
+        self.delivery = deliver(&config, setup.timing, &self.metrics, &Handle::current());
+    }
+
     /// Event id and reason of every dead letter.
     fn letters(&self) -> BTreeMap<String, String> {
         let letters = dead_letter::list(&self.folder.path().join(dead_letter::FOLDER)).unwrap();

@@ -7,7 +7,7 @@ use real_streaming::{
     gcp::{
         Tokens,
         auth::{AuthError, Source, Token},
-        write::{Appender, Target, Timing, WriterSchema},
+        write::{self, Appender, Target, Timing, WriterSchema},
     },
 };
 use tonic::{Code, Status};
@@ -206,6 +206,26 @@ async fn a_refused_token_is_replaced_once_and_a_second_refusal_is_told() {
     let error = append("c").await.unwrap_err().to_string();
     assert!(error.contains("UNAUTHENTICATED"), "{error}");
     append("d").await.unwrap();
+}
+
+/// The same for the calls around a stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_for_a_single_call_is_replaced() {
+    let fake = BigQuery::start().await;
+    let mut world = World::with(fake.clone(), Setup::default());
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let target = Target {
+        endpoint: format!("http://{}", fake.grpc).parse().unwrap(),
+        tokens: Tokens::from_source(Numbered::default()),
+        stream: "projects/p/datasets/d/tables/events/streams/_default".into(),
+    };
+    fake.state.lock().bad_tokens.insert("Bearer t0".into());
+    let stream = write::create_committed(&target).await.unwrap();
+    fake.state.lock().bad_tokens.insert("Bearer t1".into());
+    assert_eq!(write::finalize(&target, &stream).await.unwrap(), 0);
+    fake.state.lock().bad_tokens.extend(["Bearer t2".into(), "Bearer t3".into()]);
+    assert_eq!(write::finalize(&target, &stream).await.unwrap_err().code, Code::Unauthenticated);
 }
 
 /// Case 43: a name that nobody knows, and a peer with which no TLS can be agreed upon. Both are told, and both may pass.

@@ -60,6 +60,8 @@ pub enum Act {
     Close(Code, &'static str),
     /// Stored; then the call ends before the answer.
     StoreAndClose(Code, &'static str),
+    /// Stored; then answered with an error all the same.
+    StoreAndAnswer(rpc::Status),
     /// The call ends well, and nothing is stored.
     End,
     /// Never answered.
@@ -80,6 +82,7 @@ impl Act {
             1 => Act::Close(Code::Aborted, "the connection is draining"),
             2 => Act::StoreAndClose(Code::Internal, "oops"),
             3 => Act::End,
+            4 if random.bool() => Act::StoreAndAnswer(internal()),
             4 => Act::Answer(internal()),
             5 if random.u8(0..4) == 0 => Act::Answer(quota()),
             6 => Act::Update,
@@ -269,17 +272,14 @@ impl BigQueryWrite for Service {
     type AppendRowsStream = Answers;
 
     async fn append_rows(&self, request: Request<Streaming<AppendRowsRequest>>) -> Result<Response<Answers>, Status> {
-        let header = |name: &str| Some(request.metadata().get(name)?.to_str().ok()?.to_owned());
-        let (routing, authorization) = (header("x-goog-request-params"), header("authorization"));
+        let (routing, authorization) = (header(&request, "x-goog-request-params"), token(&request));
         let connection = {
             let mut state = self.0.lock();
             state.calls += 1;
             if let Some(status) = state.openings.pop_front() {
                 return Err(status);
             }
-            if authorization.as_ref().is_some_and(|token| state.bad_tokens.contains(token)) {
-                return Err(Status::unauthenticated("Request had invalid authentication credentials."));
-            }
+            state.admit(authorization.as_deref())?;
             state.calls
         };
         let Some(routing) = routing else {
@@ -322,7 +322,7 @@ impl BigQueryWrite for Service {
         &self,
         request: Request<CreateWriteStreamRequest>,
     ) -> Result<Response<WriteStream>, Status> {
-        let routing = request.metadata().get("x-goog-request-params").cloned();
+        let (routing, token) = (request.metadata().get("x-goog-request-params").cloned(), token(&request));
         let request = request.into_inner();
         // Some clients leave slashes as they are.
         let routing = routing.as_ref().map(|routing| percent_encoding::percent_decode(routing.as_encoded_bytes()));
@@ -330,6 +330,7 @@ impl BigQueryWrite for Service {
             return Err(Status::permission_denied("the routing header is missing"));
         }
         let mut state = self.0.lock();
+        state.admit(token.as_deref())?;
         let (key, _) = streams::parts(&request.parent).ok_or_else(|| Status::invalid_argument("no table's name"))?;
         let table = state.tables.get(&key).cloned();
         let table = table.ok_or_else(|| judge::status(Code::NotFound, 1, "Requested entity was not found"))?;
@@ -347,6 +348,7 @@ impl BigQueryWrite for Service {
         request: Request<FinalizeWriteStreamRequest>,
     ) -> Result<Response<FinalizeWriteStreamResponse>, Status> {
         let mut state = self.0.lock();
+        state.admit(token(&request).as_deref())?;
         if let Some(status) = state.finalizings.pop_front() {
             return Err(status);
         }
@@ -355,6 +357,14 @@ impl BigQueryWrite for Service {
         stream.finalized = true;
         Ok(Response::new(FinalizeWriteStreamResponse { row_count: stream.rows }))
     }
+}
+
+fn header<T>(request: &Request<T>, name: &str) -> Option<String> {
+    Some(request.metadata().get(name)?.to_str().ok()?.to_owned())
+}
+
+fn token<T>(request: &Request<T>) -> Option<String> {
+    header(request, "authorization")
 }
 
 fn described(name: String, table: &Table) -> WriteStream {
@@ -368,6 +378,15 @@ fn table_of(stream: &str) -> String {
 }
 
 impl State {
+    fn admit(&self, token: Option<&str>) -> Result<(), Status> {
+        match token {
+            Some(token) if self.bad_tokens.contains(token) => {
+                Err(Status::unauthenticated("Request had invalid authentication credentials."))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn next_act(&mut self) -> Option<Act> {
         if let Some(act) = self.script.pop_front() {
             return Some(act);
@@ -423,6 +442,10 @@ impl Talk {
                     Some(Act::StoreAndClose(code, words)) => {
                         self.judge(prepared);
                         return self.end(Status::new(code, words));
+                    }
+                    Some(Act::StoreAndAnswer(status)) => {
+                        self.judge(prepared);
+                        (error(status), None)
                     }
                     act => (self.judge(prepared), act),
                 },

@@ -48,12 +48,7 @@ pub fn of(failure: &Failure) -> Verdict {
         _ => {}
     }
     match failure.code {
-        Code::Aborted
-        | Code::Unavailable
-        | Code::Cancelled
-        | Code::Internal
-        | Code::DeadlineExceeded
-        | Code::Unknown => Verdict::Passes,
+        _ if failure.passes() => Verdict::Passes,
         Code::ResourceExhausted => Verdict::TooMuch,
         Code::NotFound => Verdict::UnknownTable,
         Code::Unauthenticated => Verdict::Stranger,

@@ -13,7 +13,6 @@
 use bytes::Bytes;
 use tonic::Code;
 
-use super::passes;
 use crate::{
     deliver::{config::Encoding, sink::SinkError},
     gcp::pubsub::{MAX_REQUEST, Publisher, PubsubMessage, request_len},
@@ -61,7 +60,7 @@ impl DeadLetterTopic {
         }
         match self.publisher.publish(request).await {
             Ok(()) => Ok(()),
-            Err(failure) if passes(failure.code) || failure.code == Code::ResourceExhausted => {
+            Err(failure) if failure.passes() || failure.code == Code::ResourceExhausted => {
                 let retry_after = failure.retry_after;
                 Err(SinkError::Transient { source: failure.into(), retry_after })
             }

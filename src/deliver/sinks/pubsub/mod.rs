@@ -92,7 +92,7 @@ impl PubSubSink {
         let retry_after = failure.retry_after;
         let PubSubSink { project, topic, .. } = self;
         let hint: Cow<'static, str> = match failure.code {
-            code if passes(code) => return SinkError::Transient { source: failure.into(), retry_after },
+            _ if failure.passes() => return SinkError::Transient { source: failure.into(), retry_after },
             Code::ResourceExhausted => return SinkError::Throttled { source: failure.into(), retry_after },
             Code::InvalidArgument if rows > 1 || self.doubt.is_at_fault() => {
                 return SinkError::Refused { source: failure.into() };
@@ -114,14 +114,6 @@ impl PubSubSink {
         let source = format!("cannot publish to `projects/{project}/topics/{topic}`: {failure}").into();
         SinkError::Blocked { source, hint }
     }
-}
-
-/// What is tried again as it is: the codes of the service's own client configuration, but for the one that asks for less.
-fn passes(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Aborted | Code::Cancelled | Code::Internal | Code::Unknown | Code::Unavailable | Code::DeadlineExceeded
-    )
 }
 
 #[async_trait]

@@ -6,6 +6,8 @@
 //! | the connection breaks, having worked, for a reason that passes | the same requests go again at the same offsets, over another one; what is there already is answered `OFFSET_ALREADY_EXISTS`, which is success |
 //! | it breaks otherwise, or the process dies, with requests unanswered | the stream is finalized, which says how many rows it holds, and so which of the requests it holds. The others go to a new stream |
 //! | rows are refused | nothing of their request is stored, and nothing behind it. What came behind is sent again at the offsets that are free now; without the refused rows their own request is, too |
+//! | an answer says that something went wrong (`INTERNAL`, `UNAVAILABLE` and the like) | its rows may be stored all the same: what is in flight is answered, then the stream is finalized, which tells |
+//! | the stream that is remembered is of another table than the configured one | what is in doubt is settled there, and a new one is begun |
 //! | the stream is finalized or gone | a new one, when every request was answered or the table is gone with it. Otherwise nobody knows what it held: the writer is blocked and says so |
 //!
 //! // Invariant: two requests stand at one offset only after the server has refused the first of them, on a stream over
