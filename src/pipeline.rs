@@ -3,25 +3,30 @@
 //!
 //! Pure and synchronous: time and randomness are part of the hit, so the same hit always gives the same rows.
 
+mod admission;
 mod begin;
 mod commerce;
 mod explain;
 mod streams;
 mod watch;
 
-use std::{borrow::Cow, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use http::{HeaderMap, Method, header};
 
-pub use self::explain::{Explained, Explanation};
+pub use self::{
+    admission::Admission,
+    explain::{Explained, Explanation},
+};
 use self::{
+    admission::MediaType,
     streams::{Stream, Streams},
     watch::{Nobody, Watch},
 };
 use crate::{
     collect::{
-        self, Accepted, Caller, Claim, Claims, Codings, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity,
-        Limits, Message, PrivacyConfig, Redaction, Refusal, Reply, StreamConfig, Visitor,
+        self, Accepted, Caller, Claim, Claims, ConsentDenied, CookieConfig, Detail, DropReason, Hit, Identity, Limits,
+        Message, PrivacyConfig, Redaction, Refusal, Reply, StreamConfig, Visitor,
     },
     enrich::Enricher,
     schema::{Event, Row, StreamId},
@@ -85,32 +90,42 @@ impl Pipeline {
         self.limits.body
     }
 
-    /// Everything that can be refused before the body is read; else, who sends it. `OPTIONS` is the server's business.
-    pub fn admit(&self, method: &Method, stream: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    /// Everything that can be refused before the body is read; else, how to go on. `OPTIONS` is the server's business.
+    pub fn admit(&self, method: &Method, stream: &str, headers: &HeaderMap) -> Result<Admission, Refusal> {
         if method != Method::POST {
             return Err(Refusal::MethodNotAllowed);
         }
-        let caller = self.streams.find(stream)?.caller(headers)?;
-        media_type(headers)?;
-        Codings::of(headers)?;
+        let admission = self.admission(stream, headers)?;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         match length {
             Some(length) if length > self.limits.body as u64 => Err(Refusal::BodyTooLarge),
-            _ => Ok(caller),
+            _ => Ok(admission),
         }
     }
 
-    /// Turns an admitted hit into rows and an answer.
+    /// Turns a hit into rows and an answer.
     pub fn collect(&self, hit: &Hit<'_>) -> Result<Collected, Refusal> {
-        self.run(hit, &mut Nobody)
+        self.collect_admitted(hit, &self.admission(hit.stream, hit.headers)?)
     }
 
-    fn run(&self, hit: &Hit<'_>, watch: &mut impl Watch) -> Result<Collected, Refusal> {
-        let stream = self.streams.find(hit.stream)?;
-        let caller = stream.caller(hit.headers)?;
-        let body = self.body(hit)?;
+    /// The same for one whose header has been looked at.
+    pub fn collect_admitted(&self, hit: &Hit<'_>, admission: &Admission) -> Result<Collected, Refusal> {
+        self.run(hit, admission, &mut Nobody)
+    }
+
+    fn admission(&self, stream: &str, headers: &HeaderMap) -> Result<Admission, Refusal> {
+        Admission::of(self.streams.find(stream)?, headers)
+    }
+
+    fn run(&self, hit: &Hit<'_>, admission: &Admission, watch: &mut impl Watch) -> Result<Collected, Refusal> {
+        let Admission { stream, caller, media_type, codings } = admission;
+        let caller = *caller;
+        if hit.body.len() > self.limits.body {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let body = codings.decode(hit.body, self.limits.decoded_body)?;
         let text = collect::read_text(&body);
-        let mut claims = collect::read(&text, media_type(hit.headers)? == MediaType::Lines, caller, &self.limits)?;
+        let mut claims = collect::read(&text, *media_type == MediaType::Lines, caller, &self.limits)?;
         let strict = self.strict || claims.enforce;
         for claim in &mut claims.list {
             watch.redact(&self.redaction, claim);
@@ -125,7 +140,7 @@ impl Pipeline {
             watch.object(header, &mut claims.list);
         }
         let visitor = self.identity.visitor(hit, caller);
-        let cookie = self.cookie(hit, &stream, &visitor, &claims);
+        let cookie = self.cookie(hit, stream, &visitor, &claims);
         let mut accepted = answer(&claims, flag(hit, "debug"));
 
         let mut rows: Vec<Row> = Vec::with_capacity(claims.list.len());
@@ -148,7 +163,7 @@ impl Pipeline {
             let browser = claim.browser.take();
             let hit = Hit { browser: browser.as_deref(), ..hit.clone() };
             let mut event = Event::default();
-            let date = begin::fill(&mut event, &hit, &stream, &visitor, claim, index, watch);
+            let date = begin::fill(&mut event, &hit, stream, &visitor, claim, index, watch);
             match self.enrich(&hit, &mut event, watch) {
                 ControlFlow::Continue(()) => {
                     let row = Row::freeze(&event, date, stream.id.clone());
@@ -171,15 +186,7 @@ impl Pipeline {
         }
         let mut reply = accepted.reply();
         reply.headers.extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
-        Ok(Collected { rows, stream: stream.id, dropped, reply })
-    }
-
-    /// The body as its client wrote it.
-    fn body<'h>(&self, hit: &Hit<'h>) -> Result<Cow<'h, [u8]>, Refusal> {
-        if hit.body.len() > self.limits.body {
-            return Err(Refusal::BodyTooLarge);
-        }
-        Codings::of(hit.headers)?.decode(hit.body, self.limits.decoded_body)
+        Ok(Collected { rows, stream: stream.id.clone(), dropped, reply })
     }
 
     /// The client keeps the identifier of its latest valid event; none when that event's consent forbids it.
@@ -196,28 +203,6 @@ impl Pipeline {
 
     fn enrich<'h>(&self, hit: &'h Hit<'h>, event: &mut Event<'h>, watch: &mut impl Watch) -> ControlFlow<DropReason> {
         self.steps.iter().try_for_each(|step| watch.step(&**step, hit, event))
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MediaType {
-    Json,
-    Lines,
-}
-
-/// What the body is. `text/plain` is what beacons send, because it needs no preflight.
-fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(MediaType::Json) };
-    let value = value.to_str().map_err(|_| Refusal::UnsupportedMediaType)?;
-    let end = value.bytes().position(|byte| byte == b';').unwrap_or(value.len());
-    let essence = value[..end].trim_ascii();
-    let is_one_of = |names: &[&str]| names.iter().any(|name| essence.eq_ignore_ascii_case(name));
-    if essence.is_empty() || is_one_of(&["application/json", "text/plain"]) {
-        Ok(MediaType::Json)
-    } else if is_one_of(&["application/x-ndjson", "application/ndjson", "application/jsonl"]) {
-        Ok(MediaType::Lines)
-    } else {
-        Err(Refusal::UnsupportedMediaType)
     }
 }
 

@@ -65,7 +65,6 @@ pub fn hit<'a>(query: &'a str, headers: &'a HeaderMap, body: &'a [u8]) -> Hit<'a
         secure: true,
         received_at: NOW,
         entropy: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
-        request_id: "fuzz",
         browser: None,
     }
 }

@@ -1,6 +1,6 @@
 //! The visitor cookie: YAML `cookie`, and the `Set-Cookie` line.
 
-use std::{fmt::Write, net::IpAddr, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use http::HeaderValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -147,7 +147,8 @@ impl CookieConfig {
 /// nobody registered, and public suffixes themselves.
 fn registrable_domain(host: &str) -> Option<&str> {
     let host = host.strip_suffix('.').unwrap_or(host);
-    if !is_host_name(host) || host.parse::<IpAddr>().is_ok() {
+    // What ends with a digit is an address, or no name that anybody could register.
+    if !is_host_name(host) || host.ends_with(|last: char| last.is_ascii_digit()) {
         return None;
     }
     if !psl::suffix(host.as_bytes())?.is_known() {

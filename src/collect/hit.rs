@@ -45,8 +45,6 @@ pub struct Hit<'a> {
     pub received_at: Micros,
     /// Fresh random bits of this request. Identifiers are derived from them.
     pub entropy: u128,
-    /// Identifier of this request in logs and error bodies.
-    pub request_id: &'a str,
     /// What a script in the page read off its browser, as the event at hand tells; none while the body is unread.
     pub browser: Option<&'a Browser<'a>>,
 }
@@ -116,7 +114,6 @@ impl<'a> Hit<'a> {
             secure: true,
             received_at: 1_750_000_000_000_000,
             entropy: 7,
-            request_id: "r",
             browser: None,
         }
     }

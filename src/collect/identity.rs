@@ -104,7 +104,8 @@ impl Visitor<'_> {
 pub fn first_touch(id: &str, received_at: Micros) -> Option<Micros> {
     const EARLIEST: i64 = 1_000_000_000; // 2001
     const CLOCK_SKEW: i64 = 86_400;
-    let (random, seconds) = id.split_once('.')?;
+    let dot = id.bytes().position(|byte| byte == b'.')?;
+    let (random, seconds) = (&id[..dot], &id[dot + 1..]);
     let seconds: i64 = seconds.parse().ok()?;
     let plausible = (EARLIEST..=received_at / 1_000_000 + CLOCK_SKEW).contains(&seconds);
     (plausible && random.bytes().all(|byte| byte.is_ascii_digit())).then(|| seconds * 1_000_000)

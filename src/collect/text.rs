@@ -23,7 +23,9 @@ pub fn read(body: &[u8]) -> Text<'_> {
         Ok(text) => (Cow::Borrowed(text), false),
         Err(_) => (String::from_utf8_lossy(body), true),
     };
-    let suspicious = memchr(0, text.as_bytes()).is_some() || memmem::find(text.as_bytes(), b"\\u").is_some();
+    let escaped = memchr(b'\\', text.as_bytes());
+    let suspicious = memchr(0, text.as_bytes()).is_some()
+        || escaped.is_some_and(|first| memmem::find(&text.as_bytes()[first..], b"\\u").is_some());
     match suspicious.then(|| replace_unstorable(&text)).flatten() {
         Some(repaired) => Text { text: Cow::Owned(repaired), repaired: true },
         None => Text { text, repaired: lossy },

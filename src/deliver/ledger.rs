@@ -11,6 +11,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 
@@ -31,7 +32,7 @@ pub struct Ledger {
     metrics: Arc<Metrics>,
     sinks: Vec<&'static str>,
     /// One account per label value, so their number is bounded like the label's.
-    accounts: RwLock<HashMap<Arc<str>, Arc<Account>>>,
+    accounts: RwLock<HashMap<Arc<str>, Arc<Account>, RandomState>>,
 }
 
 /// The figures of one stream.

@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use http::{HeaderMap, Method, Uri};
 use prometheus_client::metrics::counter::Counter;
 
-use super::request::host;
+use super::request::{RequestId, host};
 use crate::telemetry::{
     Metrics,
     metrics::{ByHandler, CLASSES, class},
@@ -65,7 +65,7 @@ impl AccessLog {
             status,
             bytes = ended.bytes,
             client = ended.client.map(tracing::field::display),
-            request_id = ended.request_id,
+            request_id = ended.request_id.map_or("-", |id| id),
             took = ?ended.took,
             aborted = ended.aborted,
         );
@@ -88,8 +88,8 @@ pub struct Ended<'a> {
     pub bytes: usize,
     /// Who asked.
     pub client: Option<IpAddr>,
-    /// As told to the client.
-    pub request_id: &'a str,
+    /// As told to the client; none before that was made.
+    pub request_id: Option<&'a RequestId>,
     /// From the complete request header to the end of the answer.
     pub took: Duration,
     /// Whether it ended before its time.

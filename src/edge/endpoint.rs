@@ -12,10 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use pingora::{proxy::Session, time::timeout};
+use pingora::proxy::Session;
 
 use super::{
     Tuning,
+    alarm::Alarm,
     answer::{NoBody, read_body, send},
     client_ip::Client,
     cors::Verdict,
@@ -25,9 +26,9 @@ use super::{
     rules::Rules,
 };
 use crate::{
-    collect::{Caller, Hit, Micros, Refusal, Reply},
+    collect::{Hit, Micros, Refusal, Reply},
     deliver::{Delivery, SpoolFull},
-    pipeline::Collected,
+    pipeline::{Admission, Collected},
     telemetry::{Metrics, metrics::ByCode},
 };
 
@@ -93,8 +94,8 @@ impl<'a> Head<'a> {
         Ok((self.method == Method::OPTIONS).then(answer))
     }
 
-    /// Whether the pipeline wants to see the body, and whose it is.
-    pub fn admit(&self, rules: &Rules) -> Result<Caller, Refusal> {
+    /// Whether the pipeline wants to see the body, and how it will read it.
+    pub fn admit(&self, rules: &Rules) -> Result<Admission, Refusal> {
         rules.pipeline.admit(self.method, self.stream, self.headers)
     }
 
@@ -113,10 +114,17 @@ impl<'a> Head<'a> {
             secure: self.client.secure,
             received_at,
             entropy,
-            request_id: self.id,
             browser: None,
         }
     }
+}
+
+/// What the header of a request leads to.
+enum Opened {
+    /// To an answer, without the body.
+    Early(Reply),
+    /// To the body.
+    Body(Admission),
 }
 
 /// Why a hit gets no regular answer.
@@ -162,12 +170,12 @@ impl Endpoint {
     }
 
     /// The answer to a request whose body is there as a whole.
-    pub async fn answer(&self, head: &Head<'_>, body: &[u8]) -> Reply {
+    pub async fn answer(&self, head: &Head<'_>, body: &[u8], alarm: &mut Alarm) -> Reply {
         let received_at = now();
         let verdict = head.verdict(&self.rules);
         let answer = match self.open(head, &verdict) {
-            Ok(None) => self.close(head, received_at, body).await,
-            Ok(Some(early)) => Ok(early),
+            Ok(Opened::Body(admission)) => self.close(head, &admission, received_at, body, alarm).await,
+            Ok(Opened::Early(reply)) => Ok(reply),
             Err(refusal) => Err(refusal),
         };
         let mut reply = answer.unwrap_or_else(|refusal| self.refused(&refusal, head.id));
@@ -183,16 +191,18 @@ impl Endpoint {
         verdict: &Verdict,
     ) -> Result<Reply, Failure> {
         let received_at = now();
-        if let Some(early) = self.open(&self.head(session, client, id), verdict)? {
-            return Ok(early);
-        }
+        let admission = match self.open(&self.head(session, client, id), verdict)? {
+            Opened::Body(admission) => admission,
+            Opened::Early(reply) => return Ok(reply),
+        };
         let body = read_body(session, self.max_body(), self.tuning.body).await.map_err(|why| match why {
             NoBody::TooLarge => Failure::Refused(Refusal::BodyTooLarge),
             NoBody::Slow => Failure::Refused(Refusal::SlowBody),
             NoBody::Malformed => Failure::Refused(Refusal::BadFraming),
             NoBody::Gone => Failure::Gone,
         })?;
-        Ok(self.close(&self.head(session, client, id), received_at, &body).await?)
+        let head = self.head(session, client, id);
+        Ok(self.close(&head, &admission, received_at, &body, &mut Alarm::default()).await?)
     }
 
     /// Most bytes of a body.
@@ -206,18 +216,27 @@ impl Endpoint {
     }
 
     /// What can be said before the body is read: a refusal, or an early answer.
-    fn open(&self, head: &Head<'_>, verdict: &Verdict) -> Result<Option<Reply>, Refusal> {
+    fn open(&self, head: &Head<'_>, verdict: &Verdict) -> Result<Opened, Refusal> {
         if let Some(early) = head.preflight(&self.rules, verdict)? {
-            return Ok(Some(early));
+            return Ok(Opened::Early(early));
         }
         let admitted = head.admit(&self.rules);
-        self.limits.count(head.client.ip, head.stream, &admitted)?;
-        admitted.map(|_| None)
+        let caller = admitted.as_ref().ok().map(|admission| admission.caller);
+        self.limits.count(head.client.ip, head.stream, caller)?;
+        admitted.map(Opened::Body)
     }
 
     /// Turns the body into rows and keeps them.
-    async fn close(&self, head: &Head<'_>, received_at: Micros, body: &[u8]) -> Result<Reply, Refusal> {
-        self.keep(self.rules.pipeline.collect(&head.hit(body, received_at, entropy()))?).await
+    async fn close(
+        &self,
+        head: &Head<'_>,
+        admission: &Admission,
+        received_at: Micros,
+        body: &[u8],
+        alarm: &mut Alarm,
+    ) -> Result<Reply, Refusal> {
+        let hit = head.hit(body, received_at, entropy());
+        self.keep(self.rules.pipeline.collect_admitted(&hit, admission)?, alarm).await
     }
 
     /// Found again after the body instead of kept: a borrow cannot outlive the reading.
@@ -228,7 +247,7 @@ impl Endpoint {
 
     /// Makes the rows durable; only then are the dropped events counted, so that a refused hit counts nothing. Where the
     /// answer is to mean more than that, it waits for more.
-    async fn keep(&self, collected: Collected) -> Result<Reply, Refusal> {
+    async fn keep(&self, collected: Collected, alarm: &mut Alarm) -> Result<Reply, Refusal> {
         let Collected { rows, stream, dropped, reply } = collected;
         let mut end = None;
         if !rows.is_empty() {
@@ -236,7 +255,7 @@ impl Endpoint {
             if self.ack.is_some() && self.delivery.is_crowded() {
                 return Err(Refusal::Overloaded { retry_after: RETRY_AFTER });
             }
-            match timeout(DURABLE_WITHIN, self.delivery.accept(rows)).await {
+            match alarm.within(DURABLE_WITHIN, self.delivery.accept(rows)).await {
                 Ok(Ok(position)) => end = Some(position),
                 Ok(Err(SpoolFull::Closed)) => return Err(Refusal::ShuttingDown),
                 Ok(Err(SpoolFull::TooLarge)) => return Err(Refusal::BodyTooLarge),
@@ -247,7 +266,7 @@ impl Endpoint {
             self.delivery.dropped(&stream, reason.label());
         }
         if let (Some(within), Some(end)) = (self.ack, end)
-            && timeout(within, self.delivery.delivered(end)).await.is_err()
+            && alarm.within(within, self.delivery.delivered(end)).await.is_err()
         {
             return Err(Refusal::Undelivered { retry_after: RETRY_AFTER });
         }

@@ -6,10 +6,10 @@
 //! second `Host`, a body that is too long, a broken header) is not judged here but left to Pingora, so that there is one
 //! place that knows what to make of it. Both lanes answer alike.
 
-use std::mem::MaybeUninit;
+use std::{io::Write, mem::MaybeUninit};
 
-use bytes::{Buf, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use pingora::protocols::http::date::get_cached_date;
 
 use super::{framing::is_host, route::Router};
@@ -73,9 +73,14 @@ pub fn find(buffer: &mut BytesMut, router: &Router, max_body: usize) -> Found {
     if buffer.len() < whole {
         return Found::Part(whole);
     }
-    let Some(request) = read(buffer, &outline, &spans[..outline.headers]) else { return Found::Other };
-    buffer.advance(outline.head);
-    Found::Event(Box::new(request))
+    let head = buffer.split_to(outline.head).freeze();
+    if let Some(request) = read(&head, &outline, &spans[..outline.headers]) {
+        return Found::Event(Box::new(request));
+    }
+    let mut before = BytesMut::from(head);
+    before.unsplit(std::mem::take(buffer));
+    *buffer = before;
+    Found::Other
 }
 
 /// A plain event's measures.
@@ -88,6 +93,9 @@ struct Outline {
 }
 
 fn outline(bytes: &[u8], router: &Router, spans: &mut [(Span, Span); MAX_HEADERS]) -> Option<Outline> {
+    if !bytes.starts_with(b"POST /") {
+        return None;
+    }
     let mut slots = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut []);
     let head = match request.parse_with_uninit_headers(bytes, &mut slots) {
@@ -96,37 +104,37 @@ fn outline(bytes: &[u8], router: &Router, spans: &mut [(Span, Span); MAX_HEADERS
     };
     let path = request.path?;
     let is_event = router.stream(path.split('?').next()?).is_some();
-    if request.method != Some("POST") || request.version != Some(1) || !is_event || has_bare_feed(&bytes[..head]) {
+    if request.version != Some(1) || !is_event || !bytes[..head].ends_with(b"\r\n\r\n") {
         return None;
     }
     let mut length = None;
     let mut hosts = 0;
     for (header, span) in request.headers.iter().zip(spans.iter_mut()) {
         *span = (Span::of(header.name.as_bytes(), bytes), Span::of(header.value, bytes));
-        let is = |name: HeaderName| header.name.eq_ignore_ascii_case(name.as_str());
+        // Parsers differ over a line feed without its carriage return, and differing parsers are how requests are
+        // smuggled. No line but these and the last one is in a header.
+        if !bytes[..usize::from(span.0.start)].ends_with(b"\r\n") {
+            return None;
+        }
+        let is = |name: &[u8]| header.name.as_bytes().eq_ignore_ascii_case(name);
         // By length first: no header but these is compared.
         match header.name.len() {
-            4 if is(header::HOST) => {
+            4 if is(b"host") => {
                 if !is_host(header.value) {
                     return None;
                 }
                 hosts += 1;
             }
-            6 if is(header::EXPECT) => return None,
-            7 if is(header::UPGRADE) => return None,
-            10 if is(header::CONNECTION) && !header.value.eq_ignore_ascii_case(b"keep-alive") => return None,
-            14 if is(header::CONTENT_LENGTH) && length.replace(decimal(header.value)?).is_some() => return None,
-            17 if is(header::TRANSFER_ENCODING) => return None,
+            6 if is(b"expect") => return None,
+            7 if is(b"upgrade") => return None,
+            10 if is(b"connection") && !header.value.eq_ignore_ascii_case(b"keep-alive") => return None,
+            14 if is(b"content-length") && length.replace(decimal(header.value)?).is_some() => return None,
+            17 if is(b"transfer-encoding") => return None,
             _ => {}
         }
     }
     let path = Span::of(path.as_bytes(), bytes);
     (hosts == 1).then_some(Outline { head, body: length?, headers: request.headers.len(), path })
-}
-
-/// Parsers differ over a line feed without its carriage return, and differing parsers are how requests are smuggled.
-fn has_bare_feed(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 /// Digits only, and so few that nothing overflows.
@@ -135,9 +143,8 @@ fn decimal(text: &[u8]) -> Option<usize> {
     plain.then(|| text.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
 }
 
-/// The values share the one copy of the header.
-fn read(bytes: &[u8], outline: &Outline, spans: &[(Span, Span)]) -> Option<Request> {
-    let head = bytes::Bytes::copy_from_slice(&bytes[..outline.head]);
+/// The values share the header's memory.
+fn read(head: &Bytes, outline: &Outline, spans: &[(Span, Span)]) -> Option<Request> {
     let slice = |span: Span| head.slice(usize::from(span.start)..usize::from(span.end));
     let uri = Uri::from_maybe_shared(slice(outline.path)).ok()?;
     let mut headers = HeaderMap::with_capacity(spans.len());
@@ -158,7 +165,9 @@ pub fn wire(reply: &Reply, last: bool) -> Vec<u8> {
         put(&mut wire, &[b": ", value.as_bytes(), b"\r\n"]);
     }
     if reply.status != StatusCode::NO_CONTENT {
-        put(&mut wire, &[b"Content-Length: ", HeaderValue::from(reply.body.len()).as_bytes(), b"\r\n"]);
+        put(&mut wire, &[b"Content-Length: "]);
+        // Writing into a vector never fails.
+        let _ = write!(wire, "{}\r\n", reply.body.len());
     }
     put(&mut wire, &[b"Date: ", get_cached_date().as_bytes(), b"\r\n"]);
     put(&mut wire, &[b"Connection: ", if last { b"close" } else { b"keep-alive" }, b"\r\n\r\n", &reply.body]);
@@ -185,6 +194,8 @@ fn title(wire: &mut Vec<u8>, name: &HeaderName) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     const PLAIN: &str =
@@ -227,6 +238,10 @@ mod tests {
             with("Host: b.example\r\n"),
             with("X : 1\r\n"),
             with("X: 1\n"),
+            PLAIN.replace("HTTP/1.1\r\n", "HTTP/1.1\n") + "{}",
+            PLAIN.replace("\r\n\r\n", "\r\n\n") + "{}",
+            PLAIN.replace("\r\n\r\n", "\n\r\n") + "{}",
+            format!("\r\n{PLAIN}{{}}"),
             with("X: 1\r\n folded\r\n"),
             with("X: \0\r\n"),
             with(&long),

@@ -72,7 +72,8 @@ fn whole(line: &[u8]) -> Option<&[u8]> {
 /// Whether this can be a host, with a port or without: what it consists of (RFC 3986, 3.2.2), not whether it exists. It
 /// goes into addresses and pages. Empty is allowed.
 pub fn is_host(text: &[u8]) -> bool {
-    text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+    let mark = |byte| matches!(byte, b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~');
+    text.iter().all(|&byte| byte.is_ascii_alphanumeric() || mark(byte))
 }
 
 #[cfg(test)]

@@ -5,8 +5,12 @@
 //! bytes are in Pingora's hands and cannot be had back, so it goes on with that connection.
 
 use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -18,16 +22,16 @@ use pingora::{
     protocols::{ALPN, Stream, http::ServerSession},
     proxy::{HttpProxy, Session},
     server::ShutdownWatch,
-    time::timeout,
 };
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
     task::yield_now,
 };
 
 use super::{
     access::{Ended, Handler},
+    alarm::Alarm,
     connections::Place,
     counted::Counted,
     endpoint::Head,
@@ -43,8 +47,8 @@ use super::{
 
 /// How long the express lane waits for the rest of a body; who is slower is Pingora's, and its deadlines'.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Read at once: an event with its header.
-const READ: usize = 4096;
+/// Read at once: an event with its header, or a few.
+const READ: usize = 16 << 10;
 
 /// See the module.
 pub struct Front {
@@ -83,11 +87,17 @@ impl ServerApp for Front {
         let mut buffer = BytesMut::new();
         let (peer, tls) = (peer(&stream), stream.get_ssl_digest().is_some());
         let mut is_first = self.parts.h2c && !tls;
+        let mut alarm = Alarm::default();
+        let mut watch = shutdown.clone();
+        // An error means that the server is gone.
+        let mut ending = pin!(async move { drop(watch.wait_for(|ending| *ending).await) });
         loop {
             if buffer.is_empty() {
-                self.wait(&mut stream, &mut buffer, shutdown, peer).await?;
+                let idle = self.parts.keepalive(self.parts.live.load().rules.trust.trusts(peer));
+                let read = alarm.within(idle, poll_fn(|cx| poll_begin(&mut stream, ending.as_mut(), cx)));
+                buffer = read.await.ok()??;
             }
-            if std::mem::take(&mut is_first) && begins_h2(&mut stream, &mut buffer).await {
+            if std::mem::take(&mut is_first) && begins_h2(&mut stream, &mut buffer, &mut alarm).await {
                 return self.proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), shutdown).await;
             }
             let live = self.parts.live.load_full();
@@ -96,7 +106,7 @@ impl ServerApp for Front {
             if let Found::Part(whole) = found {
                 // Its header has arrived: a graceful end waits for the rest.
                 let _in_flight = self.parts.lifecycle.enter();
-                fill(&mut stream, &mut buffer, whole).await;
+                fill(&mut stream, &mut buffer, whole, &mut alarm).await;
                 found = find(&mut buffer);
             } else if let Found::Other = found {
                 let before = buffer.len();
@@ -116,7 +126,7 @@ impl ServerApp for Front {
             stream = match found {
                 Found::Event(request) => {
                     let body = buffer.split_to(request.body);
-                    self.serve(stream, &live, *request, &body, peer, tls).await?
+                    self.serve(stream, &live, *request, &body, (peer, tls), &mut alarm).await?
                 }
                 Found::Part(_) | Found::Other => self.hand_over(stream, &mut buffer, shutdown).await?,
             };
@@ -167,26 +177,6 @@ impl Front {
         head::refuse(stream, status, &self.parts.tuning).await;
     }
 
-    /// Waits for a request. None when there will be none.
-    async fn wait(
-        &self,
-        stream: &mut Stream,
-        buffer: &mut BytesMut,
-        shutdown: &ShutdownWatch,
-        peer: IpAddr,
-    ) -> Option<()> {
-        buffer.reserve(READ);
-        let mut shutdown = shutdown.clone();
-        let idle = self.parts.keepalive(self.parts.live.load().rules.trust.trusts(peer));
-        let read = tokio::select! {
-            biased;
-            read = timeout(idle, stream.read_buf(buffer)) => read,
-            // An error means that the server is gone.
-            _ = shutdown.wait_for(|ending| *ending) => return None,
-        };
-        matches!(read, Ok(Ok(1..))).then_some(())
-    }
-
     /// Answers an event. None when the connection has ended with it.
     async fn serve(
         &self,
@@ -194,8 +184,8 @@ impl Front {
         live: &Live,
         request: Request,
         body: &[u8],
-        peer: IpAddr,
-        tls: bool,
+        (peer, tls): (IpAddr, bool),
+        alarm: &mut Alarm,
     ) -> Option<Stream> {
         let Parts { access, lifecycle, tuning, .. } = &*self.parts;
         let Live { rules, endpoint, .. } = live;
@@ -208,14 +198,14 @@ impl Front {
         // requests that are ready, not for one after the other, each finds its own code there.
         yield_now().await;
         let head = Head::new(method, uri, headers, &rules.router, &client, &id);
-        let reply = endpoint.answer(&head, body).await;
+        let reply = endpoint.answer(&head, body, alarm).await;
         let last = lifecycle.is_ending();
         let wire = express::wire(&reply, last);
         let write = async {
             stream.write_all(&wire).await?;
             stream.flush().await
         };
-        let sent = matches!(timeout(tuning.answer, write).await, Ok(Ok(())));
+        let sent = matches!(alarm.within(tuning.answer, write).await, Ok(Ok(())));
 
         access.record(&Ended {
             handler: Handler::Collect,
@@ -225,7 +215,7 @@ impl Front {
             status: reply.status.as_u16(),
             bytes: reply.body.len(),
             client: Some(client.ip),
-            request_id: &id,
+            request_id: Some(&id),
             took: started.elapsed(),
             aborted: !sent,
         });
@@ -279,19 +269,41 @@ fn served(settings: &mut HttpPersistentSettings) -> Option<usize> {
     settings.take_user_context()?.downcast::<Served>().ok().map(|served| served.0)
 }
 
+/// Waits for the first bytes of a request. None when there will be none.
+///
+/// They are read into memory that all connections of the thread share: one that waits holds none, and what is read
+/// lies where the caches still know it.
+fn poll_begin(
+    stream: &mut Stream,
+    ending: Pin<&mut impl Future<Output = ()>>,
+    context: &mut Context<'_>,
+) -> Poll<Option<BytesMut>> {
+    thread_local! {
+        static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+    }
+    let read = SHARED.with_borrow_mut(|shared| {
+        let mut read = ReadBuf::new(shared);
+        Pin::new(stream).poll_read(context, &mut read).map_ok(|()| BytesMut::from(read.filled()))
+    });
+    match read {
+        Poll::Ready(read) => Poll::Ready(read.ok().filter(|bytes| !bytes.is_empty())),
+        Poll::Pending => ending.poll(context).map(|()| None),
+    }
+}
+
 /// Reads until `buffer` has `whole` bytes, the connection ends, or patience does.
-async fn fill(stream: &mut Stream, buffer: &mut BytesMut, whole: usize) {
+async fn fill(stream: &mut Stream, buffer: &mut BytesMut, whole: usize, alarm: &mut Alarm) {
     buffer.reserve(whole - buffer.len());
     let rest = async { while buffer.len() < whole && matches!(stream.read_buf(buffer).await, Ok(1..)) {} };
     // Found out by looking at the buffer.
-    let _ = timeout(PATIENCE, rest).await;
+    let _ = alarm.within(PATIENCE, rest).await;
 }
 
 /// Whether the connection begins with HTTP/2 (RFC 9113, 3.3).
-async fn begins_h2(stream: &mut Stream, buffer: &mut BytesMut) -> bool {
+async fn begins_h2(stream: &mut Stream, buffer: &mut BytesMut, alarm: &mut Alarm) -> bool {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     if buffer.len() < PREFACE.len() && PREFACE.starts_with(buffer) {
-        fill(stream, buffer, PREFACE.len()).await;
+        fill(stream, buffer, PREFACE.len(), alarm).await;
     }
     buffer.starts_with(PREFACE)
 }

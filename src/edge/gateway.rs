@@ -393,7 +393,7 @@ impl ProxyHttp for Gateway {
             status,
             bytes: session.body_bytes_sent(),
             client: context.caller.as_ref().map(|(client, _)| client.ip),
-            request_id: context.id(),
+            request_id: context.caller.as_ref().map(|(_, id)| id),
             took,
             aborted: error.is_some(),
         });

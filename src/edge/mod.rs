@@ -7,6 +7,7 @@
 
 mod access;
 mod admin;
+mod alarm;
 mod answer;
 mod assets;
 mod client_hints;

@@ -41,17 +41,17 @@ impl RateLimits {
         }
     }
 
-    /// Counts a request of which only the body has not been seen. A refused one counts for its client alone; a trusted
-    /// one for its stream alone, because its caller speaks for many visitors.
-    pub fn count(&self, client: IpAddr, stream: &str, admitted: &Result<Caller, Refusal>) -> Result<(), Refusal> {
+    /// Counts a request of which only the body has not been seen. A refused one, without `caller`, counts for its client
+    /// alone; a trusted one for its stream alone, because its caller speaks for many visitors.
+    pub fn count(&self, client: IpAddr, stream: &str, caller: Option<Caller>) -> Result<(), Refusal> {
         if self.clients.is_none() && self.streams.is_none() {
             return Ok(());
         }
         let now = self.started.elapsed();
-        if let Some(clients) = self.clients.as_ref().filter(|_| *admitted != Ok(Caller::Trusted)) {
+        if let Some(clients) = self.clients.as_ref().filter(|_| caller != Some(Caller::Trusted)) {
             clients.take(&network(client), now).map_err(|retry_after| Refusal::RateLimited { retry_after })?;
         }
-        if let Some(streams) = self.streams.as_ref().filter(|_| admitted.is_ok()) {
+        if let Some(streams) = self.streams.as_ref().filter(|_| caller.is_some()) {
             streams.take(stream, now).map_err(|retry_after| Refusal::RateLimited { retry_after })?;
         }
         Ok(())
@@ -173,17 +173,17 @@ mod tests {
         let limits =
             |per_ip, per_stream| RateLimits::new(&RateLimitConfig { per_ip, per_stream, burst: Span::secs(0) });
         let (a, b) = (IpAddr::from([1, 1, 1, 1]), IpAddr::from([2, 2, 2, 2]));
-        let (ordinary, trusted, refused) = (Ok(Caller::Ordinary), Ok(Caller::Trusted), Err(Refusal::BadApiKey));
+        let (ordinary, trusted, refused) = (Some(Caller::Ordinary), Some(Caller::Trusted), None);
 
         let by_client = limits(1, 0);
-        assert!(by_client.count(a, "1", &refused).is_ok());
-        assert!(matches!(by_client.count(a, "2", &ordinary), Err(Refusal::RateLimited { .. })));
-        assert!(by_client.count(a, "1", &trusted).is_ok() && by_client.count(b, "1", &ordinary).is_ok());
+        assert!(by_client.count(a, "1", refused).is_ok());
+        assert!(matches!(by_client.count(a, "2", ordinary), Err(Refusal::RateLimited { .. })));
+        assert!(by_client.count(a, "1", trusted).is_ok() && by_client.count(b, "1", ordinary).is_ok());
 
         let by_stream = limits(0, 1);
-        assert!(by_stream.count(a, "1", &refused).is_ok() && by_stream.count(a, "1", &ordinary).is_ok());
-        assert!(matches!(by_stream.count(b, "1", &trusted), Err(Refusal::RateLimited { .. })));
-        assert!(by_stream.count(a, "2", &ordinary).is_ok());
-        assert!((0..100).all(|_| limits(0, 0).count(a, "1", &ordinary).is_ok()));
+        assert!(by_stream.count(a, "1", refused).is_ok() && by_stream.count(a, "1", ordinary).is_ok());
+        assert!(matches!(by_stream.count(b, "1", trusted), Err(Refusal::RateLimited { .. })));
+        assert!(by_stream.count(a, "2", ordinary).is_ok());
+        assert!((0..100).all(|_| limits(0, 0).count(a, "1", ordinary).is_ok()));
     }
 }

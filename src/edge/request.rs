@@ -1,12 +1,6 @@
 //! What the edge reads off a request before anyone else does: its host and its identity. Pure, but for the randomness.
 
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    fmt,
-    hash::{BuildHasher, RandomState},
-    ops::Deref,
-};
+use std::{borrow::Cow, fmt, ops::Deref, sync::OnceLock};
 
 use http::{HeaderMap, HeaderName, Uri, header};
 
@@ -30,27 +24,16 @@ pub fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Cow<'a, str> {
     }
 }
 
-/// 128 fresh random bits.
-///
-/// SipHash under a key that the operating system seeded (that is what a `RandomState` is) over a counter: unique per
-/// thread by the counter, between threads and processes by the key.
+/// 128 fresh random bits, that nobody can tell from those before.
 pub fn entropy() -> u128 {
-    thread_local! {
-        static KEY: RandomState = RandomState::new();
-        static COUNTER: Cell<u64> = const { Cell::new(0) };
-    }
-    let count = COUNTER.replace(COUNTER.get().wrapping_add(1));
-    KEY.with(|key| {
-        let half = |which: u8| u128::from(key.hash_one((count, which)));
-        half(0) << 64 | half(1)
-    })
+    rand::random()
 }
 
 /// Identifier of a request in logs, error bodies and towards the site.
 #[derive(Clone)]
 pub enum RequestId {
-    /// Made here: 32 hexadecimal digits.
-    Fresh([u8; 32]),
+    /// Made here: 32 hexadecimal digits, written when somebody wants to read them. Hardly anybody does.
+    Fresh(u128, OnceLock<Box<str>>),
     /// Made by a trusted proxy in front of us.
     Given(Box<str>),
 }
@@ -61,9 +44,7 @@ const MAX_GIVEN: usize = 128;
 impl RequestId {
     /// A new one.
     pub fn fresh() -> RequestId {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let bits = entropy();
-        RequestId::Fresh(std::array::from_fn(|digit| DIGITS[(bits >> (4 * digit)) as usize & 15]))
+        RequestId::Fresh(entropy(), OnceLock::new())
     }
 
     /// What a trusted proxy sent, if it is fit to stand in logs, JSON and HTML; else a new one.
@@ -83,7 +64,7 @@ impl Deref for RequestId {
     type Target = str;
     fn deref(&self) -> &str {
         match self {
-            RequestId::Fresh(digits) => std::str::from_utf8(digits).expect("hexadecimal digits are ASCII"),
+            RequestId::Fresh(bits, digits) => digits.get_or_init(|| format!("{bits:032x}").into()),
             RequestId::Given(text) => text,
         }
     }

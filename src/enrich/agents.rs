@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
 use http::header;
 use prost::Message;
 use quick_cache::{Equivalent, Weighter, sync::Cache};
@@ -62,7 +63,7 @@ impl Known {
 
 /// The cache.
 pub struct Agents {
-    answers: Cache<Key, Arc<Known>, Footprint>,
+    answers: Cache<Key, Arc<Known>, Footprint, RandomState>,
     /// For what takes long.
     budget: Budget,
     data: DeviceData,
@@ -73,7 +74,8 @@ impl Agents {
     /// the lists of `data`.
     pub fn new(capacity: usize, cold_parses: u32, data: DeviceData) -> Agents {
         warm_up();
-        let answers = Cache::with_weighter(capacity, (capacity * TYPICAL) as u64, Footprint);
+        let weight = (capacity * TYPICAL) as u64;
+        let answers = Cache::with(capacity, weight, Footprint, RandomState::default(), Default::default());
         Agents { answers, budget: Budget::new(cold_parses), data }
     }
 

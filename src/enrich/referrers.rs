@@ -6,9 +6,10 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     sync::{Arc, LazyLock},
 };
+
+use foldhash::HashMap;
 
 use super::row::Row;
 pub use super::row::{Fault, Kind};
@@ -34,16 +35,19 @@ impl Known {
     }
 }
 
+/// By a text.
+type Table<T> = HashMap<Cow<'static, str>, T>;
+
 /// All known sites.
 #[derive(Debug, Default)]
 pub struct Sites {
-    by_host: HashMap<Cow<'static, str>, Known>,
+    by_host: Table<Known>,
     /// Sites below a path: by host, each with the beginning of its path.
-    by_page: HashMap<Cow<'static, str>, Vec<(Cow<'static, str>, Known)>>,
+    by_page: Table<Vec<(Cow<'static, str>, Known)>>,
     /// Sites with a domain per country: by second-level name, each with its subdomain.
-    by_label: HashMap<Cow<'static, str>, Vec<(Cow<'static, str>, Known)>>,
+    by_label: Table<Vec<(Cow<'static, str>, Known)>>,
     /// Short names that stand in `utm_source`.
-    by_name: HashMap<Cow<'static, str>, Kind>,
+    by_name: Table<Kind>,
 }
 
 static SHIPPED: LazyLock<Arc<Sites>> = LazyLock::new(|| {

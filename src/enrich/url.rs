@@ -21,11 +21,16 @@ pub fn host(url: &str) -> Option<Cow<'_, str>> {
         None => split(with_port, b':').map_or(with_port, |(host, _)| host),
     };
     let host = host.strip_suffix('.').unwrap_or(host);
-    let sound = !host.is_empty()
-        && host.len() <= MAX_HOST
-        && host.bytes().all(is_host_byte)
-        && (host.is_ascii() || !host.contains(|c: char| c.is_whitespace() || c.is_control()));
-    sound.then(|| lower(host))
+    if host.is_empty() || host.len() > MAX_HOST {
+        return None;
+    }
+    // All in one look: nearly every host is sound and lower case.
+    match host.bytes().fold(0, |marks, byte| marks | MARKS[usize::from(byte)]) {
+        0 => Some(Cow::Borrowed(host)),
+        marks if marks & NO_HOST != 0 => None,
+        marks if marks & NOT_ASCII != 0 && host.contains(|c: char| c.is_whitespace() || c.is_control()) => None,
+        _ => Some(lower(host)),
+    }
 }
 
 /// [`host`] of an address that borrows, or does not: neither does the answer.
@@ -43,10 +48,26 @@ pub fn split(text: &str, mark: u8) -> Option<(&str, &str)> {
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// What no host name holds, punctuation of addresses and markup included. Bytes above ASCII are letters of other scripts.
-fn is_host_byte(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f && !matches!(byte, b'<' | b'>' | b'"' | b'%' | b'|' | b'^' | b'`' | b'{' | b'}')
-}
+const NO_HOST: u8 = 1;
+const UPPER_CASE: u8 = 2;
+const NOT_ASCII: u8 = 4;
+
+/// What is to be said about each byte in a host name. Punctuation of addresses and markup is in none; bytes above ASCII are
+/// letters of other scripts.
+const MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        marks[byte] = match byte as u8 {
+            0..=b' ' | 0x7f | b'<' | b'>' | b'"' | b'%' | b'|' | b'^' | b'`' | b'{' | b'}' => NO_HOST,
+            b'A'..=b'Z' => UPPER_CASE,
+            0x80.. => NOT_ASCII,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    marks
+};
 
 /// An empty scheme is the network-path form `//host/path`.
 fn is_scheme(text: &str) -> bool {

@@ -45,15 +45,16 @@ const ROOM: usize = 1 << 20;
 const UNKNOWN: &str = "unknown";
 
 impl Pipeline {
-    /// Collects a hit that is admitted, as [`Pipeline::collect`] does, and tells how.
-    pub fn explain(&self, hit: &Hit<'_>) -> Explanation {
+    /// Collects a hit, as [`Pipeline::collect`] does, and tells how. `request_id` is what an error body shows.
+    pub fn explain(&self, hit: &Hit<'_>, request_id: &str) -> Explanation {
         let mut witness = Witness { room: ROOM, ..Witness::default() };
-        match self.run(hit, &mut witness) {
+        let admission = self.admission(hit.stream, hit.headers);
+        match admission.and_then(|admission| self.run(hit, &admission, &mut witness)) {
             Ok(collected) => {
                 let Witness { events, more, .. } = witness;
                 Explanation { refusal: None, reply: collected.reply, events, more }
             }
-            Err(refusal) => Explanation::of(refusal, hit.request_id),
+            Err(refusal) => Explanation::of(refusal, request_id),
         }
     }
 }

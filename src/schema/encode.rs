@@ -120,10 +120,20 @@ impl Backwards {
     /// A `string`.
     #[inline]
     pub fn text(&mut self, field: u32, text: &str) {
-        self.reserve(text.len() + 2 * MAX_VARINT);
+        let (len, tag) = (text.len(), field << 3 | Wire::Bytes as u32);
+        self.reserve(len + 2 * MAX_VARINT);
+        if len < 0x80 && tag < 0x80 {
+            // Most texts: tag and length have a byte each.
+            let end = self.start;
+            self.start -= len + 2;
+            let place = &mut self.buffer[self.start..end];
+            (place[0], place[1]) = (tag as u8, len as u8);
+            place[2..].copy_from_slice(text.as_bytes());
+            return;
+        }
         self.bytes(text.as_bytes());
-        self.number(text.len() as u64);
-        self.tag(field, Wire::Bytes);
+        self.number(len as u64);
+        self.number(tag.into());
     }
 
     /// An integer or a `bool`.

@@ -1,8 +1,9 @@
 //! Every metric of the process is a named item here. Names are `real_streaming_<noun>_<verb>_total` and the like;
 //! label values come from closed sets, and stream ids, which clients can invent, are bounded.
 
-use std::{collections::HashSet, sync::Arc, sync::atomic::AtomicU64};
+use std::{sync::Arc, sync::atomic::AtomicU64};
 
+use foldhash::HashSet;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},

@@ -109,7 +109,7 @@ fn every_value_of_every_golden_hit_has_an_origin() {
             if pipeline.admit(hit.method, hit.stream, hit.headers).is_err() {
                 return;
             }
-            let told = pipeline.explain(hit);
+            let told = pipeline.explain(hit, "golden");
             let by_caller = hit.headers.contains_key("x-api-key") || hit.headers.contains_key("authorization");
             match pipeline.collect(hit) {
                 Err(refusal) => assert_eq!(told.refusal, Some(refusal), "{what}"),

@@ -111,7 +111,6 @@ impl Request {
             secure: self.secure,
             received_at: RECEIVED_AT,
             entropy: ENTROPY,
-            request_id: "golden",
             browser: None,
         };
         question(&pipeline, &hit)

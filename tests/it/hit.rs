@@ -17,7 +17,6 @@ pub fn hit<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Hit<'a> {
         secure: true,
         received_at: 1_750_000_000_123_456,
         entropy: 7,
-        request_id: "test",
         browser: None,
     }
 }

@@ -96,7 +96,6 @@ fn enriched(event: Event<'_>, headers: &HeaderMap, steps: &[Box<dyn Enricher>]) 
         secure: false,
         received_at: 0,
         entropy: 0,
-        request_id: "",
         browser: None,
     };
     // As short-lived as the hit.

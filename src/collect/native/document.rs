@@ -136,9 +136,7 @@ impl<'de> Visitor<'de> for RootSeed<'_> {
             }
         }
         if !fields.saw(Field::Events) {
-            parsed.claims.push(fields.finish());
-            parsed.single = true;
-            return Ok(parsed);
+            return Ok(Parsed { claims: vec![fields.finish()], single: true, ..parsed });
         }
         let common = fields.finish();
         if common.weight().saturating_mul(parsed.claims.len()) > context.limits.expanded() {

@@ -11,7 +11,8 @@ use super::escaped::{Edit, unit};
 pub fn redact(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     // An escaped `@` is `%40` or, escaped again, `%2540`.
-    if memchr::memchr(b'@', bytes).is_none() && (memchr::memchr(b'%', bytes).is_none() || !text.contains("40")) {
+    let first = memchr::memchr2(b'@', b'%', bytes)?;
+    if bytes[first] == b'%' && memchr::memchr(b'@', &bytes[first..]).is_none() && !text[first..].contains("40") {
         return None;
     }
     let mut edit = Edit::new(text);

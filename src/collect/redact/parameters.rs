@@ -5,6 +5,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+
 use super::escaped::{Edit, unit};
 
 /// Longest name, in letters and digits.
@@ -54,7 +56,7 @@ fn is_name_byte(byte: u8) -> bool {
 /// The names whose values are taken out.
 #[derive(Clone, Debug)]
 pub struct Parameters {
-    names: HashSet<Box<[u8]>>,
+    names: HashSet<Box<[u8]>, RandomState>,
     /// First letters of the names of each length, a bit each: most names in an address need not be looked up.
     firsts: [u64; MAX_NAME + 1],
 }
@@ -62,7 +64,7 @@ pub struct Parameters {
 impl Parameters {
     /// Those of a checked configuration.
     pub fn new(names: &[String]) -> Parameters {
-        let names: HashSet<Box<[u8]>> =
+        let names: HashSet<Box<[u8]>, _> =
             names.iter().filter_map(|name| Name::of(name)?.known().map(Box::from)).collect();
         let mut firsts = [0; MAX_NAME + 1];
         names.iter().for_each(|name| firsts[name.len()] |= first_bit(name));
@@ -73,12 +75,28 @@ impl Parameters {
         self.firsts[name.len()] & first_bit(name) != 0 && self.names.contains(name)
     }
 
+    /// Whether one of them stands before a `=`, in an address without escapes. Looks at names alone, and at each once.
+    fn occur(&self, bytes: &[u8]) -> bool {
+        memchr::memchr_iter(b'=', bytes).any(|end| {
+            let before = bytes[..end].iter().rev();
+            let letters = before.take_while(|byte| is_name_byte(**byte) || **byte == b']').count();
+            let mut name = Name::default();
+            bytes[end - letters..end].iter().for_each(|byte| {
+                name.push(*byte);
+            });
+            name.known().is_some_and(|name| self.has(name))
+        })
+    }
+
     /// The address without their values; `None` when it has none.
     pub fn redact(&self, address: &str) -> Option<String> {
         if self.names.is_empty() {
             return None;
         }
         let bytes = address.as_bytes();
+        if memchr::memchr(b'%', bytes).is_none() && !self.occur(bytes) {
+            return None;
+        }
         let first = memchr::memchr2(b'=', b'%', bytes)?;
         // The name before it is the first that matters.
         let mut at = bytes[..first]

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::{
     runtime::{Handle, Id},
@@ -23,7 +24,7 @@ pub type Waiting = oneshot::Receiver<Outcome>;
 
 /// One for each runtime that appends.
 #[derive(Default)]
-pub struct Bells(Mutex<HashMap<Id, Bell>>);
+pub struct Bells(Mutex<HashMap<Id, Bell, RandomState>>);
 
 impl Bells {
     /// The bell of the runtime that this is called from; outside of one, a bell that wakes each waiter by itself.

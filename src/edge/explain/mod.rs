@@ -106,7 +106,7 @@ impl Rules {
             Ok(None) => match head.admit(self) {
                 Ok(_) => {
                     let (received_at, random) = asker.moment.unwrap_or_else(|| (now(), entropy()));
-                    self.pipeline.explain(&head.hit(body, received_at, random))
+                    self.pipeline.explain(&head.hit(body, received_at, random), id)
                 }
                 Err(refusal) => Explanation::of(refusal, id),
             },
