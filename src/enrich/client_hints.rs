@@ -103,7 +103,12 @@ impl<'a> Hints<'a> {
                 let short = Some(value.as_bytes()).filter(|value| value.len() <= MAX_HINT);
                 short.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
             };
-            let Some(name) = name.as_str().strip_prefix("sec-ch-ua") else {
+            let name = name.as_str();
+            // The names in question, at a glance.
+            if !matches!(name.as_bytes().first(), Some(b's' | b'x')) {
+                continue;
+            }
+            let Some(name) = name.strip_prefix("sec-ch-ua") else {
                 if name == "x-requested-with" && is_app(text()) && user_agent.contains("Android") {
                     hints.aside = Some(Aside::App);
                 }
