@@ -57,6 +57,7 @@ fn compile_google_protos(out: &Path) -> Result<(), Box<dyn Error>> {
     };
     tonic_prost_build::configure()
         .build_server(false)
+        .codec_path("crate::gcp::codec::Roomy")
         .bytes(".")
         .out_dir(folder("google")?)
         .compile_fds(descriptors.clone())?;

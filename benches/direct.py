@@ -56,7 +56,7 @@ PARAMS = "".join(
         "content_group": "category", "language": "de-ch", "screen_resolution": "1920x1080", "theme": "dark",
     }.items())
 # Batches of the direct writer: in flight, rows and bytes of each.
-WINDOW, BATCH_ROWS, BATCH_BYTES = 64, 5_000, 1 << 20
+WINDOW, BATCH_ROWS, BATCH_BYTES = 64, 5_000, 512 << 10
 
 
 class World:

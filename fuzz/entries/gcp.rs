@@ -2,21 +2,24 @@
 
 use bytes::Bytes;
 use prost::Message;
-use real_streaming::gcp::{
-    Failure,
-    bigquery::{Field, compare, paths},
-    proto::{
-        rpc,
-        storage::{AppendRowsResponse, TableSchema},
+use real_streaming::{
+    gcp::{
+        Failure,
+        bigquery::{Field, compare, paths},
+        proto::{
+            rpc,
+            storage::{AppendRowsResponse, TableSchema},
+        },
+        write::RowFault,
     },
-    write::RowFault,
+    schema::descriptor,
 };
 use tonic::{Code, Status};
 
 /// A failure's words are bounded, whatever the server says.
 const MAX_WORDS: usize = 4_096;
 
-/// Answers of the Write API, statuses with details, and tables as JSON, all from the same bytes.
+/// Answers of the Write API, statuses with details, tables as JSON and definitions of schemas, all from the same bytes.
 pub fn answers(data: &[u8]) {
     let words = String::from_utf8_lossy(data).into_owned();
     let status = Status::with_details(Code::Internal, words, Bytes::copy_from_slice(data));
@@ -32,6 +35,13 @@ pub fn answers(data: &[u8]) {
     }
     if let Ok(schema) = TableSchema::decode(data) {
         assert!(paths(&schema.fields).iter().all(|path| *path == path.to_lowercase()));
+    }
+    // The definition of a topic's schema.
+    if let Ok(definition) = std::str::from_utf8(data)
+        && let Some(fields) = descriptor::fields(definition)
+    {
+        assert!(fields.len() <= definition.lines().count());
+        assert_eq!(descriptor::fields(&format!("\n{definition}\n")), Some(fields));
     }
     if let Ok(fields) = serde_json::from_slice::<Vec<Field>>(data) {
         if count(&fields) > paths(&fields).len() {

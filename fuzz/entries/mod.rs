@@ -4,6 +4,7 @@
 //! read again, and the same bytes give the same answer. Several texts of one input stand one a line; where a mutation
 //! could never find what is needed (a checksum, a compressed stream), a byte of the input asks the entry to make it.
 
+mod books;
 mod collect;
 mod config;
 mod edge;
@@ -48,6 +49,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("config_values", config::values),
     ("spool_segment", spool::segment),
     ("spool_folder", spool::folder),
+    ("direct_offsets", books::offsets),
+    ("backfill_progress", books::progress),
     ("row_bytes", lake::row_bytes),
     ("lake_folder", lake::folder),
     ("dead_letters", lake::dead_letters),

@@ -13,7 +13,7 @@
 //!
 //! Run again, it goes on where it stopped; once done, it says so and does nothing.
 
-mod progress;
+pub mod progress;
 
 use std::{
     fs::{self, File},

@@ -90,7 +90,12 @@ impl Batcher {
 
     /// When the next batch goes although it is not full; `None` while nothing waits.
     pub fn due(&self) -> Option<Instant> {
-        self.open.first().map(|open| open.since + self.limits.linger)
+        self.since().map(|since| since + self.limits.linger)
+    }
+
+    /// Since when the batch has been open that goes next.
+    pub fn since(&self) -> Option<Instant> {
+        self.open.first().map(|open| open.since)
     }
 
     /// The next batch to write: a full one, or one that has waited long enough. It counts as pending until

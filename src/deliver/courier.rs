@@ -53,6 +53,10 @@ use crate::{
 /// many looks at one.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// A batch goes after so long when an answer waits for one of its rows: long enough to gather the rows of others, and far
+/// below what a client, or a process that is to end, has to spare.
+const HURRY: Duration = Duration::from_millis(500);
+
 /// A batch that panics this often is treated as refused.
 const PANICS: u32 = 5;
 const PANICKED: &str = "the sink panicked; this is a bug";
@@ -180,8 +184,25 @@ impl Courier {
         }
     }
 
+    /// When to look again whether a batch must go although it is not full.
+    fn due(&self) -> Option<Instant> {
+        let due = Instant::from_std(self.batcher.due()?);
+        let soon = Instant::from_std(self.batcher.since()?) + HURRY;
+        // Whoever waits comes after the rows do, and does not ring.
+        Some(due.min(soon.max(Instant::now() + HURRY / 5)))
+    }
+
+    /// Lets open batches go that somebody waits for.
+    fn hurry(&mut self) {
+        let is_old = self.batcher.since().is_some_and(|since| Instant::from_std(since) + HURRY <= Instant::now());
+        if is_old && self.batcher.oldest().is_some_and(|oldest| self.office.spool.awaits(oldest.position)) {
+            self.batcher.flush();
+        }
+    }
+
     /// Sends what may be sent.
     async fn launch(&mut self) {
+        self.hurry();
         while self.trouble.is_none() && self.flights.len() < self.window.size() {
             let part = match self.again.pop_first() {
                 Some((_, part)) => part,
@@ -212,7 +233,7 @@ impl Courier {
         let limits = self.sink.limits();
         // What cannot be sent is not read: it would only fill memory.
         let hungry = !all_read && self.trouble.is_none() && self.flights.len() < self.window.size();
-        let due = self.batcher.due().map(Instant::from_std);
+        let due = self.due();
         let look = if self.batcher.is_empty() || in_drain { None } else { Some(self.look) };
         let rows = {
             let (reader, drain, flights) = (&mut self.reader, &mut self.office.drain, &mut self.flights);

@@ -194,6 +194,35 @@ async fn rows_go_after_the_linger_and_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rows_that_an_answer_waits_for_go_soon_and_others_after_the_linger() {
+    let world = World::new(Fake::default());
+    let begun = tokio::time::Instant::now();
+    // Of two days: neither batch is full.
+    let end = world.delivery.accept([1, 2, 1].map(row).into()).await.unwrap();
+    world.delivery.delivered(end).await;
+    assert!(
+        (Duration::from_millis(500)..Duration::from_millis(700)).contains(&begun.elapsed()),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(world.taken().len(), 3);
+
+    // Whoever begins to wait late is not late.
+    let end = world.delivery.accept(vec![row(1)]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.taken().len(), 3);
+    let begun = tokio::time::Instant::now();
+    world.delivery.delivered(end).await;
+    assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
+
+    // Nobody waits any more.
+    world.accept([1]).await;
+    tokio::time::sleep(Duration::from_millis(4_900)).await;
+    assert_eq!(world.taken().len(), 4);
+    world.books_balance();
+}
+
+#[tokio::test(start_paused = true)]
 async fn under_steady_load_no_row_waits_longer_than_the_linger() {
     let world = World::new(Fake::default());
     for _ in 0..100 {

@@ -244,8 +244,17 @@ pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
         }
         cause = error.source();
     }
+    // How rustls says that it knows no authority above a certificate, or another of the same name. Between here and Google
+    // stands a proxy then that opens what is encrypted, or this machine has no list of authorities.
+    if ["UnknownIssuer", "certificate: BadSignature"].iter().any(|words| text.contains(words)) {
+        text.push_str(UNKNOWN_AUTHORITY);
+    }
     text
 }
+
+/// What to do about a certificate that nobody vouches for.
+const UNKNOWN_AUTHORITY: &str = " (this machine knows no authority that vouches for the server: install `ca-certificates`, \
+                                 or name a file with the authority's certificate in `SSL_CERT_FILE`)";
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod bigquery;
 mod call;
+pub mod codec;
 pub mod endpoint;
 pub mod failure;
 pub mod proto;

@@ -5,7 +5,7 @@
 //! `proto3_optional` at any depth (each proto3 `optional` brings a oneof of one member along, which in proto2 would be
 //! a different thing). Wire bytes are the same under both descriptors.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use prost_reflect::prost_types::{
     DescriptorProto, FieldDescriptorProto,
@@ -69,4 +69,59 @@ fn message(out: &mut String, indent: usize, descriptor: &DescriptorProto) {
         message(out, indent + 2, nested);
     }
     writeln!(out, "{:indent$}}}", "").expect("a String takes all");
+}
+
+/// Deepest nesting that [`fields`] reads, and the longest name of a message: each field is noted by all of them.
+const MAX_DEPTH: usize = 16;
+const MAX_NAME: usize = 128;
+
+/// The fields of a definition in the form of [`text`]: `optional string = 3` by `Event.Param.key`. `None` for any other form,
+/// were it the same to a compiler: a definition that somebody else wrote is theirs.
+pub fn fields(definition: &str) -> Option<BTreeMap<String, String>> {
+    let mut fields = BTreeMap::new();
+    let mut path: Vec<&str> = Vec::new();
+    for line in definition.lines().map(str::trim) {
+        let words: Vec<_> = line.split_whitespace().take(6).collect();
+        match words[..] {
+            [] | ["syntax", "=", "\"proto2\";"] => {}
+            ["message", name, "{"] if path.len() < MAX_DEPTH && name.len() <= MAX_NAME => path.push(name),
+            ["}"] => drop(path.pop()?),
+            [label @ ("optional" | "required" | "repeated"), kind, name, "=", number] if !path.is_empty() => {
+                let number = number.strip_suffix(';')?.parse::<u32>().ok()?;
+                fields.insert(format!("{}.{name}", path.join(".")), format!("{label} {kind} = {number}"));
+            }
+            _ => return None,
+        }
+    }
+    path.is_empty().then_some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        let found = fields(&text()).unwrap();
+        let count = |descriptor: &DescriptorProto| -> usize {
+            fn all(descriptor: &DescriptorProto) -> usize {
+                descriptor.field.len() + descriptor.nested_type.iter().map(all).sum::<usize>()
+            }
+            all(descriptor)
+        };
+        assert_eq!(found.len(), count(&self_contained()));
+        assert_eq!(found["Event.event_name"].split_once(" = ").unwrap().0, "optional string");
+        for other in [
+            "syntax = \"proto3\";\nmessage Event {\n}\n",
+            "message Event {\n  optional string a = 1 [deprecated = true];\n}\n",
+            "message Event {\n  optional string a = one;\n}\n",
+            "message Event {\n",
+            "}\n",
+            "optional string a = 1;\n",
+            "import \"other.proto\";\n",
+        ] {
+            assert_eq!(fields(other), None, "{other}");
+        }
+        assert_eq!(fields(&"message M {\n".repeat(MAX_DEPTH + 1)), None);
+    }
 }

@@ -34,7 +34,7 @@ def rows(data, after):
         SELECT event_name AS name, device.category AS category, device.web_info.browser AS browser,
                device.web_info.browser_version AS version, device.operating_system_version AS system,
                device.mobile_model_name AS model, device.language AS language, user_pseudo_id AS visitor,
-               rs_info.bot_evidence AS evidence, rs_info.notes AS notes,
+               rs_info.bot_evidence AS evidence, rs_info.event_id AS id, rs_info.notes AS notes,
                (SELECT p.value.string_value FROM UNNEST(event_params) AS t(p) WHERE p.key = 'page_title') AS title
         FROM read_parquet({files})""")
     all_rows = [dict(zip(found.columns, row)) for row in found.fetchall()]
@@ -69,6 +69,8 @@ def visit(folder, *flags, after=()):
             return found if {"page_view", "view_item_list"} <= {row["name"] for row in found} else None
         found = wait_for("the page's events are in the lake", all_of_them)
     print(*found, sep="\n")
+    # A random UUID is the page's own, an ordered one was made at receipt.
+    assert all(row["id"][14] == "4" for row in found), "the script gives each event its id"
     assert len({row["visitor"] for row in found}) == 1, "one visitor is one, however fast the page reports"
     views = [row for row in found if row["name"] == "page_view"]
     assert len(views) == 1 and not views[0]["notes"], found

@@ -100,7 +100,7 @@ impl World {
     }
 }
 
-async fn until(condition: impl Fn() -> bool) -> bool {
+pub async fn until(condition: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !condition() {
         if Instant::now() > deadline {
@@ -111,7 +111,7 @@ async fn until(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-fn row(id: &str, event: Event<'_>) -> Row {
+pub fn row(id: &str, event: Event<'_>) -> Row {
     let day = Date(20_454);
     let rs_info = Some(RsInfo { event_id: Some(id.to_owned().into()), ..RsInfo::default() });
     let event = Event { date: Some(day.0), synced_at_micros: Some(1), rs_info, ..event };
@@ -119,7 +119,7 @@ fn row(id: &str, event: Event<'_>) -> Row {
 }
 
 /// One with every kind of column in it.
-fn rich(id: &str) -> Row {
+pub fn rich(id: &str) -> Row {
     let value = Value { int_value: Some(i64::MAX), double_value: Some(0.1), ..Value::default() };
     let event = Event {
         event_name: Some("purchase \"quoted\" \u{7}\u{2028}".into()),

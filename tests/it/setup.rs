@@ -1,24 +1,30 @@
 //! What `real-streaming setup` creates, changes, leaves alone and says, against strict stand-ins, and against Google's
 //! own Pub/Sub emulator where it is installed.
 
-use std::process::Command;
+use std::{process::Command, sync::Arc};
 
 use real_streaming::{
     deliver::{
-        BigQueryConfig, PubSubConfig, Strategies, Strategy, TableLayout, WritersConfig,
+        BigQueryConfig, Delivery, Encoding, LocalConfig, PubSubConfig, Strategies, Strategy, TableLayout,
+        WritersConfig,
         setup::{self, Outcome, Report, Request},
+        spool,
     },
-    gcp::proto::pubsub::{ExpirationPolicy, Subscription, big_query_config::State},
+    gcp::proto::pubsub::{ExpirationPolicy, SchemaSettings, Subscription, big_query_config::State},
+    schema::Event,
+    telemetry::Metrics,
 };
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tonic::Status;
 
 use crate::{
     fakes::{
         bigquery::{BigQuery, Table},
         pubsub::PubSub,
+        schemas,
     },
-    pubsub::Emulator,
+    pubsub::{Emulator, rich, row, until},
     world::skip,
 };
 
@@ -134,6 +140,13 @@ async fn the_direct_strategy_needs_no_topic_and_a_topic_alone_no_table() {
     world.config.bq = BigQueryConfig::default();
     let report = world.run().await;
     assert_eq!(report.to_string(), "+ topic `projects/p/topics/events`\n");
+    // Dead letters of the writer itself: they need a topic, and somebody who keeps them, and no table.
+    world.config.pubsub.dead_letter_topic_id = "events-refused".into();
+    let report = world.run().await;
+    assert_eq!(outcomes(&report), [Outcome::Same, Outcome::Created, Outcome::Created], "{report}");
+    let keeper = "projects/p/subscriptions/events-refused-pull";
+    assert_eq!(world.pubsub.state.lock().subscriptions[keeper].topic, "projects/p/topics/events-refused");
+    assert!(world.bigquery.state.lock().tables.is_empty());
     assert_eq!(setup::run(&WritersConfig::default(), Request::default()).await.findings(), []);
 }
 
@@ -222,6 +235,8 @@ async fn a_subscription_is_put_right_and_one_of_somebody_else_left_alone() {
         config.service_account_email = "writer@p.iam.gserviceaccount.com".into();
         subscription.expiration_policy = None;
         subscription.dead_letter_policy = None;
+        subscription.retry_policy = None;
+        subscription.message_retention_duration = Some(prost_types::Duration { seconds: 7 * 86_400, nanos: 0 });
     });
     let report = world.run().await;
     for words in [
@@ -231,6 +246,8 @@ async fn a_subscription_is_put_right_and_one_of_somebody_else_left_alone() {
         "drop_unknown_fields: true -> false",
         "expires when idle: after 31 days -> never",
         "dead letters: none -> `projects/p/topics/events-refused`",
+        "keeps what nobody took: for 7 days -> for 31 days",
+        "tries again: at once -> after 10 to 600 seconds",
         "roles/pubsub.publisher",
     ] {
         assert!(report.to_string().contains(words), "{words}: {report}");
@@ -240,7 +257,18 @@ async fn a_subscription_is_put_right_and_one_of_somebody_else_left_alone() {
     assert_eq!(config.state(), State::Active);
     assert!(outcomes(&world.run().await).iter().all(|outcome| *outcome == Outcome::Same));
 
+    // What somebody chose is told, and left.
     let before = world.changes();
+    change(&|subscription| {
+        subscription.message_retention_duration = Some(prost_types::Duration { seconds: 3 * 86_400, nanos: 0 });
+        subscription.retry_policy.as_mut().unwrap().maximum_backoff = None;
+        subscription.retry_policy.as_mut().unwrap().minimum_backoff = None;
+    });
+    let report = world.run().await;
+    assert!(outcomes(&report).iter().all(|outcome| *outcome == Outcome::Same), "{report}");
+    for words in ["for 3.0 days, of 31 that may be: left as it is", "again after 0 to 0 seconds: left as it is"] {
+        assert!(report.to_string().contains(words), "{words}: {report}");
+    }
     change(&|subscription| subscription.bigquery_config.as_mut().unwrap().table = "p.other.events".into());
     let report = world.run().await;
     assert!(!report.is_fine());
@@ -251,6 +279,114 @@ async fn a_subscription_is_put_right_and_one_of_somebody_else_left_alone() {
     change(&|subscription| subscription.topic = "_deleted-topic_".into());
     assert!(world.run().await.to_string().contains("it is one of `_deleted-topic_`"));
     assert_eq!(world.changes(), before, "nothing of it was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn for_protobuf_the_topic_gets_a_schema_and_takes_what_the_writer_publishes() {
+    let mut world = World::new(Strategy::PubSub).await;
+    world.config.pubsub.encoding = Encoding::Protobuf;
+    let dry = world.run_with(Request { dry_run: true, views: false }).await;
+    assert_eq!(world.changes(), 0, "a dry run changes nothing");
+    let first = world.run().await;
+    assert_eq!(first.to_string(), dry.to_string(), "a dry run says what comes");
+    for words in [
+        "+ schema `projects/p/schemas/events`\n    a protocol buffer, the row's own type\n",
+        "+ topic `projects/p/topics/events`\n    takes messages of schema `projects/p/schemas/events` in BINARY alone\n",
+        "+ topic `projects/p/topics/events-refused`\n+ subscription",
+        "writes into `p.d.events` by the topic's schema, with metadata",
+    ] {
+        assert!(first.to_string().contains(words), "{words}: {first}");
+    }
+    let config = world.subscription().bigquery_config.unwrap();
+    assert!(config.use_topic_schema && !config.use_table_schema && config.write_metadata);
+    assert_eq!(outcomes(&world.run().await), [Outcome::Same; 7]);
+
+    // The topic takes rows, and nothing else.
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalConfig { directory: folder.path().into(), ..LocalConfig::default() };
+    let spool = spool::Config { directory: folder.path().join("spool"), ..spool::Config::default() };
+    let config = WritersConfig { local, spool, ..world.config.clone() };
+    let delivery = Delivery::start(&config, Arc::new(Metrics::new()), &Handle::current()).unwrap();
+    delivery.accept(vec![rich("e0"), row("e1", Event::default())]).await.unwrap();
+    assert!(until(|| world.pubsub.bodies().len() == 2).await, "{:?}", delivery.health());
+    let state = world.pubsub.state.lock();
+    let settings = &state.settings["projects/p/topics/events"];
+    assert!(schemas::takes(&state, settings, rich("e2").bytes()));
+    for foreign in [&b"{}"[..], b"\xf2\xff\x03\x01a"] {
+        assert!(!schemas::takes(&state, settings, foreign), "{foreign:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_gets_fields_that_it_lacks_and_one_of_somebody_else_is_left_alone() {
+    let mut world = World::new(Strategy::PubSub).await;
+    world.config.pubsub.encoding = Encoding::Protobuf;
+    world.run().await;
+    let revise = |change: &dyn Fn(&str) -> String| {
+        let mut state = world.pubsub.state.lock();
+        let schema = state.schemas.get_mut("projects/p/schemas/events").unwrap().last_mut().unwrap();
+        schema.definition = change(&schema.definition);
+    };
+    let without = |definition: &str| {
+        let lines = definition.lines().filter(|line| !line.contains(" event_name = "));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    revise(&without);
+    let report = world.run().await;
+    assert_eq!(report.findings()[2].outcome, Outcome::Changed, "{report}");
+    assert!(report.to_string().contains("field `Event.event_name` added"), "{report}");
+    assert_eq!(world.pubsub.state.lock().schemas["projects/p/schemas/events"].len(), 2, "a revision more");
+    assert_eq!(outcomes(&world.run().await), [Outcome::Same; 7]);
+
+    // A newer version's field stays; another form is somebody's own.
+    let before = world.changes();
+    revise(&|definition| definition.replacen("optional", "optional bool newer = 9999;\n  optional", 1));
+    assert_eq!(outcomes(&world.run().await), [Outcome::Same; 7]);
+    revise(&|definition| format!("// ours\n{definition}"));
+    let report = world.run().await;
+    assert_eq!(report.findings()[2].outcome, Outcome::Differs, "{report}");
+    assert!(report.to_string().contains("gcloud pubsub schemas commit events --project=p"), "{report}");
+
+    // Whoever turns from one encoding to the other is told what the topic does with it.
+    world.config.pubsub.encoding = Encoding::Json;
+    let report = world.run_with(Request { dry_run: true, views: false }).await;
+    assert_eq!(report.findings()[2].outcome, Outcome::Differs, "{report}");
+    assert!(report.to_string().contains("will refuse what is published here"), "{report}");
+    assert!(report.to_string().contains("gcloud pubsub topics update events --project=p --clear-schema"), "{report}");
+    assert_eq!(world.changes(), before, "nothing of it was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_without_a_schema_gets_one_and_one_with_another_does_not() {
+    let mut world = World::new(Strategy::PubSub).await;
+    assert!(world.run().await.is_fine());
+    world.config.pubsub.encoding = Encoding::Protobuf;
+    let report = world.run().await;
+    let last = report.findings().last().unwrap();
+    assert_eq!(outcomes(&report)[2..4], [Outcome::Created, Outcome::Changed], "{report}");
+    assert_eq!(last.details, ["use_table_schema: true -> false", "use_topic_schema: false -> true"], "{report}");
+
+    let settings = |change: &dyn Fn(&mut SchemaSettings)| {
+        change(world.pubsub.state.lock().settings.get_mut("projects/p/topics/events").unwrap());
+    };
+    settings(&|settings| settings.last_revision_id = "00000001".into());
+    let report = world.run().await;
+    assert!(!report.is_fine());
+    assert!(report.to_string().contains("revisions of its schema up to `00000001`"), "{report}");
+    settings(&|settings| settings.schema = "projects/p/schemas/other".into());
+    let report = world.run().await;
+    assert!(
+        report.to_string().contains("it takes messages of schema `projects/p/schemas/other` in BINARY"),
+        "{report}"
+    );
+    settings(&|settings| settings.schema = "_deleted-schema_".into());
+    assert_eq!(world.run().await.findings()[3].outcome, Outcome::Changed, "it takes nothing any more as it is");
+
+    let denied = Status::permission_denied("User not authorized to perform this action.");
+    world.pubsub.state.lock().refusals.push_back(denied);
+    let report = world.run().await;
+    assert!(report.to_string().contains("`pubsub.schemas.get`"), "{report}");
+    assert_eq!(report.findings().iter().filter(|finding| finding.outcome == Outcome::Failed).count(), 3, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -342,7 +478,6 @@ fn what_makes_no_sense_is_refused_before_anything_is_called() {
     };
     let pubsub =
         |bq: Value, pubsub: Value| json!({ "strategy": "pubsub", "project_id": "p", "bq": bq, "pubsub": pubsub });
-    let bq = json!({ "dataset_id": "d", "table_id": "events" });
     assert_eq!(problems(json!({}), true), ["writers.strategy"]);
     let subscription = json!({ "topic_id": "events", "subscription_id": "all" });
     assert_eq!(
@@ -352,7 +487,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_called() {
     let sharded = json!({ "dataset_id": "d", "table_id": "events", "table_layout": "sharded" });
     assert_eq!(problems(pubsub(sharded, subscription), false), ["writers.bq.table_layout"]);
     let letters = json!({ "topic_id": "events", "dead_letter_topic_id": "refused" });
-    assert_eq!(problems(pubsub(bq, letters), false), ["writers.pubsub.dead_letter_topic_id"]);
+    assert_eq!(problems(pubsub(json!({}), letters), false), [""; 0], "the writer itself publishes dead letters");
     let unique = json!({ "dataset_id": "d", "table_id": "unique", "table_layout": "sharded" });
     assert_eq!(
         problems(json!({ "strategy": "direct", "project_id": "p", "bq": unique }), true),
@@ -423,4 +558,11 @@ async fn googles_emulator_takes_the_topics_and_the_subscriptions() {
     assert!(report.to_string().contains("dead letters: none -> `projects/p/topics/events-refused`"), "{report}");
     let seen = emulator.call("GET", &format!("/v1/{name}"), json!({}));
     assert_eq!(seen["deadLetterPolicy"]["maxDeliveryAttempts"], 5, "{seen}");
+
+    // It knows no protocol buffers: that is told, and nothing else is tried.
+    world.config.pubsub.encoding = Encoding::Protobuf;
+    world.config.pubsub.topic_id = "binary".into();
+    let report = world.run().await;
+    assert!(report.to_string().contains("Protocol buffer support not implemented in emulator"), "{report}");
+    assert_eq!(report.findings()[2..4].iter().map(|finding| finding.outcome).collect::<Vec<_>>(), [Outcome::Failed; 2]);
 }

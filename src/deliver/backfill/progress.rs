@@ -14,6 +14,7 @@ use crate::deliver::{
 
 /// See the module.
 pub struct Progress {
+    /// The file.
     pub path: PathBuf,
     journal: Journal,
     rows: u64,
@@ -39,6 +40,7 @@ enum Line {
 }
 
 impl Progress {
+    /// Of what an earlier process left in the file.
     pub fn open(path: &Path) -> io::Result<Progress> {
         let (mut at, mut failed, mut done) = ((0, 0), false, None);
         for line in journal::read(path)? {
@@ -64,7 +66,7 @@ impl Progress {
             self.add(0, end.max(self.end))?;
             self.failed = false;
         } else {
-            self.rows += end.saturating_sub(self.end);
+            self.rows = self.rows.saturating_add(end.saturating_sub(self.end));
             self.end = end.max(self.end);
         }
         Ok(self.rows)
@@ -77,7 +79,7 @@ impl Progress {
 
     /// More rows are in the spool, which ends at `end` now.
     pub fn add(&mut self, rows: u64, end: Position) -> io::Result<()> {
-        self.rows += rows;
+        self.rows = self.rows.saturating_add(rows);
         self.end = end;
         self.write(&Line::Read { rows: self.rows, end })
     }
@@ -87,10 +89,12 @@ impl Progress {
         self.write(&Line::Failed)
     }
 
+    /// All of them are delivered.
     pub fn finish(&mut self, rows: u64) -> io::Result<()> {
         self.write(&Line::Done { rows })
     }
 
+    /// On a disk that takes nothing more.
     #[cfg(test)]
     pub fn on_a_full_disk(&mut self) {
         self.journal = Journal::full().expect("this system has `/dev/full`");

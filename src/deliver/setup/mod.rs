@@ -1,11 +1,13 @@
-//! Creates what the configured destinations need, and says what differs: the data set, the table, views on it, topics
-//! and the subscription that writes into the table.
+//! Creates what the configured destinations need, and says what differs: the data set, the table, views on it, topics,
+//! their schema and the subscription that writes into the table.
 //!
 //! It may be run at any time and as often as one likes. What is there is changed only by adding to it or by replacing
 //! what was configured here; rows are never touched, and what belongs to somebody else (a subscription to another
 //! table, a view of another maker) is named and left alone.
 
+mod difference;
 mod report;
+mod schemas;
 mod tables;
 mod topics;
 mod views;
@@ -36,14 +38,6 @@ pub fn problems(config: &WritersConfig, request: Request, path: &str) -> Vec<Pro
         let hint = "use `partitioned`, or leave `writers.pubsub.subscription_id` empty";
         let message = "a subscription writes into one table, not into one for each day";
         problems.push(Problem::new(format!("{path}.bq.table_layout"), message).hint(hint));
-    }
-    if config.strategy.0.contains(&Strategy::PubSub)
-        && config.pubsub.subscription_id.is_empty()
-        && !config.pubsub.dead_letter_topic_id.is_empty()
-    {
-        let message = "there is no subscription that could refuse a message";
-        let hint = "name one by `writers.pubsub.subscription_id`";
-        problems.push(Problem::new(format!("{path}.pubsub.dead_letter_topic_id"), message).hint(hint));
     }
     if request.views && !needs_table(config) {
         let hint = "views need `writers.strategy: direct`, or `pubsub` with `writers.pubsub.subscription_id`";

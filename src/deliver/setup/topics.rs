@@ -4,19 +4,20 @@ use tonic::Code;
 
 use super::{
     Request,
+    difference::Difference,
     report::{Finding, Outcome, Report, failed},
 };
 use crate::{
     deliver::{
-        config::WritersConfig,
+        config::{Encoding, WritersConfig},
         sink::SinkError,
         sinks::bigquery::{STRANGER, tokens_for},
     },
     gcp::{
         Endpoint, Failure, Tokens,
         proto::pubsub::{
-            BigQueryConfig, DeadLetterPolicy, ExpirationPolicy, RetryPolicy, Subscription, Topic,
-            big_query_config::State,
+            BigQueryConfig, DeadLetterPolicy, Encoding as Messages, ExpirationPolicy, RetryPolicy, SchemaSettings,
+            Subscription, Topic, big_query_config::State,
         },
         pubsub::Admin,
     },
@@ -25,6 +26,8 @@ use crate::{
 /// Times a message is tried before it becomes a dead letter: the fewest that Pub/Sub takes. A row that does not fit the
 /// table does not fit it later.
 const ATTEMPTS: i32 = 5;
+/// What a topic's schema is called when there is none any more: it takes no message.
+const DELETED_SCHEMA: &str = "_deleted-schema_";
 /// How long messages are kept that nobody could write: the longest that Pub/Sub takes. A week, the default, is soon over
 /// when nobody looks.
 const RETENTION: prost_types::Duration = prost_types::Duration { seconds: 31 * 86_400, nanos: 0 };
@@ -43,11 +46,18 @@ pub async fn set_up(config: &WritersConfig, request: Request, table: bool, repor
     };
     let builder = Builder { config, request, admin };
     let pubsub = &config.pubsub;
-    let mut goes_on = report.add(builder.topic(&builder.topic_name(&pubsub.topic_id)).await);
+    let schema = (pubsub.encoding == Encoding::Protobuf).then(|| builder.schema_settings());
+    let topic = builder.topic_name(&pubsub.topic_id);
+    let mut goes_on = schema.is_none() || report.add(builder.schema().await);
+    goes_on = match goes_on {
+        true => report.add(builder.topic(&topic, schema).await),
+        false => report.add(after_a_failure(format!("topic `{topic}`"))),
+    };
     if !pubsub.dead_letter_topic_id.is_empty() {
         let topic = builder.topic_name(&pubsub.dead_letter_topic_id);
-        goes_on &= report.add(builder.topic(&topic).await);
-        if goes_on {
+        let made = report.add(builder.topic(&topic, None).await);
+        goes_on &= made;
+        if made {
             // Without a subscription a topic keeps nothing.
             let name = builder.subscription_name(&format!("{}-pull", pubsub.dead_letter_topic_id));
             report.add(builder.subscription(keeper(name, topic)).await);
@@ -60,9 +70,12 @@ pub async fn set_up(config: &WritersConfig, request: Request, table: bool, repor
     if goes_on && table {
         report.add(builder.subscription(builder.writer(name)).await);
     } else {
-        let words = "it needs what could not be made above".to_owned();
-        report.add(Finding::new(Outcome::Failed, format!("subscription `{name}`")).details([words]));
+        report.add(after_a_failure(format!("subscription `{name}`")));
     }
+}
+
+fn after_a_failure(what: String) -> Finding {
+    Finding::new(Outcome::Failed, what).details(["it needs what could not be made above".to_owned()])
 }
 
 fn admin(config: &WritersConfig) -> Result<Admin, String> {
@@ -71,10 +84,11 @@ fn admin(config: &WritersConfig) -> Result<Admin, String> {
     Admin::new(&endpoint, tokens).map_err(|failure| failure.to_string())
 }
 
-struct Builder<'a> {
-    config: &'a WritersConfig,
-    request: Request,
-    admin: Admin,
+/// See [`set_up`].
+pub(super) struct Builder<'a> {
+    pub config: &'a WritersConfig,
+    pub request: Request,
+    pub admin: Admin,
 }
 
 impl Builder<'_> {
@@ -100,7 +114,8 @@ impl Builder<'_> {
                 .map(|id| DeadLetterPolicy { dead_letter_topic: self.topic_name(id), max_delivery_attempts: ATTEMPTS }),
             bigquery_config: Some(BigQueryConfig {
                 table: format!("{project_id}.{}.{}", bq.dataset_id, bq.table_id),
-                use_table_schema: true,
+                use_table_schema: pubsub.encoding == Encoding::Json,
+                use_topic_schema: pubsub.encoding == Encoding::Protobuf,
                 write_metadata: true,
                 // A field that the table does not know is a fault to be seen, not to be swallowed.
                 drop_unknown_fields: false,
@@ -110,22 +125,69 @@ impl Builder<'_> {
         }
     }
 
-    async fn topic(&self, name: &str) -> Finding {
+    /// `schema`: what it takes messages of; without one, it is to take whatever comes.
+    async fn topic(&self, name: &str, schema: Option<SchemaSettings>) -> Finding {
         let what = format!("topic `{name}`");
-        match self.admin.topic(name).await {
-            Ok(Some(_)) => Finding::new(Outcome::Same, what),
-            Ok(None) if self.request.dry_run => Finding::new(Outcome::Created, what),
+        let takes = schema.as_ref().map(|schema| format!("takes messages of {} alone", described(schema)));
+        let topic = Topic { name: name.to_owned(), schema_settings: schema.clone(), ..Topic::default() };
+        let is = match self.admin.topic(name).await {
+            Ok(Some(is)) => is.schema_settings.filter(|is| is.schema != DELETED_SCHEMA),
             Ok(None) => {
-                let topic = Topic { name: name.to_owned(), labels: Default::default() };
-                match self.admin.create_topic(&topic).await {
-                    Err(failure) if failure.code != Code::AlreadyExists => {
-                        failed(what, self.refusal("create", "pubsub.topics.create", name, failure))
+                if !self.request.dry_run
+                    && let Err(failure) = self.admin.create_topic(&topic).await
+                    && failure.code != Code::AlreadyExists
+                {
+                    return failed(what, self.refusal("create", "pubsub.topics.create", name, failure));
+                }
+                return Finding::new(Outcome::Created, what).details(takes);
+            }
+            Err(failure) => return failed(what, self.refusal("read", "pubsub.topics.get", name, failure)),
+        };
+        match (is, schema) {
+            (Some(is), Some(schema)) if is.schema == schema.schema && is.encoding == schema.encoding => {
+                match &is.last_revision_id[..] {
+                    "" => Finding::new(Outcome::Same, what),
+                    last => {
+                        let words = format!("it takes revisions of its schema up to `{last}`: new columns are refused");
+                        Finding::new(Outcome::Differs, what).details([words]).hint(self.give_schema(name, &schema))
                     }
-                    _ => Finding::new(Outcome::Created, what),
                 }
             }
-            Err(failure) => failed(what, self.refusal("read", "pubsub.topics.get", name, failure)),
+            (Some(is), Some(schema)) => {
+                let words = format!("it takes messages of {} and not of {}", described(&is), described(&schema));
+                Finding::new(Outcome::Differs, what).details([words]).hint(self.give_schema(name, &schema))
+            }
+            (None, Some(_)) => {
+                if !self.request.dry_run
+                    && let Err(failure) = self.admin.update_topic(&topic, &["schema_settings"]).await
+                {
+                    return failed(what, self.refusal("change", "pubsub.topics.update", name, failure));
+                }
+                Finding::new(Outcome::Changed, what).details(takes)
+            }
+            (Some(is), None) if is.encoding() == Messages::Binary => {
+                let words =
+                    format!("it takes messages of {} alone, and will refuse what is published here", described(&is));
+                let (project, id) = (&self.config.project_id, id(name));
+                let hint = format!(
+                    "name another topic, or free this one: gcloud pubsub topics update {id} --project={project} \
+                     --clear-schema-settings"
+                );
+                Finding::new(Outcome::Differs, what).details([words]).hint(hint)
+            }
+            (_, None) => Finding::new(Outcome::Same, what),
         }
+    }
+
+    /// What gives a topic a schema that it has not, over whatever others publish to it.
+    fn give_schema(&self, topic: &str, schema: &SchemaSettings) -> String {
+        format!(
+            "name another topic, or, if nobody else publishes to it: gcloud pubsub topics update {} --project={} \
+             --clear-schema-settings, and run `setup` again for schema `{}`",
+            id(topic),
+            self.config.project_id,
+            id(&schema.schema)
+        )
     }
 
     async fn subscription(&self, mut wanted: Subscription) -> Finding {
@@ -137,16 +199,15 @@ impl Builder<'_> {
                 return failed(what, self.refusal("read", "pubsub.subscriptions.get", &wanted.name, failure));
             }
         };
-        let found = Difference::of(&is, &mut wanted);
+        let mut found = Difference::of(&is, &mut wanted);
         if found.stays.is_empty()
-            && !found.paths.is_empty()
             && !self.request.dry_run
-            && let Err(failure) = self.admin.update_subscription(&wanted, &found.paths).await
+            && let Err(failure) = self.change(&wanted, &mut found).await
         {
             return failed(what, self.refusal("change", "pubsub.subscriptions.update", &wanted.name, failure));
         }
         let trouble = is.bigquery_config.as_ref().and_then(|config| self.trouble(config.state()));
-        let subscription = wanted.name.rsplit('/').next().unwrap_or_default();
+        let subscription = id(&wanted.name);
         match (found, trouble) {
             (Difference { stays, .. }, _) if !stays.is_empty() => {
                 let project = &self.config.project_id;
@@ -157,17 +218,37 @@ impl Builder<'_> {
                 Finding::new(Outcome::Differs, what).details(stays).hint(hint)
             }
             (found, Some((words, hint))) => {
-                Finding::new(Outcome::Differs, what).details(found.changes).details([words]).hint(hint)
+                Finding::new(Outcome::Differs, what).details(found.words()).details([words]).hint(hint)
             }
-            (Difference { changes, .. }, None) if changes.is_empty() => Finding::new(Outcome::Same, what),
-            (Difference { changes, paths, .. }, None) => {
-                let finding = Finding::new(Outcome::Changed, what).details(changes);
-                if paths.contains(&"dead_letter_policy") {
+            (found, None) if found.changes.is_empty() => Finding::new(Outcome::Same, what).details(found.notes),
+            (found, None) => {
+                let finding = Finding::new(Outcome::Changed, what).details(found.words()).details(found.notes.clone());
+                if found.paths().contains(&"dead_letter_policy") {
                     finding.hint(self.dead_letter_rights(&wanted))
                 } else {
                     finding
                 }
             }
+        }
+    }
+
+    /// Changes what differs. Emulators cannot change how long messages are kept: then it stays as it is.
+    async fn change(&self, wanted: &Subscription, found: &mut Difference) -> Result<(), Failure> {
+        if found.changes.is_empty() {
+            return Ok(());
+        }
+        match self.admin.update_subscription(wanted, &found.paths()).await {
+            Err(failure)
+                if matches!(failure.code, Code::InvalidArgument | Code::Unimplemented)
+                    && failure.message.contains("retention")
+                    && found.leave("message_retention_duration") =>
+            {
+                if found.changes.is_empty() {
+                    return Ok(());
+                }
+                self.admin.update_subscription(wanted, &found.paths()).await
+            }
+            changed => changed,
         }
     }
 
@@ -183,7 +264,8 @@ impl Builder<'_> {
         }
         let mut details = vec![format!("of topic `{}`, never expires", wanted.topic)];
         if let Some(config) = &wanted.bigquery_config {
-            details.push(format!("writes into `{}` by the table's columns, with metadata", config.table));
+            let by = if config.use_topic_schema { "the topic's schema" } else { "the table's columns" };
+            details.push(format!("writes into `{}` by {by}, with metadata", config.table));
         }
         let finding = Finding::new(Outcome::Created, what);
         match &wanted.dead_letter_policy {
@@ -219,7 +301,7 @@ impl Builder<'_> {
     fn dead_letter_rights(&self, subscription: &Subscription) -> String {
         let project = &self.config.project_id;
         let (topic, name) = (&self.config.pubsub.dead_letter_topic_id, &subscription.name);
-        let subscription = name.rsplit('/').next().unwrap_or_default();
+        let subscription = id(name);
         format!(
             "dead letters are forwarded only by {}; give it the rights: gcloud pubsub topics add-iam-policy-binding \
              {topic} --project={project} --role=roles/pubsub.publisher --member=serviceAccount:<it>; gcloud pubsub \
@@ -270,7 +352,7 @@ impl Builder<'_> {
     }
 
     /// What a refused call about a topic or a subscription means.
-    fn refusal(&self, action: &str, permission: &str, name: &str, failure: Failure) -> SinkError {
+    pub(super) fn refusal(&self, action: &str, permission: &str, name: &str, failure: Failure) -> SinkError {
         let project = &self.config.project_id;
         let hint = match failure.code {
             Code::PermissionDenied => format!(
@@ -292,6 +374,16 @@ impl Builder<'_> {
     }
 }
 
+/// The last part of a name, as commands have it.
+fn id(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or_default()
+}
+
+/// A schema and how messages have it.
+fn described(schema: &SchemaSettings) -> String {
+    format!("schema `{}` in {}", schema.schema, schema.encoding().as_str_name())
+}
+
 /// The subscription that keeps what is published to the topic of dead letters.
 fn keeper(name: String, topic: String) -> Subscription {
     Subscription {
@@ -300,86 +392,5 @@ fn keeper(name: String, topic: String) -> Subscription {
         message_retention_duration: Some(RETENTION),
         expiration_policy: Some(ExpirationPolicy { ttl: None }),
         ..Subscription::default()
-    }
-}
-
-/// How a subscription is not as it should be.
-#[derive(Debug, Default)]
-struct Difference {
-    /// What is changed, for people and for the service.
-    changes: Vec<String>,
-    paths: Vec<&'static str>,
-    /// What is not, and why: then nothing is.
-    stays: Vec<String>,
-}
-
-impl Difference {
-    /// `wanted` takes over what is nobody's wish here: members are replaced as a whole.
-    fn of(is: &Subscription, wanted: &mut Subscription) -> Difference {
-        let mut found = Difference::default();
-        if is.topic != wanted.topic {
-            found.stays.push(format!("it is one of `{}` and not of `{}`; that never changes", is.topic, wanted.topic));
-        }
-        let none = BigQueryConfig::default();
-        found.writes(is.bigquery_config.as_ref().unwrap_or(&none), wanted.bigquery_config.as_mut());
-        if is.expiration_policy.as_ref().is_none_or(|policy| policy.ttl.is_some()) {
-            let ttl = is.expiration_policy.as_ref().and_then(|policy| policy.ttl);
-            let days = ttl.map_or(31, |ttl| ttl.seconds / 86_400);
-            found.change("expiration_policy", format!("expires when idle: after {days} days -> never"));
-        }
-        let dead_letters = |subscription: &Subscription| {
-            subscription.dead_letter_policy.as_ref().map(|policy| policy.dead_letter_topic.clone())
-        };
-        match (dead_letters(is), dead_letters(wanted)) {
-            (before, Some(wanted)) if before.as_ref() != Some(&wanted) => {
-                let before = before.map_or_else(|| "none".to_owned(), |topic| format!("`{topic}`"));
-                found.change("dead_letter_policy", format!("dead letters: {before} -> `{wanted}`"));
-            }
-            _ => {}
-        }
-        found
-    }
-
-    fn writes(&mut self, is: &BigQueryConfig, wanted: Option<&mut BigQueryConfig>) {
-        // Older parts of the service answer `project:dataset.table`.
-        let same = |wanted: &str| is.table.replacen(':', ".", 1) == wanted.replacen(':', ".", 1);
-        match wanted {
-            None if is.table.is_empty() => {}
-            None => self.stays.push(format!("it writes into `{}`, and should keep messages", is.table)),
-            Some(_) if is.table.is_empty() => {
-                self.stays
-                    .push("it does not write to BigQuery: whoever reads from it would get nothing more".to_owned());
-            }
-            Some(wanted) if !same(&wanted.table) => {
-                let words = format!("it writes into `{}` and not into `{}`", is.table, wanted.table);
-                self.stays.push(format!("{words}: whoever reads that table would get nothing more"));
-            }
-            Some(wanted) => {
-                let flags = |config: &BigQueryConfig| {
-                    let BigQueryConfig {
-                        use_table_schema, use_topic_schema, write_metadata, drop_unknown_fields, ..
-                    } = config.clone();
-                    [
-                        ("use_table_schema", use_table_schema),
-                        ("use_topic_schema", use_topic_schema),
-                        ("write_metadata", write_metadata),
-                        ("drop_unknown_fields", drop_unknown_fields),
-                    ]
-                };
-                for ((name, is), (_, wanted)) in flags(is).into_iter().zip(flags(wanted)) {
-                    if is != wanted {
-                        self.change("bigquery_config", format!("{name}: {is} -> {wanted}"));
-                    }
-                }
-                wanted.service_account_email.clone_from(&is.service_account_email);
-            }
-        }
-    }
-
-    fn change(&mut self, path: &'static str, words: String) {
-        self.changes.push(words);
-        if !self.paths.contains(&path) {
-            self.paths.push(path);
-        }
     }
 }

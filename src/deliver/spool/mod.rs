@@ -294,6 +294,11 @@ impl Spool {
         watch.over().await;
     }
 
+    /// Whether anybody waits by [`done`](Spool::done) for the row at this position, or for one behind it.
+    pub fn awaits(&self, position: Position) -> bool {
+        self.0.shared.vigil.awaits(position)
+    }
+
     /// Whether so many wait for [`Spool::done`] that no more should.
     pub fn is_crowded(&self) -> bool {
         self.0.shared.vigil.is_crowded()

@@ -362,18 +362,29 @@ impl Walk {
 
 /// Gives rows of one stream one allocation.
 #[derive(Default)]
-struct Streams(HashSet<StreamId>);
+struct Streams {
+    known: HashSet<StreamId>,
+    /// Of the row before: most often it is the next one's, too.
+    last: Option<StreamId>,
+}
 
 impl Streams {
     fn share(&mut self, stream: &str) -> StreamId {
-        if let Some(known) = self.0.get(stream) {
-            return known.clone();
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *stream) {
+            return last.clone();
         }
-        if self.0.len() >= MAX_STREAMS {
-            self.0.clear();
-        }
-        let stream: StreamId = stream.into();
-        self.0.insert(stream.clone());
-        stream
+        let shared = match self.known.get(stream) {
+            Some(known) => known.clone(),
+            None => {
+                if self.known.len() >= MAX_STREAMS {
+                    self.known.clear();
+                }
+                let shared: StreamId = stream.into();
+                self.known.insert(shared.clone());
+                shared
+            }
+        };
+        self.last = Some(shared.clone());
+        shared
     }
 }

@@ -50,6 +50,11 @@ impl Vigil {
         bell::ring(over.into_values(), Ok(done));
     }
 
+    /// Whether anybody waits for the row at this position, or for one behind it.
+    pub fn awaits(&self, position: Position) -> bool {
+        self.0.lock().waiting.last_key_value().is_some_and(|(&(upto, _), _)| upto > position)
+    }
+
     /// Whether no more should wait.
     pub fn is_crowded(&self) -> bool {
         self.0.lock().waiting.len() >= CROWD
@@ -89,6 +94,7 @@ mod tests {
     async fn a_commit_ends_the_waits_below_it_and_no_other() {
         let (vigil, queue) = (Vigil::default(), Queue::default());
         let mut waits: Vec<_> = [5, 3, 9, 5].map(|upto| Some(Box::pin(vigil.begin(upto, &queue).over()))).into();
+        assert!(vigil.awaits(8) && !vigil.awaits(9));
         vigil.end(2);
         vigil.end(5);
         for index in [0, 1, 3] {

@@ -191,11 +191,39 @@ async fn a_stream_that_is_gone_with_what_it_knew_blocks_the_writer() {
     assert_eq!(world.settled().await.doubled, 0);
 }
 
+/// The answer that said how many rows there are was lost, with the stream finalized. Asked again, the service tells, as its own
+/// clients expect who try this call again; were it to refuse, nothing would be guessed either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_count_is_asked_for_again_and_a_refused_one_is_not_guessed() {
+    let mut world = world().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.fake.script([Act::StoreAndClose(Code::PermissionDenied, "no")]);
+    world.state().lost_finalizings = 2;
+    world.accept_batches(1..5).await;
+    let settled = world.settled().await;
+    assert_eq!((settled.stored.len(), settled.doubled, world.state().lost_finalizings), (5, 0, 0));
+
+    world.fake.script([Act::StoreAndClose(Code::PermissionDenied, "no")]);
+    (world.state().lost_finalizings, world.state().finalizes_once) = (1, true);
+    world.accept(ids(5..6)).await;
+    let words = || world.delivery.health().reasons.join("\n");
+    assert!(until(|| words().contains("nobody can tell any more whether 1 rows were stored")).await, "{}", words());
+    assert_eq!(world.fake.ids().len(), 6, "stored once, and not sent again on a suspicion");
+}
+
 /// An answer that says that something went wrong does not say that nothing was stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_leaves_open_what_was_stored_doubles_nothing() {
-    let codes =
-        [Code::Internal, Code::Unknown, Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::Aborted];
+    let codes = [
+        Code::Internal,
+        Code::Unknown,
+        Code::Unavailable,
+        Code::DeadlineExceeded,
+        Code::Cancelled,
+        Code::Aborted,
+        Code::DataLoss,
+    ];
     let cases = codes.into_iter().flat_map(|code| [(code, true, 0), (code, true, 7), (code, false, 7)]);
     for (code, stored, behind) in cases {
         let mut world = world().await;

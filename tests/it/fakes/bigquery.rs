@@ -163,6 +163,10 @@ pub struct State {
     pub openings: VecDeque<Status>,
     /// The same for calls that end a stream.
     pub finalizings: VecDeque<Status>,
+    /// So many streams are finalized, and the answer is lost.
+    pub lost_finalizings: usize,
+    /// A stream is finalized once and not again: nobody documents it, and nobody documents the contrary.
+    pub finalizes_once: bool,
     /// Answers to REST calls before anything else: method, status, reason.
     pub refusals: VecDeque<(&'static str, u16, &'static str)>,
     pub seen: Vec<Seen>,
@@ -352,10 +356,19 @@ impl BigQueryWrite for Service {
         if let Some(status) = state.finalizings.pop_front() {
             return Err(status);
         }
+        let finalizes_once = state.finalizes_once;
         let stream = state.streams.get_mut(&request.into_inner().name);
         let stream = stream.ok_or_else(|| judge::status(Code::NotFound, 3, "Requested entity was not found"))?;
-        stream.finalized = true;
-        Ok(Response::new(FinalizeWriteStreamResponse { row_count: stream.rows }))
+        if std::mem::replace(&mut stream.finalized, true) && finalizes_once {
+            let finalized = StorageErrorCode::StreamFinalized as i32;
+            return Err(judge::status(Code::InvalidArgument, finalized, "Stream has been finalized."));
+        }
+        let row_count = stream.rows;
+        if state.lost_finalizings > 0 {
+            state.lost_finalizings -= 1;
+            return Err(Status::unavailable("the answer is lost"));
+        }
+        Ok(Response::new(FinalizeWriteStreamResponse { row_count }))
     }
 }
 

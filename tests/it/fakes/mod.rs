@@ -6,6 +6,7 @@ pub mod proxy;
 pub mod pubsub;
 mod rest;
 mod rules;
+pub mod schemas;
 mod streams;
 mod subscriptions;
 pub mod tally;

@@ -11,13 +11,14 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use real_streaming::gcp::proto::pubsub::{
-    GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Subscription, Topic,
+    GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage, Schema, SchemaSettings, Subscription, Topic,
+    UpdateTopicRequest,
 };
 use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle};
 use tonic::{Code, Request, Response, Status, codec::CompressionEncoding, codegen::Service as _};
 
-use super::{bigquery, subscriptions};
+use super::{bigquery, schemas, subscriptions};
 
 #[allow(clippy::all, clippy::pedantic, unused)]
 pub mod service {
@@ -25,6 +26,7 @@ pub mod service {
 }
 use service::{
     publisher_server::{Publisher, PublisherServer},
+    schema_service_server::SchemaServiceServer,
     subscriber_server::SubscriberServer,
 };
 
@@ -40,6 +42,10 @@ pub enum Act {
 #[derive(Default)]
 pub struct State {
     pub topics: HashSet<String>,
+    /// Schemas of topics that have one.
+    pub settings: BTreeMap<String, SchemaSettings>,
+    /// Schemas, each by its revisions.
+    pub schemas: BTreeMap<String, Vec<Schema>>,
     pub script: VecDeque<Act>,
     /// The same for the requests of one topic alone, by its short name.
     pub scripts: Vec<(String, Act)>,
@@ -123,15 +129,18 @@ impl PubSub {
             .max_decoding_message_size(20 << 20)
             .accept_compressed(CompressionEncoding::Gzip);
         let subscriber = SubscriberServer::new(subscriptions::Service(state.clone()));
+        let schemas = SchemaServiceServer::new(schemas::Service(state.clone()));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (publisher, subscriber) = (publisher.clone(), subscriber.clone());
+                let (publisher, subscriber, schemas) = (publisher.clone(), subscriber.clone(), schemas.clone());
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let (mut publisher, mut subscriber) = (publisher.clone(), subscriber.clone());
+                    let mut schemas = schemas.clone();
                     async move {
-                        match request.uri().path().starts_with("/google.pubsub.v1.Subscriber/") {
-                            true => subscriber.call(request).await,
-                            false => publisher.call(request).await,
+                        match request.uri().path().split('/').nth(1) {
+                            Some("google.pubsub.v1.Subscriber") => subscriber.call(request).await,
+                            Some("google.pubsub.v1.SchemaService") => schemas.call(request).await,
+                            _ => publisher.call(request).await,
                         }
                     }
                 });
@@ -169,12 +178,35 @@ impl Publisher for Service {
         let name = request.get_ref().name.clone();
         state.admit(&request, "name", &name)?;
         named(&name, "topics")?;
+        let settings = request.get_ref().schema_settings.clone();
+        schemas::check_settings(&state, settings.as_ref())?;
         if !state.topics.insert(name.clone()) {
             let words = format!("Resource already exists in the project (resource={}).", id(&name));
             return Err(Status::already_exists(words));
         }
         state.changes.push(format!("create {name}"));
+        state.settings.extend(settings.map(|settings| (name, settings)));
         Ok(Response::new(request.into_inner()))
+    }
+
+    async fn update_topic(&self, request: Request<UpdateTopicRequest>) -> Result<Response<Topic>, Status> {
+        let mut state = self.0.lock();
+        let topic = request.get_ref().topic.clone().unwrap_or_default();
+        state.admit(&request, "topic.name", &topic.name)?;
+        if !state.topics.contains(&topic.name) {
+            return Err(Status::not_found(format!("Resource not found (resource={}).", id(&topic.name))));
+        }
+        let paths = request.into_inner().update_mask.map(|mask| mask.paths).unwrap_or_default();
+        if paths != ["schema_settings"] {
+            return Err(Status::invalid_argument(format!("Invalid update_mask provided: {paths:?}")));
+        }
+        schemas::check_settings(&state, topic.schema_settings.as_ref())?;
+        state.changes.push(format!("update {} schema_settings", topic.name));
+        match topic.schema_settings.clone() {
+            Some(settings) => drop(state.settings.insert(topic.name.clone(), settings)),
+            None => drop(state.settings.remove(&topic.name)),
+        }
+        Ok(Response::new(topic))
     }
 
     async fn get_topic(&self, request: Request<GetTopicRequest>) -> Result<Response<Topic>, Status> {
@@ -182,7 +214,10 @@ impl Publisher for Service {
         let name = request.get_ref().topic.clone();
         state.admit(&request, "topic", &name)?;
         match state.topics.contains(&name) {
-            true => Ok(Response::new(Topic { name, ..Topic::default() })),
+            true => {
+                let schema_settings = state.settings.get(&name).cloned();
+                Ok(Response::new(Topic { name, schema_settings, ..Topic::default() }))
+            }
             false => Err(Status::not_found(format!("Resource not found (resource={}).", id(&name)))),
         }
     }
@@ -203,6 +238,11 @@ impl Publisher for Service {
         }
         if !state.topics.contains(&request.topic) {
             return Err(Status::not_found(format!("Resource not found (resource={})", request.topic)));
+        }
+        if let Some(settings) = state.settings.get(&request.topic)
+            && !request.messages.iter().all(|message| schemas::takes(&state, settings, &message.data))
+        {
+            return Err(Status::invalid_argument("Request contains an invalid argument."));
         }
         let disliked = |data: &[u8]| {
             let text = String::from_utf8_lossy(data);

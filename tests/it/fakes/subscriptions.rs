@@ -11,7 +11,10 @@ use real_streaming::gcp::proto::pubsub::{
 use serde_json::Value;
 use tonic::{Request, Response, Status};
 
-use super::pubsub::{State, id, named, service::subscriber_server::Subscriber};
+use super::{
+    pubsub::{State, id, named, service::subscriber_server::Subscriber},
+    schemas,
+};
 
 const DAY: i64 = 86_400;
 
@@ -78,6 +81,10 @@ impl Subscriber for Service {
                     subscription.bigquery_config =
                         update.bigquery_config.clone().map(|config| BigQueryConfig { state, ..config });
                 }
+                "message_retention_duration" => {
+                    subscription.message_retention_duration = update.message_retention_duration;
+                }
+                "retry_policy" => subscription.retry_policy = update.retry_policy,
                 "expiration_policy" => subscription.expiration_policy = update.expiration_policy,
                 "dead_letter_policy" => subscription.dead_letter_policy = update.dead_letter_policy.clone(),
                 other => {
@@ -124,11 +131,11 @@ fn check(state: &State, subscription: &Subscription) -> Result<(), Status> {
             return invalid("max_delivery_attempts must be between 5 and 100".to_owned());
         }
     }
-    subscription.bigquery_config.as_ref().map_or(Ok(()), |config| check_table(state, config))
+    subscription.bigquery_config.as_ref().map_or(Ok(()), |config| check_table(state, config, &subscription.topic))
 }
 
 /// The service looks at the table, with its own account.
-fn check_table(state: &State, config: &BigQueryConfig) -> Result<(), Status> {
+fn check_table(state: &State, config: &BigQueryConfig, topic: &str) -> Result<(), Status> {
     let invalid = |words: &str| Err(Status::invalid_argument(words));
     if config.use_table_schema && config.use_topic_schema {
         return invalid("use_topic_schema and use_table_schema cannot both be set");
@@ -152,7 +159,9 @@ fn check_table(state: &State, config: &BigQueryConfig) -> Result<(), Status> {
         if let Some(name) = required.and_then(|column| column["name"].as_str()) {
             return Err(Status::invalid_argument(format!("Incompatible schema: {name} is required")));
         }
-    } else if !config.use_topic_schema && column("data").is_none() {
+    } else if config.use_topic_schema {
+        schemas::fits_table(state, topic, &columns).map_err(Status::invalid_argument)?;
+    } else if column("data").is_none() {
         return invalid("Incompatible schema: the table has no column `data`");
     }
     if config.write_metadata {

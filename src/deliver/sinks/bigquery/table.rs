@@ -168,11 +168,16 @@ impl Table {
     }
 
     /// Appends rows that `writer` has made, from these positions of the spool. Queued before the first wait.
-    pub async fn append(&self, writer: &Writer, rows: Vec<Bytes>, positions: Vec<Position>) -> Result<(), AppendError> {
+    pub async fn append(
+        &self,
+        writer: &Writer,
+        rows: Vec<Bytes>,
+        positions: impl Iterator<Item = Position>,
+    ) -> Result<(), AppendError> {
         let schema = writer.schema.clone();
         let appended = match &self.rows {
             Rows::AtLeastOnce(lanes) => lanes.append(schema, rows).await?,
-            Rows::ExactlyOnce(committed) => committed.append(schema, rows, positions).await?,
+            Rows::ExactlyOnce(committed) => committed.append(schema, rows, positions.collect()).await?,
         };
         self.doubt.taken();
         *self.unknown.lock() = None;

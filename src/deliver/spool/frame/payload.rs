@@ -8,8 +8,6 @@
 //!     12         stream, id, encoded event
 //! ```
 
-use std::ops::Range;
-
 use bytes::Bytes;
 
 use crate::schema::{Date, Row, StreamId};
@@ -39,32 +37,30 @@ pub fn is_whole(payload: &[u8]) -> bool {
 
 /// The stream of a payload that [`step`](super::step) has checked.
 pub fn stream(payload: &[u8]) -> &str {
-    fields(payload).and_then(|fields| str::from_utf8(&payload[fields.stream]).ok()).unwrap_or_default()
+    fields(payload).map(|fields| fields.stream).unwrap_or_default()
 }
 
 /// The row of a payload that [`step`](super::step) has checked; the event's bytes stay where they are. `share` gives
 /// streams one allocation.
 pub fn decode(payload: &Bytes, share: impl FnOnce(&str) -> StreamId) -> Option<Row> {
-    let fields = fields(payload)?;
-    let stream = str::from_utf8(&payload[fields.stream]).ok()?;
-    let id = str::from_utf8(&payload[fields.id.clone()]).ok()?;
-    Some(Row::from_parts(fields.date, share(stream), id.into(), payload.slice(fields.id.end..)))
+    let Fields { date, stream, id } = fields(payload)?;
+    let event = FIELDS + stream.len() + id.len();
+    Some(Row::from_parts(date, share(stream), id.into(), payload.slice(event..)))
 }
 
-struct Fields {
+struct Fields<'p> {
     date: Date,
-    stream: Range<usize>,
-    id: Range<usize>,
+    stream: &'p str,
+    id: &'p str,
 }
 
-fn fields(payload: &[u8]) -> Option<Fields> {
+fn fields(payload: &[u8]) -> Option<Fields<'_>> {
     let (date, rest) = payload.split_first_chunk()?;
     let (stream_len, rest) = rest.split_first_chunk()?;
     let (id_len, rest) = rest.split_first_chunk()?;
     let (stream_len, id_len) = (u32::from_le_bytes(*stream_len) as usize, u32::from_le_bytes(*id_len) as usize);
-    str::from_utf8(rest.get(..stream_len)?).ok()?;
-    str::from_utf8(rest[stream_len..].get(..id_len)?).ok()?;
-    let stream = FIELDS..FIELDS + stream_len;
-    let id = stream.end..stream.end + id_len;
-    Some(Fields { date: Date(i32::from_le_bytes(*date)), stream, id })
+    let (stream, rest) = rest.split_at_checked(stream_len)?;
+    let (id, _) = rest.split_at_checked(id_len)?;
+    let date = Date(i32::from_le_bytes(*date));
+    Some(Fields { date, stream: str::from_utf8(stream).ok()?, id: str::from_utf8(id).ok()? })
 }

@@ -62,8 +62,30 @@ pub struct Plan {
 
 /// Positions in growing order: the first of each run, and how many.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Vec<(Position, u64)>", into = "Vec<(Position, u64)>")]
 pub struct Runs(Vec<(Position, u64)>);
+
+impl From<Runs> for Vec<(Position, u64)> {
+    fn from(runs: Runs) -> Self {
+        runs.0
+    }
+}
+
+/// What a file says may be damaged.
+impl TryFrom<Vec<(Position, u64)>> for Runs {
+    type Error = &'static str;
+
+    fn try_from(runs: Vec<(Position, u64)>) -> Result<Runs, &'static str> {
+        let mut end = 0;
+        for &(first, count) in &runs {
+            if first < end || count == 0 {
+                return Err("the positions do not grow");
+            }
+            end = first.checked_add(count).ok_or("the positions have no end")?;
+        }
+        Ok(Runs(runs))
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -183,7 +205,7 @@ impl Memory {
     /// Rows of which only the stream knows whether they are stored.
     pub fn doubtful(&self) -> u64 {
         let plans = self.stream.iter().flat_map(|stream| &stream.plans);
-        plans.filter(|plan| !plan.acked).map(|plan| plan.rows.len()).sum()
+        plans.filter(|plan| !plan.acked).fold(0, |sum: u64, plan| sum.saturating_add(plan.rows.len()))
     }
 
     /// Whether the row needs no more sending.

@@ -14,7 +14,7 @@
 //! // which no unanswered request may still be under way. After a break that cannot be ruled out, and the stream is
 //! // replaced instead.
 
-mod memory;
+pub mod memory;
 mod stream;
 
 use std::{

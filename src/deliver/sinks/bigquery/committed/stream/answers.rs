@@ -95,7 +95,7 @@ impl Stream {
                         failure if ended || exists => (aborted(failure), Then::Leave),
                         failure if beyond => (aborted(failure), Then::Count),
                         // Something went wrong; what was stored before that nobody says.
-                        failure if failure.passes() => (failure, Then::Count),
+                        failure if failure.passes() || failure.code == Code::DataLoss => (failure, Then::Count),
                         failure => (failure, Then::GoOn),
                     };
                     let _ = sent.job.answer.send(Err(told.clone().into()));
