@@ -12,13 +12,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
     protocols::{ALPN, Stream, http::ServerSession},
     proxy::{HttpProxy, Session},
     server::ShutdownWatch,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
@@ -124,6 +124,7 @@ impl ServerApp for Front {
     }
 
     async fn cleanup(&self) {
+        sleep(self.parts.lifecycle.lingers()).await;
         self.proxy.http_cleanup().await;
     }
 }
@@ -164,6 +165,7 @@ impl Front {
             Unfit::Gone => return,
         };
         self.parts.refused(reason);
+        self.parts.live.load().access.refused(status.as_u16(), reason, peer(&stream), fastrand::f64());
         head::refuse(stream, status, &self.parts.tuning).await;
     }
 
@@ -177,12 +179,16 @@ impl Front {
     ) -> Option<()> {
         buffer.reserve(READ);
         let mut shutdown = shutdown.clone();
+        let over = async {
+            // An error means that the server is gone.
+            let _ = shutdown.wait_for(|ending| *ending).await;
+            sleep(self.parts.lifecycle.lingers()).await;
+        };
         let idle = self.parts.keepalive(self.parts.live.load().rules.trust.trusts(peer));
         let read = tokio::select! {
             biased;
             read = timeout(idle, stream.read_buf(buffer)) => read,
-            // An error means that the server is gone.
-            _ = shutdown.wait_for(|ending| *ending) => return None,
+            () = over => return None,
         };
         matches!(read, Ok(Ok(1..))).then_some(())
     }
@@ -217,18 +223,25 @@ impl Front {
         };
         let sent = matches!(timeout(tuning.answer, write).await, Ok(Ok(())));
 
-        access.record(&Ended {
+        let ended = Ended {
             handler: Handler::Collect,
             method,
             uri,
+            version: Version::HTTP_11,
             headers,
+            secure: client.secure,
+            received: body.len(),
             status: reply.status.as_u16(),
             bytes: reply.body.len(),
             client: Some(client.ip),
+            route: None,
+            upstream: None,
+            attempts: 0,
             request_id: &id,
             took: started.elapsed(),
             aborted: !sent,
-        });
+        };
+        access.record(&ended, &live.access);
         if sent && !last {
             return Some(stream);
         }

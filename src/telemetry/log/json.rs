@@ -8,7 +8,11 @@ use serde_json::{Map, Value, json};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::Writer;
 
-use super::{fields::Fields, line::Line};
+use super::{
+    ACCESS,
+    fields::Fields,
+    line::{HTTP_REQUEST, Line},
+};
 
 /// Longest text of one field, in bytes. An entry may have 256 KiB (Cloud Logging's quota); a longer one is lost whole.
 const MAX_TEXT: usize = 64 << 10;
@@ -29,7 +33,9 @@ impl Line for Json {
         entry.insert("time".into(), format!("{:.6}", Timestamp::now()).into());
         entry.insert("message".into(), clipped(fields.message).into());
         entry.insert("module".into(), metadata.target().into());
-        if let (Some(file), Some(line)) = (metadata.file(), metadata.line()) {
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line())
+            && metadata.target() != ACCESS
+        {
             // 64-bit integers are text in protobuf's JSON.
             let location = json!({ "file": file, "line": line.to_string(), "function": metadata.module_path() });
             entry.insert("logging.googleapis.com/sourceLocation".into(), location);
@@ -39,6 +45,13 @@ impl Line for Json {
                 Value::String(text) => clipped(text).into(),
                 other => other,
             };
+            if let Some(name) = name.strip_prefix(HTTP_REQUEST) {
+                let request = entry.entry("httpRequest").or_insert_with(|| Map::new().into());
+                if let Some(request) = request.as_object_mut() {
+                    request.insert(name.to_owned(), value);
+                }
+                continue;
+            }
             let name = if entry.contains_key(&name) { format!("field_{name}") } else { name };
             entry.insert(name, value);
         }
