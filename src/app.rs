@@ -78,7 +78,9 @@ impl App {
     pub fn start_on(sockets: &mut Inherited, config: Config, metrics: Arc<Metrics>) -> anyhow::Result<App> {
         let runtime = runtime()?;
         let delivery = Delivery::start(&config.writers, metrics.clone(), runtime.handle())?;
-        App::build(runtime, sockets, config, Intake::into(delivery), metrics)
+        let app = App::build(runtime, sockets, config, Intake::into(delivery), metrics)?;
+        app.runtime.spawn(acme::keep(app.edge.replacer()));
+        Ok(app)
     }
 
     /// Builds every part but delivery, whose spool is another process's; it follows when that one has closed it.
@@ -92,6 +94,7 @@ impl App {
         let app = App::build(runtime()?, sockets, config, intake.clone(), metrics.clone())?;
         predecessor.serving().context("the process before this one is gone, hint: start without `--upgrade`")?;
         let (writers, runtime) = (app.parts.config.writers.clone(), app.runtime.handle().clone());
+        let replacer = app.edge.replacer();
         let open = move || {
             predecessor.released();
             let began = Instant::now();
@@ -108,6 +111,8 @@ impl App {
                 }
             }
             info!(waited = ?began.elapsed(), "the spool is ours");
+            // Not before: the old one may have an order at hand, and proofs would be asked for here.
+            runtime.spawn(acme::keep(replacer));
         };
         thread::Builder::new().name("take-over".into()).spawn(open)?;
         Ok(app)
@@ -125,7 +130,6 @@ impl App {
         let drain = *config.server.shutdown.drain;
         let pipeline = pipeline(&config, &atlas, &devices);
         let edge = Edge::bind_on(sockets, edge_config(&config), pipeline, intake.clone(), metrics.clone())?;
-        runtime.spawn(acme::keep(edge.replacer()));
         let parts = Reloadable { config, atlas, devices, metrics };
         Ok(App { runtime, intake, edge, parts, drain })
     }
@@ -232,11 +236,18 @@ impl From<()> for Stop {
     }
 }
 
-/// Waits for requests that are still being served; how many are left.
+/// Waits for requests that are still being served, or for SIGTERM; how many are left.
 fn finish(stopped: &edge::Stopped, grace: Duration) -> usize {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(async { stopped.finish((Instant::now() + grace).into()).await }),
+        Ok(runtime) => runtime.block_on(async {
+            let finished = stopped.finish((Instant::now() + grace).into());
+            let Ok(mut ends) = Ends::listen() else { return finished.await };
+            tokio::select! {
+                left = finished => left,
+                () = ends.come() => stopped.left(),
+            }
+        }),
         Err(error) => {
             error!(%error, "cannot wait for requests in flight");
             stopped.in_flight
@@ -362,7 +373,7 @@ async fn stop(meeting: PathBuf, listeners: Vec<(SocketAddr, TcpListener)>, mut q
         tokio::select! {
             () = ends.come() => {
                 tell_manager(&[NotifyState::Stopping]);
-                ends.be_impatient(false);
+                ends.be_impatient();
                 return Stop::Terminate;
             }
             Some(()) = quit.recv() => {}
@@ -371,7 +382,7 @@ async fn stop(meeting: PathBuf, listeners: Vec<(SocketAddr, TcpListener)>, mut q
         let (at, offered) = (meeting.clone(), listeners.clone());
         match task::spawn_blocking(move || Successor::hand_over(&at, &offered)).await {
             Ok(Ok(successor)) => {
-                ends.be_impatient(true);
+                ends.be_impatient();
                 return Stop::Upgrade(successor);
             }
             Ok(Err(error)) => error!("not handed over, this process goes on: {error:#}"),

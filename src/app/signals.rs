@@ -1,9 +1,9 @@
 //! What the operator says by signals.
 
-use std::{io, process};
+use std::{io, process, thread};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 /// Those that would end a process that does not listen for them. Heard from the beginning: one that comes while the
 /// process still starts is not lost, and does not end it.
@@ -44,15 +44,17 @@ impl Ends {
         }
     }
 
-    /// From now on SIGINT ends the process at once, as an impatient person means it; after a hand-over SIGTERM does so,
-    /// too, since nothing is kept here any more.
-    pub fn be_impatient(mut self, handed_over: bool) {
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv(), if handed_over => {}
+    /// From now on SIGINT ends the process at once, as an impatient person means it. On a thread of its own: no runtime
+    /// lives as long as the end takes.
+    pub fn be_impatient(mut self) {
+        let wait = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            if runtime.is_ok_and(|runtime| runtime.block_on(self.interrupt.recv()).is_some()) {
+                process::exit(130);
             }
-            process::exit(130);
-        });
+        };
+        if let Err(error) = thread::Builder::new().name("impatience".into()).spawn(wait) {
+            warn!(%error, "another SIGINT will not end the process");
+        }
     }
 }

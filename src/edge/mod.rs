@@ -241,6 +241,11 @@ impl Stopped {
     /// Waits for requests that are still being served; how many there were at the deadline.
     pub async fn finish(&self, deadline: Instant) -> usize {
         let _ = timeout_at(deadline, self.lifecycle.idle()).await;
+        self.left()
+    }
+
+    /// Requests that are being served now.
+    pub fn left(&self) -> usize {
         self.lifecycle.in_flight()
     }
 }

@@ -194,6 +194,37 @@ fn when_the_old_process_is_killed_in_the_middle_the_new_one_has_all() {
 }
 
 #[test]
+fn after_a_hand_over_sigterm_ends_the_wait_for_streams() {
+    let world = World::new();
+    let mut process = world.spawn();
+    let mut streaming = Client::connect(process.public);
+    streaming.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    streaming.head();
+    let _next = successor(&world, &process);
+    signal(&process.child, "QUIT");
+    until("it waits for the stream", || world.log().contains("another process has taken over").then_some(()));
+    thread::sleep(Duration::from_millis(100));
+    assert!(!process.has_ended());
+    assert_eq!(process.terminate(), Some(0));
+    assert!(world.log().contains("requests were cut off requests=1"), "{}", world.log());
+}
+
+#[test]
+fn whoever_interrupts_twice_does_not_wait() {
+    let world = World::new();
+    let mut process = world.spawn_with(&[("APP_CONFIG__SERVER__SHUTDOWN__GRACE", "60s")]);
+    let mut streaming = Client::connect(process.public);
+    streaming.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n");
+    streaming.head();
+    signal(&process.child, "INT");
+    until("told once", || world.log().contains("once more to stop at once").then_some(()));
+    thread::sleep(Duration::from_millis(100));
+    assert!(!process.has_ended());
+    signal(&process.child, "INT");
+    assert_eq!(exit_code(&mut process), Some(130));
+}
+
+#[test]
 fn a_hang_up_while_the_process_starts_does_not_end_it() {
     let world = World::new();
     let process = world.spawn();
