@@ -194,6 +194,27 @@ fn when_the_old_process_is_killed_in_the_middle_the_new_one_has_all() {
 }
 
 #[test]
+fn while_the_old_process_cannot_deliver_events_wait_and_are_kept() {
+    let world = World::new();
+    std::fs::create_dir_all(world.data()).unwrap();
+    std::fs::write(world.data().join("events"), "in the way").unwrap();
+    let mut process = world.spawn();
+    assert_eq!(post(process.public, STREAM, r#"{"event_name":"e","event_id":"before"}"#).unwrap().status, 200);
+    let mut next = successor(&world, &process);
+    signal(&process.child, "QUIT");
+    until("both serve", || (world.log().matches("admin listener").count() == 2).then_some(()));
+    until("the old one accepts no more", || get(process.admin, "/readyz").ok().filter(|it| it.text().contains("wait")));
+    // As long as the drain of the old one takes, which ends at its deadline.
+    assert_eq!(post(process.public, STREAM, r#"{"event_name":"e","event_id":"meanwhile"}"#).unwrap().status, 200);
+    assert_eq!(get(process.public, "/").unwrap().status, 200);
+    assert_eq!(exit_code(&mut process), Some(0), "what is left is the new one's");
+    std::fs::remove_file(world.data().join("events")).unwrap();
+    until("both are in the lake", || (world.ids_in_lake().len() == 2).then_some(()));
+    assert_eq!(next.terminate(), Some(0));
+    assert!(world.ids_in_lake().values().all(|times| *times == 1), "{:?}", world.ids_in_lake());
+}
+
+#[test]
 fn after_a_hand_over_sigterm_ends_the_wait_for_streams() {
     let world = World::new();
     let mut process = world.spawn();
