@@ -10,7 +10,9 @@ use real_streaming::{
     cli::status_in,
     edge::{
         CorsConfig, RouteConfig, TrustedProxy,
-        foreign::{Action, Asked, Asset, Client, Cors, RequestId, Router, Trust, Verdict, canonical, changes, host},
+        foreign::{
+            Action, Asked, Asset, Client, Cors, RequestId, Router, Trace, Trust, Verdict, canonical, changes, host,
+        },
     },
 };
 
@@ -212,4 +214,14 @@ fn script(headers: &HeaderMap) {
         let accepted = accepted.to_ascii_lowercase();
         assert!(accepted.contains(coding) || accepted.contains('*'), "{coding} was not asked for: {accepted}");
     }
+}
+
+/// A line for each of the two headers that name a trace.
+pub fn trace(data: &[u8]) {
+    let names = ["traceparent", "x-cloud-trace-context"];
+    let headers = hit::headers(names.into_iter().zip(lines(data)));
+    let Some(trace) = Trace::of(&headers) else { return };
+    let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    assert!(trace.id.len() == 32 && is_hex(&trace.id));
+    assert!(trace.span.is_none_or(|span| span.len() == 16 && is_hex(&span)));
 }

@@ -43,6 +43,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("request", edge::request),
     ("route", route::route),
     ("status_line", edge::status_line),
+    ("trace", edge::trace),
     ("config_yaml", config::yaml),
     ("config_dotenv", config::dotenv),
     ("config_variables", config::variables),

@@ -19,7 +19,7 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{challenges::Challenges, config::AcmeConfig, store::Store};
 
@@ -58,11 +58,13 @@ pub enum Failed {
     Roots(String),
 }
 
+/// The ways to prove a domain that we know, in the order in which they are tried.
+const KINDS: [ChallengeType; 2] = [ChallengeType::TlsAlpn01, ChallengeType::Http01];
+
 /// Gets a certificate for all domains and keeps it. `attempt` tells the way of the proof: by TLS, and by HTTP when that
-/// has failed.
+/// has failed; where the authority offers but one of them, that one.
 pub async fn order(config: &AcmeConfig, store: &Store, challenges: &Challenges, attempt: u32) -> Result<(), Failed> {
-    let kinds = [ChallengeType::TlsAlpn01, ChallengeType::Http01];
-    let kind = kinds[attempt as usize % kinds.len()].clone();
+    let kind = KINDS[attempt as usize % KINDS.len()].clone();
     let done = timeout(ORDER, place(config, store, challenges, &kind)).await;
     challenges.clear();
     done.unwrap_or(Err(Failed::TooLong))
@@ -86,9 +88,10 @@ async fn place(
             }
             let domain = authorization.identifier().to_string();
             // Authorities need not offer both.
-            let offered = |kind: &ChallengeType| authorization.challenges.iter().any(|it| it.r#type == *kind);
-            let kind = if offered(kind) { kind.clone() } else { ChallengeType::Http01 };
-            let Some(mut challenge) = authorization.challenge(kind.clone()) else {
+            let offered = |kind: &&ChallengeType| authorization.challenges.iter().any(|it| it.r#type == **kind);
+            let way = [kind].into_iter().chain(&KINDS).find(offered).cloned();
+            let Some((kind, mut challenge)) = way.and_then(|way| Some((way.clone(), authorization.challenge(way)?)))
+            else {
                 return Err(Failed::Proof { domain, why: "the authority offers no way that we know".into() });
             };
             let proof = challenge.key_authorization();
@@ -111,8 +114,13 @@ async fn place(
     }
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&patience).await?;
-    store.keep_certificate(&chain, &key)?;
-    Ok(())
+    let store = store.clone();
+    Ok(aside(move || store.keep_certificate(&chain, &key)).await?)
+}
+
+/// Work with files, which may take its time, and not that of others.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    spawn_blocking(work).await?
 }
 
 /// What the authority says of the first domain that it does not believe to be ours.
@@ -130,15 +138,19 @@ async fn disbelieved(order: &mut instant_acme::Order) -> Failed {
 }
 
 async fn account(config: &AcmeConfig, store: &Store) -> Result<Account, Failed> {
-    let known = store.account(&config.directory);
+    let (folder, directory) = (store.clone(), config.directory.clone());
+    let known = aside(move || Ok(folder.account(&directory))).await?;
+    let config = config.clone();
     if let Some(known) = known.and_then(|known| serde_json::from_slice(&known).ok()) {
-        return Ok(builder(config)?.from_credentials(known).await?);
+        return Ok(builder(config).await?.from_credentials(known).await?);
     }
     let contact: Vec<_> = config.contact.iter().map(|address| format!("mailto:{address}")).collect();
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let wanted = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let (account, credentials) = builder(config)?.create(&wanted, config.directory.clone(), None).await?;
-    store.keep_account(&config.directory, &serde_json::to_vec(&credentials).map_err(Error::from)?)?;
+    let directory = config.directory.clone();
+    let (account, credentials) = builder(config).await?.create(&wanted, directory.clone(), None).await?;
+    let (folder, credentials) = (store.clone(), serde_json::to_vec(&credentials).map_err(Error::from)?);
+    aside(move || folder.keep_account(&directory, &credentials)).await?;
     Ok(account)
 }
 
@@ -161,7 +173,12 @@ impl HttpClient for Https {
     }
 }
 
-fn builder(config: &AcmeConfig) -> Result<AccountBuilder, Failed> {
+/// Who speaks to the authority. The roots that it is known by are read from files.
+async fn builder(config: AcmeConfig) -> Result<AccountBuilder, Failed> {
+    aside(move || Ok(build(&config))).await?
+}
+
+fn build(config: &AcmeConfig) -> Result<AccountBuilder, Failed> {
     let provider = Arc::new(ring::default_provider());
     let connector = HttpsConnectorBuilder::new();
     let connector = if config.directory_ca.as_os_str().is_empty() {

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -86,12 +87,14 @@ impl Store {
         self.write(&self.0.join("failures.json"), &text)
     }
 
-    /// Another authority, another account.
+    /// Another directory, another account: one host may have several. The host is for people, the digest tells them apart.
     fn account_file(&self, directory: &str) -> PathBuf {
         let host = directory.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
         let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
         let host: String = host.unwrap_or_default().chars().map(plain).collect();
-        self.0.join(format!("account-{host}.json"))
+        let digest = digest(&SHA256, directory.as_bytes());
+        let short: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        self.0.join(format!("account-{host}-{short}.json"))
     }
 
     /// All or nothing, for our eyes only.
@@ -104,5 +107,26 @@ impl Store {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, path)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_of_a_host_has_its_own_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path());
+        let directories =
+            ["https://ca.example/acme/one/directory", "https://ca.example/acme/two/directory", "https://b.example/d"];
+        for directory in directories {
+            assert_eq!(store.account(directory), None, "{directory}");
+            store.keep_account(directory, directory.as_bytes()).unwrap();
+        }
+        for directory in directories {
+            assert_eq!(store.account(directory).unwrap(), directory.as_bytes());
+        }
     }
 }

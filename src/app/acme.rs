@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::sleep;
+use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -25,9 +25,9 @@ pub async fn keep(replacer: Replacer) {
 
 /// Asks for a certificate if it is time; how long to wait before the next look.
 async fn look(config: &AcmeConfig, replacer: &Replacer, luck: f64) -> Duration {
-    let store = Store::new(&config.state);
-    let kept = store.kept();
-    let failures = store.failures();
+    let folder = Store::new(&config.state);
+    let store = folder.clone();
+    let Some((kept, failures)) = aside(move || (store.kept(), store.failures())).await else { return LOOK_EVERY };
     let at = is_due_at(kept.as_ref(), &config.domains).max(next_attempt(failures, luck));
     let ahead = at.saturating_sub(now());
     if ahead > 0 {
@@ -36,19 +36,27 @@ async fn look(config: &AcmeConfig, replacer: &Replacer, luck: f64) -> Duration {
     info!(domains = ?config.domains, directory = config.directory, "asking for a certificate");
     // Written down first: who dies in the middle of it, again and again, must not ask again and again.
     let failed = Failures { count: failures.count.saturating_add(1), last: now() };
-    if let Err(error) = store.keep_failures(failed) {
-        error!(%error, state = %config.state.display(), "nothing can be kept in the state folder; no certificate is asked for");
-        return LOOK_EVERY;
+    let store = folder.clone();
+    match aside(move || store.keep_failures(failed)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            error!(%error, state = %config.state.display(), "nothing can be kept in the state folder; no certificate is asked for");
+            return LOOK_EVERY;
+        }
+        None => return LOOK_EVERY,
     }
-    if let Err(error) = order(config, &store, replacer.challenges(), failures.count).await {
+    if let Err(error) = order(config, &folder, replacer.challenges(), failures.count).await {
         let next = Duration::from_secs(next_attempt(failed, luck).saturating_sub(now()).max(0) as u64);
         warn!(%error, attempts = failed.count, next_in = ?next, "no certificate");
         return next.min(LOOK_EVERY);
     }
-    if let Err(error) = store.keep_failures(Failures::default()) {
+    let replacer = replacer.clone();
+    let renew = move || (folder.keep_failures(Failures::default()), replacer.renew_certificates());
+    let Some((forgotten, renewed)) = aside(renew).await else { return LOOK_EVERY };
+    if let Err(error) = forgotten {
         warn!(%error, "the state folder cannot be written any more");
     }
-    match replacer.renew_certificates() {
+    match renewed {
         Ok(()) => info!(domains = ?config.domains, "a new certificate is in use"),
         Err(problems) => {
             for problem in problems {
@@ -57,6 +65,11 @@ async fn look(config: &AcmeConfig, replacer: &Replacer, luck: f64) -> Duration {
         }
     }
     LOOK_EVERY
+}
+
+/// Work with files, which may take its time, and not that of deliveries. None when it panicked, which has been told.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    spawn_blocking(work).await.ok()
 }
 
 fn now() -> i64 {

@@ -7,8 +7,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use tokio::{runtime, signal::unix, task, time};
-use tracing::{error, info, warn};
+use tokio::{runtime, signal::unix::Signal, task, time};
+use tracing::{info, warn};
 
 use super::{
     edge_config, pipeline,
@@ -42,18 +42,11 @@ pub struct Reloader {
 
 impl Reloader {
     /// Watches from now on.
-    pub fn start(self, runtime: &runtime::Handle) {
-        runtime.spawn(self.watch());
+    pub fn start(self, runtime: &runtime::Handle, hang_ups: Signal) {
+        runtime.spawn(self.watch(hang_ups));
     }
 
-    async fn watch(self) {
-        let mut hang_ups = match unix::signal(unix::SignalKind::hangup()) {
-            Ok(signal) => signal,
-            Err(error) => {
-                error!(%error, "cannot listen for SIGHUP; changed files are not seen either");
-                return;
-            }
-        };
+    async fn watch(self, mut hang_ups: Signal) {
         let this = Arc::new(self);
         let files: Vec<PathBuf> = [&this.sources.file, &this.sources.env_file].into_iter().flatten().cloned().collect();
         let mut certificates = this.began_with.server.tls.files();

@@ -7,7 +7,11 @@ use clap::Args;
 use tokio::runtime;
 
 use super::{Environment, WRONG_USAGE, serve::wants_colour};
-use crate::{app, demo, telemetry::log};
+use crate::{
+    app::{self, Beginning, Signals},
+    demo,
+    telemetry::log,
+};
 
 /// Start the demo shop.
 #[derive(Debug, Args)]
@@ -28,6 +32,7 @@ pub struct Demo {
 impl Demo {
     /// Serves the shop until told to stop.
     pub fn run(self, environment: Environment) -> anyhow::Result<ExitCode> {
+        let signals = Signals::listen().context("cannot listen for signals")?;
         for (flag, port) in [("--port", self.port), ("--admin-port", self.admin_port)] {
             // Asked before the banner: it should not invite to an address that something else answers.
             if let Err(error) = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))) {
@@ -46,6 +51,6 @@ impl Demo {
         config.server.listen = vec![SocketAddr::from(([127, 0, 0, 1], self.port))];
         config.server.admin = SocketAddr::from(([127, 0, 0, 1], self.admin_port));
         println!("{}", demo::banner(&config));
-        app::serve(config, None)
+        app::serve(config, Beginning::new(signals))
     }
 }

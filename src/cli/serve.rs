@@ -5,11 +5,13 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::Context;
 use clap::Args;
+use listenfd::ListenFd;
 
 use super::{Environment, WRONG_USAGE, refuse, sources::SourceArgs};
 use crate::{
-    app,
+    app::{self, Beginning, Inherited, Signals},
     config::{self, Sources},
     telemetry::log,
 };
@@ -28,11 +30,17 @@ pub struct Serve {
     /// 443; may be repeated
     #[arg(long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
+
+    /// Take the place of the running process without a lost request: wait for it, until it is sent SIGQUIT
+    #[arg(long)]
+    upgrade: bool,
 }
 
 impl Serve {
     /// Serves until told to stop.
     pub fn run(self, environment: Environment) -> anyhow::Result<ExitCode> {
+        // First of all: a SIGHUP that comes early must not end the process.
+        let signals = Signals::listen().context("cannot listen for signals")?;
         let colour = wants_colour(&environment);
         let sources = Sources { domains: self.domains, ..self.sources.sources(self.upstream, environment) };
         let loaded = match config::load(&sources) {
@@ -44,8 +52,21 @@ impl Serve {
             eprintln!("{error}");
             return Ok(ExitCode::from(WRONG_USAGE));
         }
-        app::serve(loaded.config, Some(sources))
+        let sockets = passed_sockets().context("cannot use the sockets of the service manager")?;
+        app::serve(loaded.config, Beginning { sources: Some(sources), sockets, upgrade: self.upgrade, signals })
     }
+}
+
+/// Those that systemd passes (`LISTEN_FDS`), none otherwise.
+fn passed_sockets() -> anyhow::Result<Inherited> {
+    let mut passed = ListenFd::from_env();
+    let mut sockets = Inherited::default();
+    for index in 0..passed.len() {
+        if let Some(listener) = passed.take_tcp_listener(index)? {
+            sockets.add(None, listener)?;
+        }
+    }
+    Ok(sockets)
 }
 
 /// Colours are for terminals, unless `NO_COLOR` is set.

@@ -100,6 +100,7 @@ impl Config {
             ("server.h2c", a.h2c != b.h2c),
             ("server.tls.listen", a.tls.listen != b.tls.listen),
             ("server.shutdown", a.shutdown != b.shutdown),
+            ("server.upgrade", a.upgrade != b.upgrade),
             ("device.matomo", self.device.matomo != other.device.matomo),
             ("device.play_devices", self.device.play_devices != other.device.play_devices),
             ("geo.database", self.geo.database != other.geo.database),

@@ -1,12 +1,20 @@
-//! One log line and the metrics of every request, at its end. Query strings are left out: they carry what visitors
-//! typed.
+//! One log line and the metrics of every request, at its end.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+mod config;
+mod line;
+mod trace;
 
-use http::{HeaderMap, Method, Uri};
+use std::{fmt::Display, net::IpAddr, sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Uri, Version};
 use prometheus_client::metrics::counter::Counter;
 
-use super::request::{RequestId, host};
+pub use self::{
+    config::{AccessLogConfig, Query},
+    line::Style,
+    trace::Trace,
+};
+use super::request::RequestId;
 use crate::telemetry::{
     Metrics,
     metrics::{ByHandler, CLASSES, class},
@@ -52,27 +60,16 @@ impl AccessLog {
     }
 
     /// A request has ended.
-    pub fn record(&self, ended: &Ended<'_>) {
+    pub fn record(&self, ended: &Ended<'_>, style: &Style) {
         let Ended { handler, status, .. } = *ended;
         self.requests[handler as usize][class(status)].inc();
         self.metrics.http_request_seconds.observe(ended.took.as_secs_f64());
-        tracing::debug!(
-            target: "real_streaming::access",
-            handler = HANDLERS[handler as usize].1,
-            method = %ended.method,
-            host = %host(ended.uri, ended.headers),
-            path = ended.uri.path(),
-            status,
-            bytes = ended.bytes,
-            client = ended.client.map(tracing::field::display),
-            request_id = ended.request_id.map_or("-", |id| id),
-            took = ?ended.took,
-            aborted = ended.aborted,
-        );
+        style.write(ended, fastrand::f64());
     }
 }
 
 /// A request that has ended.
+#[derive(Clone, Copy)]
 pub struct Ended<'a> {
     /// Who answered.
     pub handler: Handler,
@@ -81,13 +78,25 @@ pub struct Ended<'a> {
     /// As sent.
     pub uri: &'a Uri,
     /// As sent.
+    pub version: Version,
+    /// As sent.
     pub headers: &'a HeaderMap,
+    /// Whether it came by TLS, as far as anybody knows.
+    pub secure: bool,
+    /// Bytes of its body.
+    pub received: usize,
     /// Of the answer; 0 when there was none.
     pub status: u16,
     /// Bytes of the answer's body.
     pub bytes: usize,
     /// Who asked.
     pub client: Option<IpAddr>,
+    /// The route, by its label.
+    pub route: Option<&'a str>,
+    /// The upstream that was asked last.
+    pub upstream: Option<&'a (dyn Display + Sync)>,
+    /// How many upstreams were asked.
+    pub attempts: usize,
     /// As told to the client; none before that was made.
     pub request_id: Option<&'a RequestId>,
     /// From the complete request header to the end of the answer.

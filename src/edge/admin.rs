@@ -24,12 +24,13 @@ use tokio::{
 
 use super::{
     explain::{Asker, Explained},
+    intake::Intake,
     lifecycle::Lifecycle,
     parts::Parts,
     rules::Rules,
     upstream::{self, Upstreams},
 };
-use crate::{deliver::Delivery, telemetry::Metrics};
+use crate::telemetry::Metrics;
 
 /// The text format that `Metrics::encode` writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,7 +50,7 @@ pub struct Admin {
     /// Is the process ending?
     pub lifecycle: Arc<Lifecycle>,
     /// Can events be taken?
-    pub delivery: Delivery,
+    pub intake: Intake,
     /// All of them.
     pub metrics: Arc<Metrics>,
     /// What is done with requests, to explain it.
@@ -174,7 +175,7 @@ impl Admin {
         if self.lifecycle.is_ending() {
             return (false, "shutting down\n".to_owned());
         }
-        let health = self.delivery.health();
+        let health = self.intake.health();
         (health.ready, health.reasons.into_iter().map(|reason| reason + "\n").collect())
     }
 }

@@ -1,14 +1,14 @@
 //! What the operator may say about the listeners and CORS. Texts are parsed while they are read, so every
 //! other file of this storey works with addresses, networks, patterns and origins.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
-    client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads, tls::TlsConfig,
-    upstream::UpstreamUrl,
+    access::AccessLogConfig, client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads,
+    tls::TlsConfig, upstream::UpstreamUrl,
 };
 use crate::{problem::Problem, units::Span};
 
@@ -46,6 +46,10 @@ pub struct ServerConfig {
     pub connections: ConnectionsConfig,
     /// How the process ends.
     pub shutdown: ShutdownConfig,
+    /// How another process takes over.
+    pub upgrade: UpgradeConfig,
+    /// One line for each request.
+    pub access_log: AccessLogConfig,
 }
 
 impl Default for ServerConfig {
@@ -63,6 +67,8 @@ impl Default for ServerConfig {
             max_header: ByteSize::kib(64),
             connections: ConnectionsConfig::default(),
             shutdown: ShutdownConfig::default(),
+            upgrade: UpgradeConfig::default(),
+            access_log: AccessLogConfig::default(),
         }
     }
 }
@@ -71,6 +77,7 @@ impl ServerConfig {
     /// Finds what parsing cannot see.
     pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
         self.tls.check(&format!("{path}.tls"), problems);
+        self.access_log.check(&format!("{path}.access_log"), problems);
         if self.listen.is_empty() && self.tls.listen.is_empty() {
             problems.push(
                 Problem::new(format!("{path}.listen"), "no address to listen on").hint("say `[\"0.0.0.0:8080\"]`"),
@@ -165,6 +172,24 @@ pub struct ShutdownConfig {
 impl Default for ShutdownConfig {
     fn default() -> ShutdownConfig {
         ShutdownConfig { grace: Span::secs(2), drain: Span::secs(5) }
+    }
+}
+
+/// `server.upgrade:` - how a process takes the place of another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpgradeConfig {
+    /// The socket over which they meet. None: `upgrade.sock` in the spool's folder.
+    pub socket: PathBuf,
+    /// How long the old one keeps connections on which no request comes.
+    pub linger: Span,
+    /// How long it then goes on with requests that were begun: downloads, streams of events, WebSockets.
+    pub grace: Span,
+}
+
+impl Default for UpgradeConfig {
+    fn default() -> UpgradeConfig {
+        UpgradeConfig { socket: PathBuf::new(), linger: Span::secs(1), grace: Span::secs(60) }
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     answer::{NoBody, read_body, send},
     client_ip::Client,
     cors::Verdict,
+    intake::Intake,
     rate_limit::RateLimits,
     request::{self, RequestId, entropy},
     route::Router,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     collect::{Hit, Micros, Refusal, Reply},
-    deliver::{Delivery, SpoolFull},
+    deliver::SpoolFull,
     pipeline::{Admission, Collected},
     telemetry::{Metrics, metrics::ByCode},
 };
@@ -40,7 +41,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Takes events.
 pub struct Endpoint {
     rules: Arc<Rules>,
-    delivery: Delivery,
+    intake: Intake,
     limits: Arc<RateLimits>,
     metrics: Arc<Metrics>,
     tuning: Tuning,
@@ -144,17 +145,18 @@ impl Endpoint {
     /// Puts the parts together.
     pub fn new(
         rules: Arc<Rules>,
-        delivery: Delivery,
+        intake: Intake,
         limits: Arc<RateLimits>,
         metrics: Arc<Metrics>,
         tuning: Tuning,
         ack: Option<Duration>,
     ) -> Endpoint {
-        Endpoint { rules, delivery, limits, metrics, tuning, ack }
+        Endpoint { rules, intake, limits, metrics, tuning, ack }
     }
 
     /// Answers one request that the router found to be an event.
     pub async fn serve(&self, session: &mut Session, client: &Client, id: &RequestId) {
+        let _taking = self.intake.enter();
         let head = self.head(session, client, id);
         let verdict = head.verdict(&self.rules);
         let mut reply = match self.handle(session, client, id, &verdict).await {
@@ -171,6 +173,7 @@ impl Endpoint {
 
     /// The answer to a request whose body is there as a whole.
     pub async fn answer(&self, head: &Head<'_>, body: &[u8], alarm: &mut Alarm) -> Reply {
+        let _taking = self.intake.enter();
         let received_at = now();
         let verdict = head.verdict(&self.rules);
         let answer = match self.open(head, &verdict) {
@@ -249,13 +252,17 @@ impl Endpoint {
     /// answer is to mean more than that, it waits for more.
     async fn keep(&self, collected: Collected, alarm: &mut Alarm) -> Result<Reply, Refusal> {
         let Collected { rows, stream, dropped, reply } = collected;
+        let bytes = rows.iter().map(|row| row.bytes().len()).sum();
+        let Some(delivery) = self.intake.ready(bytes, DURABLE_WITHIN).await else {
+            return Err(Refusal::Overloaded { retry_after: RETRY_AFTER });
+        };
         let mut end = None;
         if !rows.is_empty() {
             // Before anything is kept: who is refused here leaves nothing behind.
-            if self.ack.is_some() && self.delivery.is_crowded() {
+            if self.ack.is_some() && delivery.is_crowded() {
                 return Err(Refusal::Overloaded { retry_after: RETRY_AFTER });
             }
-            match alarm.within(DURABLE_WITHIN, self.delivery.accept(rows)).await {
+            match alarm.within(DURABLE_WITHIN, delivery.accept(rows)).await {
                 Ok(Ok(position)) => end = Some(position),
                 Ok(Err(SpoolFull::Closed)) => return Err(Refusal::ShuttingDown),
                 Ok(Err(SpoolFull::TooLarge)) => return Err(Refusal::BodyTooLarge),
@@ -263,10 +270,10 @@ impl Endpoint {
             }
         }
         for (_, reason) in dropped {
-            self.delivery.dropped(&stream, reason.label());
+            delivery.dropped(&stream, reason.label());
         }
         if let (Some(within), Some(end)) = (self.ack, end)
-            && alarm.within(within, self.delivery.delivered(end)).await.is_err()
+            && alarm.within(within, delivery.delivered(end)).await.is_err()
         {
             return Err(Refusal::Undelivered { retry_after: RETRY_AFTER });
         }

@@ -16,12 +16,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{StatusCode, Version};
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
     protocols::{ALPN, Stream, http::ServerSession},
     proxy::{HttpProxy, Session},
     server::ShutdownWatch,
+    time::sleep,
 };
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
@@ -89,8 +90,11 @@ impl ServerApp for Front {
         let mut is_first = self.parts.h2c && !tls;
         let mut alarm = Alarm::default();
         let mut watch = shutdown.clone();
-        // An error means that the server is gone.
-        let mut ending = pin!(async move { drop(watch.wait_for(|ending| *ending).await) });
+        let mut ending = pin!(async move {
+            // An error means that the server is gone.
+            let _ = watch.wait_for(|ending| *ending).await;
+            sleep(self.parts.lifecycle.lingers()).await;
+        });
         loop {
             if buffer.is_empty() {
                 let idle = self.parts.keepalive(self.parts.live.load().rules.trust.trusts(peer));
@@ -134,6 +138,7 @@ impl ServerApp for Front {
     }
 
     async fn cleanup(&self) {
+        sleep(self.parts.lifecycle.lingers()).await;
         self.proxy.http_cleanup().await;
     }
 }
@@ -174,6 +179,7 @@ impl Front {
             Unfit::Gone => return,
         };
         self.parts.refused(reason);
+        self.parts.live.load().access.refused(status.as_u16(), reason, peer(&stream), fastrand::f64());
         head::refuse(stream, status, &self.parts.tuning).await;
     }
 
@@ -207,18 +213,25 @@ impl Front {
         };
         let sent = matches!(alarm.within(tuning.answer, write).await, Ok(Ok(())));
 
-        access.record(&Ended {
+        let ended = Ended {
             handler: Handler::Collect,
             method,
             uri,
+            version: Version::HTTP_11,
             headers,
+            secure: client.secure,
+            received: body.len(),
             status: reply.status.as_u16(),
             bytes: reply.body.len(),
             client: Some(client.ip),
+            route: None,
+            upstream: None,
+            attempts: 0,
             request_id: Some(&id),
             took: started.elapsed(),
             aborted: !sent,
-        });
+        };
+        access.record(&ended, &live.access);
         if sent && !last {
             return Some(stream);
         }

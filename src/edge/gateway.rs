@@ -6,6 +6,7 @@ mod verdict;
 
 use std::{
     any::Any,
+    fmt::Display,
     net::Ipv4Addr,
     sync::Arc,
     time::{Duration, Instant},
@@ -44,7 +45,7 @@ use super::{
     rules::Rules,
     upstream::{At, LONG_QUIET, RetryOn, Seeker},
 };
-use crate::collect::Reply;
+use crate::{collect::Reply, telemetry::proxying::RouteMeter};
 
 /// All a request may meet.
 pub struct Gateway {
@@ -381,22 +382,31 @@ impl ProxyHttp for Gateway {
             tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
         }
         let took = context.started.elapsed();
-        if let Some(meter) = context.live.upstreams.meter(context.route) {
-            meter.ended(status, took, session.as_downstream().body_bytes_read(), session.body_bytes_sent());
+        let (received, sent) = (session.as_downstream().body_bytes_read(), session.body_bytes_sent());
+        let meter = context.live.upstreams.meter(context.route);
+        if let Some(meter) = meter {
+            meter.ended(status, took, received, sent);
         }
         let header = session.req_header();
-        self.parts.access.record(&Ended {
+        let ended = Ended {
             handler: context.handler,
             method: &header.method,
             uri: &header.uri,
+            version: header.version,
             headers: &header.headers,
+            secure: context.caller.as_ref().is_some_and(|(client, _)| client.secure),
+            received,
             status,
-            bytes: session.body_bytes_sent(),
+            bytes: sent,
             client: context.caller.as_ref().map(|(client, _)| client.ip),
+            route: meter.map(RouteMeter::label),
+            upstream: context.last.as_ref().map(|at| at as &(dyn Display + Sync)),
+            attempts: context.tried.len() + usize::from(context.chosen.is_some()),
             request_id: context.caller.as_ref().map(|(_, id)| id),
             took,
             aborted: error.is_some(),
-        });
+        };
+        self.parts.access.record(&ended, &context.live.access);
     }
 
     fn persist_connection_context(&self, session: &Session, _: &Context) -> Option<Box<dyn Any + Send + Sync>> {

@@ -7,10 +7,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::fd::IntoRawFd,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -21,11 +21,32 @@ use pingora::{
 };
 use tokio::sync::watch;
 
+/// How the edge ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nobody goes on: the listeners close.
+    Stop,
+    /// Another process has the listeners.
+    HandedOver {
+        /// How long connections without a request stay. Until then one that comes is answered, and told to come by
+        /// another connection next time: a connection that is closed in the moment of its next request loses it.
+        linger: Duration,
+    },
+}
+
+impl From<()> for Ending {
+    fn from((): ()) -> Ending {
+        Ending::Stop
+    }
+}
+
 /// What everybody may ask about the state of the process.
 #[derive(Debug, Default)]
 pub struct Lifecycle {
     ending: AtomicBool,
     in_flight: AtomicUsize,
+    /// Until when idle connections stay, once it ends.
+    lingers_until: OnceLock<Instant>,
 }
 
 /// One request that is being served, for as long as it lives.
@@ -54,15 +75,30 @@ impl Lifecycle {
         self.ending.load(Ordering::Acquire)
     }
 
+    /// Idle connections are to stay for this long after the end has begun. Said before that.
+    pub fn linger(&self, time: Duration) {
+        let _ = self.lingers_until.set(Instant::now() + time);
+    }
+
+    /// How long they still stay.
+    pub fn lingers(&self) -> Duration {
+        self.lingers_until.get().map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// Waits until no request is being served. A request whose bytes had arrived when the listeners closed is counted
     /// a moment later, so that zero has to last.
     pub async fn idle(&self) {
+        self.quiet(|| self.in_flight()).await;
+    }
+
+    /// The same for another count.
+    pub async fn quiet(&self, count: impl Fn() -> usize) {
         const TICK: Duration = Duration::from_millis(5);
         const QUIET_TICKS: u32 = 4;
         let mut quiet = 0;
         while quiet < QUIET_TICKS {
             tokio::time::sleep(TICK).await;
-            quiet = if self.in_flight() == 0 { quiet + 1 } else { 0 };
+            quiet = if count() == 0 { quiet + 1 } else { 0 };
         }
     }
 }

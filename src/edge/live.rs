@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 use super::{
     Config, ServerConfig,
+    access::Style,
     endpoint::Endpoint,
+    intake::Intake,
     parts::Parts,
     rate_limit::RateLimits,
     route::Route,
@@ -18,7 +20,6 @@ use super::{
 };
 use crate::{
     acme::{AcmeConfig, Challenges},
-    deliver::Delivery,
     pipeline::Pipeline,
     problem::Problem,
     telemetry::Metrics,
@@ -36,6 +37,8 @@ pub struct Live {
     pub upstreams: Arc<Upstreams>,
     /// Whether the site's pages ask for client hints.
     pub client_hints: bool,
+    /// How the access log is written.
+    pub access: Style,
     limits: Arc<RateLimits>,
     config: Config,
 }
@@ -46,7 +49,7 @@ impl Live {
     pub fn new(
         config: Config,
         pipeline: Pipeline,
-        delivery: Delivery,
+        intake: Intake,
         metrics: Arc<Metrics>,
         before: Option<&Live>,
     ) -> Live {
@@ -65,10 +68,9 @@ impl Live {
         };
         let routes = config.routes.iter().map(|route| Route::new(route, known(route))).collect();
         let rules = Arc::new(Rules::new(&config, pipeline));
-        let endpoint =
-            Endpoint::new(rules.clone(), delivery, limits.clone(), metrics, config.tuning.clone(), config.ack);
-        let client_hints = config.client_hints;
-        Live { rules, endpoint, routes, upstreams: Arc::new(upstreams), client_hints, limits, config }
+        let endpoint = Endpoint::new(rules.clone(), intake, limits.clone(), metrics, config.tuning.clone(), config.ack);
+        let (client_hints, access) = (config.client_hints, Style::new(&config));
+        Live { rules, endpoint, routes, upstreams: Arc::new(upstreams), client_hints, access, limits, config }
     }
 
     /// `server:`
@@ -82,7 +84,7 @@ impl Live {
 pub struct Replacer {
     pub(super) parts: Arc<Parts>,
     pub(super) tls: Arc<Tls>,
-    pub(super) delivery: Delivery,
+    pub(super) intake: Intake,
     pub(super) metrics: Arc<Metrics>,
     pub(super) challenges: Arc<Challenges>,
     pub(super) watched: watch::Sender<Arc<Upstreams>>,
@@ -107,7 +109,7 @@ impl Replacer {
         let setup = Setup::load(&config.server.tls, "server.tls")?;
         config.server.tls.listen = before.config.server.tls.listen.clone();
         config.tuning = before.config.tuning.clone();
-        let live = Live::new(config, pipeline, self.delivery.clone(), self.metrics.clone(), Some(&before));
+        let live = Live::new(config, pipeline, self.intake.clone(), self.metrics.clone(), Some(&before));
         live.upstreams.resolve_first();
         self.watched.send_replace(live.upstreams.clone());
         self.tls.replace(setup);

@@ -26,6 +26,8 @@ mod front;
 mod gateway;
 mod head;
 mod hops;
+mod inherited;
+mod intake;
 mod lifecycle;
 mod live;
 mod negotiate;
@@ -65,9 +67,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-pub use config::{ConnectionsConfig, CorsConfig, ServerConfig, ShutdownConfig, TimeoutsConfig};
+pub use access::{AccessLogConfig, Query};
+pub use config::{ConnectionsConfig, CorsConfig, ServerConfig, ShutdownConfig, TimeoutsConfig, UpgradeConfig};
 pub use cors::AllowedOrigin;
 pub use explain::{Asker, Explained};
+pub use inherited::Inherited;
+pub use intake::Intake;
+pub use lifecycle::Ending;
 pub use live::Replacer;
 pub use proxies::TrustedProxy;
 pub use route::{HEALTH_PATH, HostPattern, PathPattern, RouteConfig, check_routes};
@@ -80,6 +86,7 @@ pub use upstream::{Protocol, UpstreamConfig, UpstreamTlsConfig, UpstreamUrl};
 #[doc(hidden)]
 pub mod foreign {
     pub use super::{
+        access::Trace,
         assets::Asset,
         client_ip::{Client, Trust},
         cors::{Cors, Verdict},
@@ -99,6 +106,7 @@ use self::{
     assets::Asset,
     front::Front,
     gateway::Gateway,
+    inherited::Bound,
     lifecycle::{Lifecycle, PreBound, StopSignal},
     live::Live,
     parts::Parts,
@@ -125,6 +133,10 @@ pub struct Config {
     pub ack: Option<Duration>,
     /// `collect.rate_limit`: how often one client and one stream may send.
     pub rate_limit: collect::RateLimitConfig,
+    /// `collect.redact`: what the access log takes out of addresses, too.
+    pub redact: collect::RedactConfig,
+    /// The project whose traces the access log names; empty when there is none.
+    pub project: String,
     /// Bounds that are no configuration, but for tests.
     #[doc(hidden)]
     pub tuning: Tuning,
@@ -142,6 +154,8 @@ impl Config {
             client_hints: collect.client_hints,
             ack: (collect.ack == collect::Ack::Delivered).then_some(*collect.ack_deadline),
             rate_limit: collect.rate_limit.clone(),
+            redact: collect.redact.clone(),
+            project: String::new(),
             tuning: Tuning::default(),
         }
     }
@@ -216,9 +230,25 @@ pub enum BindError {
 pub struct Stopped {
     /// Requests that were still being served when the grace was over.
     pub in_flight: usize,
+    /// Another process goes on with the listeners.
+    pub handed_over: bool,
+    lifecycle: Arc<Lifecycle>,
     /// The server ended by itself: a bug, since it is only ever told to.
     pub failed: bool,
     _admin: Option<admin::Running>,
+}
+
+impl Stopped {
+    /// Waits for requests that are still being served; how many there were at the deadline.
+    pub async fn finish(&self, deadline: Instant) -> usize {
+        let _ = timeout_at(deadline, self.lifecycle.idle()).await;
+        self.left()
+    }
+
+    /// Requests that are being served now.
+    pub fn left(&self) -> usize {
+        self.lifecycle.in_flight()
+    }
 }
 
 /// Bound listeners and everything behind them, ready to run.
@@ -227,34 +257,45 @@ pub struct Edge {
     gateway: Gateway,
     replacer: Replacer,
     admin: Admin,
-    public: Vec<(SocketAddr, TcpListener)>,
+    intake: Intake,
+    public: Vec<Bound>,
     public_addrs: Vec<SocketAddr>,
     tls_addrs: Vec<SocketAddr>,
-    admin_listener: TcpListener,
-    admin_addr: SocketAddr,
+    admin_listener: Bound,
 }
 
 impl Edge {
     /// Binds every listener now, so that a wrong address is an error of the start, and asks for the upstreams' names.
     pub fn bind(
-        mut config: Config,
+        config: Config,
         pipeline: Pipeline,
         delivery: Delivery,
+        metrics: Arc<Metrics>,
+    ) -> Result<Edge, BindError> {
+        Edge::bind_on(&mut Inherited::default(), config, pipeline, Intake::into(delivery), metrics)
+    }
+
+    /// The same on sockets that are there, as far as they are the configured ones. Those stay that are not.
+    pub fn bind_on(
+        sockets: &mut Inherited,
+        mut config: Config,
+        pipeline: Pipeline,
+        intake: Intake,
         metrics: Arc<Metrics>,
     ) -> Result<Edge, BindError> {
         check_certificate_file()?;
         let mut public = Vec::new();
         for address in &config.server.listen {
-            public.push(listen("server.listen", *address)?);
+            public.push(sockets.listen("server.listen", *address)?);
         }
-        let public_addrs = public.iter().map(|(address, _)| *address).collect();
+        let public_addrs = public.iter().map(|bound| bound.address).collect();
         let mut tls_addrs = Vec::new();
         for address in &config.server.tls.listen {
-            public.push(listen("server.tls.listen", *address)?);
-            tls_addrs.extend(public.last().map(|(address, _)| *address));
+            public.push(sockets.listen("server.tls.listen", *address)?);
+            tls_addrs.extend(public.last().map(|bound| bound.address));
         }
         config.server.tls.listen.clone_from(&tls_addrs);
-        let (admin_addr, admin_listener) = listen("server.admin", config.server.admin)?;
+        let admin_listener = sockets.listen("server.admin", config.server.admin)?;
         let setup = Setup::load(&config.server.tls, "server.tls").map_err(|problems| {
             let lines: Vec<_> =
                 problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
@@ -264,7 +305,7 @@ impl Edge {
         let tls = Arc::new(Tls::new(tls_addrs.clone(), setup, challenges.clone(), metrics.clone()));
 
         let (server, tuning) = (config.server.clone(), config.tuning.clone());
-        let live = Live::new(config, pipeline, delivery.clone(), metrics.clone(), None);
+        let live = Live::new(config, pipeline, intake.clone(), metrics.clone(), None);
         live.upstreams.resolve_first();
         let lifecycle = Arc::new(Lifecycle::default());
         let watched = watch::Sender::new(live.upstreams.clone());
@@ -283,14 +324,14 @@ impl Edge {
         let replacer = Replacer {
             parts: parts.clone(),
             tls,
-            delivery: delivery.clone(),
+            intake: intake.clone(),
             metrics: metrics.clone(),
             challenges,
             watched,
             turn: Arc::default(),
         };
-        let admin = Admin { lifecycle, delivery, metrics, parts, explaining };
-        Ok(Edge { server, gateway, replacer, admin, public, public_addrs, tls_addrs, admin_listener, admin_addr })
+        let admin = Admin { lifecycle, intake: intake.clone(), metrics, parts, explaining };
+        Ok(Edge { server, gateway, replacer, admin, intake, public, public_addrs, tls_addrs, admin_listener })
     }
 
     /// Addresses of the public listener, with the ports that port 0 became.
@@ -310,20 +351,31 @@ impl Edge {
 
     /// Address of the admin listener.
     pub fn admin_addr(&self) -> SocketAddr {
-        self.admin_addr
+        self.admin_listener.address
+    }
+
+    /// Copies of the listening sockets, each with its address as configured, for the process that takes our place.
+    /// Whoever has them keeps them open.
+    pub fn sockets(&self) -> io::Result<Vec<(SocketAddr, TcpListener)>> {
+        let all = self.public.iter().chain([&self.admin_listener]);
+        all.map(|bound| Ok((bound.asked, bound.socket.try_clone()?))).collect()
     }
 
     /// Serves until `shutdown` is ready, then takes no more connections and returns when the last request in flight
     /// has been answered, or when `server.shutdown.grace` is over. Blocks the calling thread.
     ///
+    /// With [`Ending::HandedOver`] the listeners are somebody else's from then on. Connections are told to go by the
+    /// answer to their next request, or after a while without one; the call returns when no request with events can
+    /// come any more, while others are still being served.
+    ///
     /// Pingora's own threads outlive the call, asleep; the process ends without them.
-    pub fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Stopped {
+    pub fn run<E: Into<Ending>>(self, shutdown: impl Future<Output = E> + Send + 'static) -> Stopped {
         let grace = *self.server.shutdown.grace;
         let lifecycle = self.gateway.parts.lifecycle.clone();
         let (stop, stopping) = watch::channel(false);
         let (closed, mut is_closed) = watch::channel(false);
 
-        let admin = match self.admin.run(self.admin_listener, self.replacer.watched.subscribe()) {
+        let mut admin = match self.admin.run(self.admin_listener.socket, self.replacer.watched.subscribe()) {
             Ok(running) => Some(running),
             Err(error) => {
                 tracing::error!(%error, "the admin listener cannot run");
@@ -340,29 +392,35 @@ impl Edge {
         let started = thread::Builder::new().name("edge".into()).spawn(run);
         if let Err(error) = started {
             tracing::error!(%error, "the public listener cannot run");
-            return Stopped { in_flight: 0, failed: true, _admin: admin };
+            return Stopped { in_flight: 0, handed_over: false, lifecycle, failed: true, _admin: admin };
         }
 
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime without threads needs only a few file descriptors");
-        let failed = runtime.block_on(async {
-            let failed = tokio::select! {
-                () = shutdown => false,
-                _ = has_ended.changed() => true,
+        let intake = self.intake;
+        let (handed_over, failed) = runtime.block_on(async {
+            let (ending, failed) = tokio::select! {
+                ending = shutdown => (ending.into(), false),
+                _ = has_ended.changed() => (Ending::Stop, true),
             };
             lifecycle.end();
+            let handed_over = matches!(ending, Ending::HandedOver { .. });
+            if let Ending::HandedOver { linger } = ending {
+                // Probes are the other process's, too.
+                admin = None;
+                lifecycle.linger(linger);
+            }
             stop.send_replace(true);
-            let deadline = Instant::now() + grace;
             let quiet = async {
                 // An error means that the listeners are gone, which is as good as closed.
                 let _ = is_closed.wait_for(|closed| *closed).await;
-                lifecycle.idle().await;
+                if handed_over { lifecycle.quiet(|| intake.events()).await } else { lifecycle.idle().await }
             };
-            // Whoever is still there after the deadline is counted below.
-            let _ = timeout_at(deadline, quiet).await;
-            failed
+            // Closing takes no time, but for the lingering. Whoever is still there after the deadline is counted below.
+            let _ = timeout_at(Instant::now() + lifecycle.lingers() + grace, quiet).await;
+            (handed_over, failed)
         });
-        Stopped { in_flight: lifecycle.in_flight(), failed, _admin: admin }
+        Stopped { in_flight: lifecycle.in_flight(), handed_over, lifecycle, failed, _admin: admin }
     }
 }
 
@@ -374,7 +432,7 @@ fn server(
     config: &ServerConfig,
     gateway: Gateway,
     tls: Arc<Tls>,
-    listeners: Vec<(SocketAddr, TcpListener)>,
+    listeners: Vec<Bound>,
     closed: watch::Sender<bool>,
 ) -> Server {
     let mut conf = ServerConf {
@@ -399,22 +457,14 @@ fn server(
     proxy.server_options = Some(options);
     let front = Front { proxy: Arc::new(proxy), parts, tls };
     let mut service = Service::new("edge".to_owned(), front);
-    for (address, _) in &listeners {
-        let listener = ListenerConfig::tcp(address.to_string());
+    for bound in &listeners {
+        let listener = ListenerConfig::tcp(bound.address.to_string());
         // What is read goes straight into the buffer of whoever reads.
         service.add_listener(listener.l4_buffer(L4BufferSettings::default().read(0)));
     }
+    let listeners = listeners.into_iter().map(|bound| (bound.address, bound.socket)).collect();
     server.add_service(PreBound::new(service, listeners, closed));
     server
-}
-
-fn listen(listener: &'static str, address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
-    let bind = || {
-        let socket = TcpListener::bind(address)?;
-        socket.set_nonblocking(true)?;
-        Ok((socket.local_addr()?, socket))
-    };
-    bind().map_err(|source| BindError::Listen { listener, address, source })
 }
 
 /// Pingora reads the system's certificates when it starts and panics if this variable names no file.

@@ -19,6 +19,9 @@ use super::Metrics;
 use fields::StoredFields;
 use line::{Line, Lines};
 
+/// Target of the lines that tell of requests. Where they are written says nothing.
+pub const ACCESS: &str = concat!(env!("CARGO_CRATE_NAME"), "::access");
+
 /// Level when nobody asked for another.
 const DEFAULT_FILTER: &str = "info";
 
@@ -237,6 +240,9 @@ mod tests {
             assert_eq!(shown(Some("pingora=debug"), "pingora_proxy", message), r#""DEBUG""#, "{message}");
             assert_eq!(shown(None, "pingora_core", message), r#""ERROR""#, "{message}");
         }
+        let reach = "failed to acquire reusable stream";
+        assert_eq!(shown(None, "pingora_core::connectors", reach), "");
+        assert_eq!(shown(None, "pingora_core::connectors", "Connect error"), r#""ERROR""#);
         let stopped_short = "Error finish sending body to downstream:  PrematureBodyEnd context: 3 of 9 bytes";
         for message in [stopped_short, "Fail to proxy: Upstream ConnectRefused", "Fail to proxy: Internal error"] {
             assert_eq!(shown(None, "pingora_proxy", message), r#""ERROR""#, "{message}");

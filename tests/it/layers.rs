@@ -20,7 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("acme", &["problem"]),
     ("pipeline", &["collect", "enrich", "schema"]),
     ("deliver", &["gcp", "schema", "telemetry", "units", "problem"]),
-    ("edge", &["acme", "pipeline", "collect", "deliver", "telemetry", "units", "problem"]),
+    // Of enrich, what is kept of an address: the log and the rows say it alike.
+    ("edge", &["acme", "pipeline", "collect", "enrich", "deliver", "telemetry", "units", "problem"]),
     ("config", &["collect", "deliver", "edge", "enrich", "units", "problem"]),
     ("demo", &["config"]),
     ("app", &["acme", "config", "edge", "pipeline", "enrich", "deliver", "telemetry"]),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod access_log;
 mod acme;
 mod authority;
 mod bigquery;
@@ -34,4 +35,5 @@ mod reload;
 mod schema;
 mod setup;
 mod site;
+mod upgrade;
 mod world;

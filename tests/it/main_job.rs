@@ -129,3 +129,20 @@ fn once_the_spool_is_closed_clients_are_told_to_come_again() {
     running.stop();
     assert_eq!(world.ids_in_lake().into_keys().collect::<Vec<_>>(), ["before"]);
 }
+
+#[test]
+fn a_taken_port_ends_the_process_at_once() {
+    let world = World::new();
+    let process = world.spawn();
+    let (listen, admin) = (process.public.to_string(), process.admin.to_string());
+    for (public, admin, key) in [(&*listen, "127.0.0.1:0", "server.listen"), ("127.0.0.1:0", &*admin, "server.admin")] {
+        // A spool of its own, or that would be the first thing to fail.
+        let other = World::new();
+        std::fs::write(other.dir.path().join("process.yaml"), other.yaml(public, admin)).unwrap();
+        let begun = Instant::now();
+        let status = other.serve(&[]).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        assert!(other.log().contains("cannot listen on") && other.log().contains(key), "{}", other.log());
+    }
+}

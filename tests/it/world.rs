@@ -80,7 +80,7 @@ impl World {
     pub fn start(&self) -> Running {
         let app = App::start(self.config(), Arc::new(Metrics::new())).unwrap();
         let (public, admin) = (app.public_addrs()[0], app.admin_addr());
-        let delivery = app.delivery().clone();
+        let delivery = app.delivery().unwrap().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let (done, drained) = mpsc::channel();
         thread::spawn(move || {
@@ -119,21 +119,30 @@ impl World {
 
     /// Starts the real binary, on ports that are free now.
     pub fn launch(&self, variables: &[(&str, &str)]) -> Process {
+        self.launch_with(variables, &[])
+    }
+
+    /// The same, with more on its command line.
+    pub fn launch_with(&self, variables: &[(&str, &str)], more: &[&str]) -> Process {
         let [public, admin] = free_ports();
         let path = self.dir.path().join("process.yaml");
         std::fs::write(&path, self.yaml(&public.to_string(), &admin.to_string())).unwrap();
-        let log = File::options().create(true).append(true).open(self.dir.path().join(LOG)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_real-streaming"))
-            .args(["serve", "--config"])
-            .arg(&path)
-            .envs(variables.iter().copied())
-            .current_dir(self.dir.path())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = self.serve(more).envs(variables.iter().copied()).spawn().unwrap();
         Process { child, public, admin }
+    }
+
+    /// The real binary's command, with the configuration of the process that was launched last.
+    pub fn serve(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_real-streaming"));
+        command.args(["serve", "--config"]).arg(self.dir.path().join("process.yaml")).args(more);
+        self.in_the_log(&mut command);
+        command
+    }
+
+    /// What the command says goes to the world's log.
+    pub fn in_the_log(&self, command: &mut Command) {
+        let log = File::options().create(true).append(true).open(self.dir.path().join(LOG)).unwrap();
+        command.current_dir(self.dir.path()).stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null());
     }
 
     /// What the real binary has said so far.

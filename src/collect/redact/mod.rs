@@ -50,6 +50,13 @@ impl Redaction {
         }
     }
 
+    /// The address of a page or a request without it.
+    pub fn address<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut text = Cow::Borrowed(text);
+        self.text(&mut text, "page_location");
+        text
+    }
+
     fn param(&self, param: &mut Param<'_>) {
         let Param { key, value: Some(Value { string_value: Some(text), .. }) } = param else { return };
         self.text(text, key.as_deref().unwrap_or_default());

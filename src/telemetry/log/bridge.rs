@@ -12,8 +12,8 @@ pub fn install(most: LevelFilter) -> Result<(), SetLoggerError> {
     Ok(())
 }
 
-/// Passes lines on, with one correction: Pingora calls it an error when a client breaks off, which clients do all day
-/// and nobody can act on. Such a line is a debug line here.
+/// Passes lines on, with one correction: Pingora calls it an error when a client breaks off, which clients do all day,
+/// and when it takes a new connection instead of a waiting one. Nobody can act on that. Such a line is a debug line here.
 #[derive(Default)]
 pub struct Bridge(LogTracer);
 
@@ -23,7 +23,7 @@ impl Log for Bridge {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !is_clients_doing(record) {
+        if !is_no_error(record) {
             return self.0.log(record);
         }
         let demoted = Record::builder()
@@ -42,20 +42,23 @@ impl Log for Bridge {
     }
 }
 
-/// How Pingora's lines about clients that are gone begin, as of its release 0.9.
-const CLIENTS_DOING: [&str; 3] = [
-    // In the middle of a header. What fails later in a request goes through the edge's own log.
-    "Fail to proxy: Downstream ",
+/// How lines of Pingora's, as of its release 0.9, begin that tell of no error, and where they come from.
+const NO_ERRORS: [(&str, &str); 4] = [
+    // Clients that are gone, in the middle of a header. What fails later in a request goes through the edge's own log.
+    ("pingora_proxy", "Fail to proxy: Downstream "),
     // Before it could be told that its header is malformed.
-    "failed to send error response to downstream: ",
+    ("pingora_proxy", "failed to send error response to downstream: "),
     // With the last bytes of its answer on the way. Without `WriteError` it would be the site that stopped short.
-    "Error finish sending body to downstream:  WriteError ",
+    ("pingora_proxy", "Error finish sending body to downstream:  WriteError "),
+    // Two threads reached for a waiting connection at once; whoever has it not opens another.
+    ("pingora_core::connectors", "failed to acquire reusable stream"),
 ];
 
-fn is_clients_doing(record: &Record<'_>) -> bool {
-    if record.level() != Level::Error || !record.target().starts_with("pingora_proxy") {
+fn is_no_error(record: &Record<'_>) -> bool {
+    let of_its = |target: &str| record.target().starts_with(target);
+    if record.level() != Level::Error || !NO_ERRORS.iter().any(|(target, _)| of_its(target)) {
         return false;
     }
     let message = record.args().to_string();
-    CLIENTS_DOING.iter().any(|beginning| message.starts_with(beginning))
+    NO_ERRORS.iter().any(|(target, beginning)| of_its(target) && message.starts_with(beginning))
 }

@@ -1,6 +1,6 @@
 //! What an event or a span says about itself, as JSON values, whichever way it will be shown.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 use serde_json::{Map, Value};
 use tracing::{
@@ -17,7 +17,7 @@ use tracing_subscriber::{
 #[derive(Default)]
 pub struct Fields {
     pub message: String,
-    pub others: Vec<(String, Value)>,
+    pub others: Vec<(Cow<'static, str>, Value)>,
 }
 
 impl Fields {
@@ -37,7 +37,7 @@ impl Fields {
             {
                 for (name, value) in object {
                     if fields.others.iter().all(|(known, _)| *known != name) {
-                        fields.others.push((name, value));
+                        fields.others.push((name.into(), value));
                     }
                 }
             }
@@ -55,7 +55,7 @@ impl Fields {
             }
             // The bridge's own: they are in the normalised metadata.
             name if name.starts_with("log.") => {}
-            name => self.others.push((name.to_owned(), value)),
+            name => self.others.push((name.into(), value)),
         }
     }
 }
@@ -104,7 +104,8 @@ impl<'w> FormatFields<'w> for StoredFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, recorded: R) -> fmt::Result {
         let mut fields = Fields::default();
         recorded.record(&mut fields);
-        let object: Map<String, Value> = fields.others.into_iter().collect();
+        let object: Map<String, Value> =
+            fields.others.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
         write!(writer, "{}", Value::Object(object))
     }
 }

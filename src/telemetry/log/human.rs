@@ -7,7 +7,11 @@ use serde_json::Value;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::Writer;
 
-use super::{fields::Fields, line::Line};
+use super::{
+    ACCESS,
+    fields::Fields,
+    line::{CLOUD_LOGGING, HTTP_REQUEST, Line},
+};
 
 /// Lines for people.
 pub struct Human {
@@ -34,6 +38,10 @@ impl Line for Human {
         let now = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S%.3f");
         write!(writer, "{now} - {module} - {}", fields.message)?;
         for (name, value) in &fields.others {
+            // What only a program can use; people read it in the message.
+            if name.starts_with(HTTP_REQUEST) || name.starts_with(CLOUD_LOGGING) {
+                continue;
+            }
             match value {
                 Value::String(text) if text.is_empty() || text.contains([' ', '=', '"', '\n', '\r']) => {
                     write!(writer, " {name}={text:?}")?
@@ -45,6 +53,7 @@ impl Line for Human {
         // Of other crates it would be a path on the machine that built the binary.
         if let (Some(file), Some(line)) = (metadata.file(), metadata.line())
             && !file.starts_with('/')
+            && target != ACCESS
         {
             write!(writer, " - [{file}:{line}]")?;
         }

@@ -11,6 +11,12 @@ use tracing_subscriber::{
 
 use super::fields::{Fields, StoredFields};
 
+/// How the names of fields begin that are parts of Cloud Logging's `httpRequest`
+/// (<https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#httprequest>).
+pub const HTTP_REQUEST: &str = "http_request.";
+/// How the names of fields begin that become other parts of its entries.
+pub const CLOUD_LOGGING: &str = "logging.googleapis.com/";
+
 /// A format.
 pub trait Line {
     /// Writes one event, with the end of the line.

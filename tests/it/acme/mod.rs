@@ -8,7 +8,7 @@ use rcgen::KeyPair;
 
 use crate::{
     authority::Wishes,
-    client::{PATIENCE, free_port, get},
+    client::{Client, PATIENCE, free_port, get},
     world::{Process, World, eventually, until},
 };
 use server::Acme;
@@ -31,17 +31,20 @@ impl Ordering {
     }
 
     fn spawn(&self, domains: &str) -> Process {
+        self.spawn_with(&[("APP_CONFIG__SERVER__TLS__ACME__DOMAINS", domains)], &[])
+    }
+
+    fn spawn_with(&self, more: &[(&str, &str)], arguments: &[&str]) -> Process {
         let (ca, state) = (self.acme.ca.display().to_string(), self.state().display().to_string());
         let listen = format!("[\"{}\"]", self.at);
         let variables = [
             ("APP_CONFIG__SERVER__TLS__LISTEN", &*listen),
-            ("APP_CONFIG__SERVER__TLS__ACME__DOMAINS", domains),
             ("APP_CONFIG__SERVER__TLS__ACME__DIRECTORY", &self.acme.directory),
             ("APP_CONFIG__SERVER__TLS__ACME__DIRECTORY_CA", &ca),
             ("APP_CONFIG__SERVER__TLS__ACME__STATE", &state),
         ];
         // The authority may ask before the process has said that it is up.
-        let process = self.world.launch(&variables);
+        let process = self.world.launch_with(&[&variables[..], more].concat(), arguments);
         self.acme.knows(self.astray.unwrap_or(process.public), self.astray.unwrap_or(self.at));
         until("up", || get(process.public, "/healthz").ok());
         process
@@ -115,4 +118,34 @@ fn a_failure_is_told_and_not_repeated_by_starting_again() {
     }
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!((ordering.acme.orders(), ordering.acme.accounts()), (1, 1));
+}
+
+#[test]
+fn the_flag_alone_gets_a_certificate_and_sends_everybody_to_tls() {
+    let ordering = Ordering::new();
+    let process = ordering.spawn_with(&[], &["--domain", DOMAIN, "--domain", "www.shop.example"]);
+    let came = eventually(PATIENCE, || ordering.is_served(DOMAIN));
+    assert!(came, "{}", ordering.world.log());
+    assert!(ordering.is_served("www.shop.example"));
+    let mut plain = Client::connect(process.public);
+    plain.send(format!("GET /page?a=b HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n"));
+    let answer = plain.answer(false);
+    // Port 443 would not be named.
+    let there = format!("https://{DOMAIN}:{}/page?a=b", ordering.at.port());
+    assert_eq!((answer.status, answer.header("location")), (308, Some(&*there)));
+}
+
+#[test]
+fn an_authority_with_one_kind_of_proof_is_asked_for_that_at_every_attempt() {
+    for (only, attempts) in [("tls", 0), ("tls", 1), ("http", 0), ("http", 1)] {
+        let ordering = Ordering::new();
+        ordering.acme.offers_only(only);
+        fs::create_dir(ordering.state()).unwrap();
+        let failures = format!(r#"{{"count":{attempts},"last":1000000000}}"#);
+        fs::write(ordering.state().join("failures.json"), failures).unwrap();
+        let _process = ordering.spawn(r#"["shop.example"]"#);
+        let came = eventually(PATIENCE, || ordering.is_served(DOMAIN));
+        assert!(came, "{only} after {attempts} failures: {}", ordering.world.log());
+        assert_eq!(ordering.acme.proofs(), [only]);
+    }
 }

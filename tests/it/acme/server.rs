@@ -49,6 +49,8 @@ struct State {
     requests: usize,
     /// Where the process answers, by HTTP and by TLS.
     process: Option<(SocketAddr, SocketAddr)>,
+    /// The one kind of proof that is offered, if it is but one.
+    only: Option<&'static str>,
 }
 
 struct Order {
@@ -92,6 +94,11 @@ impl Acme {
     /// Where the process is that has to prove something.
     pub fn knows(&self, plain: SocketAddr, tls: SocketAddr) {
         self.state.lock().unwrap().process = Some((plain, tls));
+    }
+
+    /// Proofs of one kind alone count from now on.
+    pub fn offers_only(&self, noun: &'static str) {
+        self.state.lock().unwrap().only = Some(noun);
     }
 
     pub fn orders(&self) -> usize {
@@ -312,7 +319,8 @@ fn challenge(state: &State, order: usize, which: usize, noun: &str, kind: &str) 
 
 fn authorization(state: &State, order: usize, which: usize) -> Value {
     let challenges = [("http", "http-01"), ("tls", "tls-alpn-01")];
-    let challenges: Vec<_> = challenges.iter().map(|(noun, kind)| challenge(state, order, which, noun, kind)).collect();
+    let offered = challenges.iter().filter(|(noun, _)| state.only.is_none_or(|only| only == *noun));
+    let challenges: Vec<_> = offered.map(|(noun, kind)| challenge(state, order, which, noun, kind)).collect();
     json!({ "status": state.orders[order].statuses[which], "challenges": challenges,
         "identifier": { "type": "dns", "value": state.orders[order].domains[which] } })
 }

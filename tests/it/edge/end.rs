@@ -1,7 +1,17 @@
 //! The end: who is still answered, and who is left behind.
 
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
+
+use real_streaming::{
+    collect::{DropReason, Hit},
+    edge::Threads,
+    enrich::{Enricher, Origins},
+    schema::Event,
+    telemetry::log,
+};
 
 use super::{EVENT, STREAM, World, event};
 use crate::world::until;
@@ -57,4 +67,54 @@ fn who_does_not_finish_within_the_grace_is_left_behind() {
     let begun = Instant::now();
     assert_eq!(world.wait().in_flight, 1);
     assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+/// A bug that one event meets.
+struct Bug;
+
+impl Enricher for Bug {
+    fn name(&self) -> &'static str {
+        "bug"
+    }
+
+    fn enrich<'h>(&self, _: &'h Hit<'h>, event: &mut Event<'h>) -> ControlFlow<DropReason> {
+        assert_ne!(event.event_name.as_deref(), Some("bug"), "a test's own panic");
+        ControlFlow::Continue(())
+    }
+
+    fn explain(&self, _: &Hit<'_>, _: &Event<'_>, _: &Event<'_>, _: &mut Origins) {}
+}
+
+#[test]
+fn a_panic_ends_its_connection_alone_and_is_counted() {
+    let mut world = World::enriching(vec![Box::new(Bug)], Vec::new(), |config| {
+        config.server.threads = Threads::Exactly(NonZeroUsize::MIN)
+    });
+    log::watch_panics(world.metrics.clone());
+    let mut other = world.connect();
+    other.send(event(""));
+    assert_eq!(other.answer(false).status, 200);
+    let bug = r#"{"event_name":"bug"}"#;
+    let length = bug.len();
+    for body in [
+        format!("Content-Length: {length}\r\n\r\n{bug}"),
+        format!("Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{bug}\r\n0\r\n\r\n"),
+    ] {
+        // By the express lane, and by Pingora's.
+        let mut client = world.connect();
+        client.send(format!("POST {STREAM} HTTP/1.1\r\nHost: a\r\n{body}"));
+        assert!(client.is_closed());
+        other.send(event(""));
+        assert_eq!(other.answer(false).status, 200, "on the same thread");
+    }
+    let counted = until("both are counted", || {
+        let metrics = world.metrics.encode();
+        let count =
+            metrics.lines().find_map(|line| line.strip_prefix("real_streaming_panics_total "))?.parse::<u32>().ok()?;
+        (count >= 2).then_some(count)
+    });
+    assert!(counted >= 2);
+    // Nothing of it is in flight any more.
+    world.begin_stop();
+    assert_eq!(world.wait().in_flight, 0);
 }

@@ -30,6 +30,7 @@ use real_streaming::{
     collect::{self, CookieConfig},
     deliver::{Delivery, WritersConfig},
     edge::{Config, CorsConfig, Edge, Replacer, RouteConfig, ServerConfig, Stopped},
+    enrich::Enricher,
     pipeline::Pipeline,
     telemetry::Metrics,
 };
@@ -64,7 +65,11 @@ struct Parts {
 
 /// The two storeys below, as real as they are.
 fn storeys(metrics: &Arc<Metrics>) -> (Pipeline, Delivery, Parts) {
-    let pipeline = Pipeline::new(&collect::Config::default(), &[], &CookieConfig::default(), Vec::new());
+    storeys_with(metrics, Vec::new())
+}
+
+fn storeys_with(metrics: &Arc<Metrics>, steps: Vec<Box<dyn Enricher>>) -> (Pipeline, Delivery, Parts) {
+    let pipeline = Pipeline::new(&collect::Config::default(), &[], &CookieConfig::default(), steps);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut writers = WritersConfig::default();
@@ -91,6 +96,11 @@ impl World {
     }
 
     fn with(routes: Vec<RouteConfig>, change: impl FnOnce(&mut Config)) -> World {
+        World::enriching(Vec::new(), routes, change)
+    }
+
+    /// With these steps between a claim and a row.
+    fn enriching(steps: Vec<Box<dyn Enricher>>, routes: Vec<RouteConfig>, change: impl FnOnce(&mut Config)) -> World {
         let server = ServerConfig {
             listen: vec![([127, 0, 0, 1], 0).into()],
             admin: ([127, 0, 0, 1], 0).into(),
@@ -99,7 +109,7 @@ impl World {
         let mut config = Config::new(&server, &CorsConfig::default(), &routes, &collect::Config::default());
         change(&mut config);
         let metrics = Arc::new(Metrics::new());
-        let (pipeline, delivery, parts) = storeys(&metrics);
+        let (pipeline, delivery, parts) = storeys_with(&metrics, steps);
         let edge = Edge::bind(config, pipeline, delivery, metrics.clone()).unwrap();
         let (public, admin) = (edge.public_addrs()[0], edge.admin_addr());
         let (tls, replacer) = (edge.tls_addrs().first().copied(), edge.replacer());

@@ -1,0 +1,176 @@
+//! The line of one request: what is shown of it, and what is not.
+//!
+//! In the JSON of Cloud Logging the fields that begin with `http_request.` become its `httpRequest`. Never there: the
+//! referrer, which is an address of a page with all that visitors typed, and whatever else headers and bodies hold.
+
+use std::{borrow::Cow, fmt::Write, net::IpAddr};
+
+use http::{HeaderMap, Uri, Version, header};
+
+use super::{
+    super::{Config, request::host},
+    AccessLogConfig, Ended, HANDLERS, Handler,
+    config::Query,
+    trace::Trace,
+};
+use crate::{collect::Redaction, telemetry::log::ACCESS};
+
+/// Longest address shown, in bytes.
+const MAX_URL: usize = 2048;
+/// Longest user agent shown, in bytes.
+const MAX_AGENT: usize = 512;
+
+/// How lines are written, as the configuration has it now.
+pub struct Style {
+    config: AccessLogConfig,
+    redaction: Redaction,
+    /// Whose traces are named; empty when nobody knows.
+    project: String,
+}
+
+/// A line's level is part of the place where it is written.
+macro_rules! line {
+    ($level:expr, $ended:ident, $seen:ident) => {
+        tracing::event!(
+            target: ACCESS,
+            $level,
+            http_request.requestMethod = $ended.method.as_str(),
+            http_request.requestUrl = $seen.url,
+            http_request.status = $ended.status,
+            // 64-bit integers are text in protobuf's JSON.
+            http_request.requestSize = %$ended.received,
+            http_request.responseSize = %$ended.bytes,
+            http_request.userAgent = $seen.agent.as_deref(),
+            http_request.remoteIp = $seen.client,
+            http_request.latency = %format_args!("{:.6}s", $ended.took.as_secs_f64()),
+            http_request.protocol = protocol($ended.version),
+            "logging.googleapis.com/trace" = $seen.trace,
+            "logging.googleapis.com/spanId" = $seen.span,
+            "logging.googleapis.com/trace_sampled" = $seen.sampled,
+            bytes = $ended.bytes,
+            handler = HANDLERS[$ended.handler as usize].1,
+            route = $ended.route,
+            upstream = $ended.upstream.map(tracing::field::display),
+            attempts = (($ended.attempts > 0).then_some($ended.attempts)),
+            aborted = $ended.aborted.then_some(true),
+            client = $seen.client,
+            request_id = $ended.request_id.map_or("-", |id| id),
+            "{} {} {} in {:.1?}",
+            $ended.method,
+            $seen.url,
+            $ended.status,
+            $ended.took,
+        )
+    };
+}
+
+/// What is shown beside what stands in the request.
+struct Seen<'a> {
+    url: &'a str,
+    agent: Option<Cow<'a, str>>,
+    client: Option<&'a str>,
+    trace: Option<String>,
+    span: Option<String>,
+    sampled: Option<bool>,
+}
+
+impl Style {
+    /// That of a checked configuration.
+    pub fn new(config: &Config) -> Style {
+        Style {
+            config: config.server.access_log.clone(),
+            redaction: Redaction::new(&config.redact),
+            project: config.project.clone(),
+        }
+    }
+
+    /// Writes the line, if this request gets one. `luck` is drawn evenly from 0 to 1, without 1.
+    pub fn write(&self, ended: &Ended<'_>, luck: f64) {
+        if !self.config.keeps(ended.handler, ended.status, luck) {
+            return;
+        }
+        let url = self.url(ended.uri, ended.headers, ended.secure);
+        let client =
+            ended.client.and_then(|client| self.config.client_ip.apply(client)).map(|client| client.to_string());
+        let trace = Trace::of(ended.headers);
+        let (span, sampled) = trace.as_ref().map(|trace| (trace.span.clone(), trace.sampled)).unzip();
+        let seen = Seen {
+            url: &url,
+            agent: agent(ended.headers),
+            client: client.as_deref(),
+            trace: trace.map(|trace| self.trace(trace)),
+            span: span.flatten(),
+            sampled,
+        };
+        if ended.status >= 500 {
+            line!(tracing::Level::WARN, ended, seen);
+        } else {
+            line!(tracing::Level::INFO, ended, seen);
+        }
+    }
+
+    /// Writes the line of a request whose header could not be read, if it gets one.
+    pub fn refused(&self, status: u16, reason: &'static str, client: IpAddr, luck: f64) {
+        if self.config.keeps(Handler::Route, status, luck) {
+            let client = self.config.client_ip.apply(client).map(|client| client.to_string());
+            tracing::event!(
+                target: ACCESS,
+                tracing::Level::INFO,
+                http_request.status = status,
+                http_request.remoteIp = client,
+                handler = HANDLERS[Handler::Route as usize].1,
+                reason,
+                client,
+                "a request without a readable header {status}",
+            );
+        }
+    }
+
+    /// The name by which the trace's other entries are found; without a project, its identity.
+    fn trace(&self, trace: Trace) -> String {
+        if self.project.is_empty() { trace.id } else { format!("projects/{}/traces/{}", self.project, trace.id) }
+    }
+
+    /// The address that was asked for.
+    fn url(&self, uri: &Uri, headers: &HeaderMap, secure: bool) -> String {
+        let scheme = if secure { "https" } else { "http" };
+        let mut url = format!("{scheme}://{}{}", host(uri, headers), uri.path());
+        if let Some(query) = uri.query().filter(|_| self.config.query != Query::Drop) {
+            // It cannot fail on a text.
+            let _ = write!(url, "?{query}");
+        }
+        let url = match self.config.query {
+            Query::Keep => Cow::Borrowed(&*url),
+            // A path may hold secrets, too: `/reset;token=…`, `/unsubscribe/jane@example.com`.
+            Query::Redact | Query::Drop => self.redaction.address(&url),
+        };
+        clipped(&url, MAX_URL).into_owned()
+    }
+}
+
+fn agent(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let value = headers.get(header::USER_AGENT)?;
+    match value.to_str() {
+        Ok(text) => Some(clipped(text, MAX_AGENT)),
+        Err(_) => Some(clipped(&value.as_bytes().escape_ascii().to_string(), MAX_AGENT).into_owned().into()),
+    }
+}
+
+/// The beginning of a text, in letters that do nothing to a terminal.
+fn clipped(text: &str, most: usize) -> Cow<'_, str> {
+    let head = &text[..text.floor_char_boundary(most)];
+    let is_plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    match (is_plain(head), head.len() == text.len()) {
+        (true, true) => Cow::Borrowed(text),
+        (true, false) => Cow::Owned(format!("{head}...")),
+        (false, _) => Cow::Owned(head.escape_default().to_string()),
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_11 => "HTTP/1.1",
+        _ => "HTTP/2",
+    }
+}
