@@ -7,6 +7,7 @@ mod verdict;
 use std::{
     any::Any,
     net::Ipv4Addr,
+    os::fd::RawFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,13 +19,16 @@ use pingora::{
     Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
 
 pub use self::context::Context;
 use self::{
-    session::{authority, caller, cookie_named, has_begun, is_interim, is_repeatable, may_be_quiet},
+    session::{
+        authority, caller, cookie_named, has_begun, is_bodiless, is_event_stream, is_interim, is_repeatable, may_be_quiet,
+    },
     verdict::verdict,
 };
 use super::{
@@ -42,7 +46,7 @@ use super::{
     request::{self, RequestId},
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
-    upstream::{At, LONG_QUIET, RetryOn, Seeker},
+    upstream::{At, Deadline, LONG_QUIET, Passed, RetryOn, Seeker},
 };
 use crate::collect::Reply;
 
@@ -69,6 +73,7 @@ impl ProxyHttp for Gateway {
             tried: Vec::new(),
             chosen: None,
             chosen_at: Instant::now(),
+            deadline: None,
             last: None,
             cookie: None,
             compressor: None,
@@ -159,12 +164,22 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        if context.deadline.is_none() {
+            let patience = context.live.upstreams.patience(context.route);
+            context.deadline = patience.map(|patience| Deadline::new(patience, context.started));
+        }
+        let left = context.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Error::e_explain(ErrorType::ReadTimedout, Passed::Total.about())
+                .map_err(|error: Box<Error>| error.into_up());
+        }
         let cookie = context.live.upstreams.cookie(context.route);
         let seeker = Seeker {
             client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
             cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
             quiet: may_be_quiet(session),
             upgrade: session.is_upgrade_req(),
+            left,
         };
         let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
@@ -173,6 +188,24 @@ impl ProxyHttp for Gateway {
         context.chosen_at = Instant::now();
         context.cookie = choice.cookie;
         Ok(choice.peer)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        descriptor: RawFd,
+        _: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let Some(deadline) = &mut context.deadline {
+            deadline.connected(descriptor);
+            if session.is_body_done() {
+                deadline.asked(Instant::now());
+            }
+        }
+        Ok(())
     }
 
     fn fail_to_connect(
@@ -206,6 +239,11 @@ impl ProxyHttp for Gateway {
         let repeatable = is_repeatable(session);
         error.retry.decide_reuse(reused);
         error.set_retry(repeatable && error.retry());
+        let passed = context.passed();
+        if let Some(passed) = passed {
+            // It was us who ended the connection, whatever that looked like.
+            error = late(passed, error);
+        }
         if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
             return error;
         }
@@ -219,13 +257,18 @@ impl ProxyHttp for Gateway {
                 }
                 _ => {
                     tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
-                    lease.server.meter.unanswered();
-                    context.live.upstreams.unanswered(&lease);
+                    // It has nothing to answer before it knows the request.
+                    if passed != Some(Passed::Upload) {
+                        lease.server.meter.unanswered();
+                        context.live.upstreams.unanswered(&lease);
+                    }
                     RetryOn::Failure
                 }
             };
             context.tried.push(at);
-            let again = repeatable && context.live.upstreams.may_retry(context.route, &context.tried, failure);
+            let again = repeatable
+                && !matches!(passed, Some(Passed::Total | Passed::Upload))
+                && context.live.upstreams.may_retry(context.route, &context.tried, failure);
             lease.server.meter.retries.inc_by(again.into());
             error.set_retry(again);
         }
@@ -274,6 +317,9 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(413), BODY_TOO_LARGE)
                 .map_err(|error: Box<Error>| error.into_down());
         }
+        if end && let Some(deadline) = &context.deadline {
+            deadline.asked(Instant::now());
+        }
         // Scar: Pingora issue 935. An empty last piece would be written as the end of the chunks, and then the end
         // again, which desynchronises the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -291,6 +337,15 @@ impl ProxyHttp for Gateway {
         let Some(lease) = context.chosen.as_ref().filter(|_| !is_interim(response.status)) else { return Ok(()) };
         let status = response.status.as_u16();
         lease.server.meter.answered(status, context.chosen_at.elapsed());
+        if let Some(deadline) = &mut context.deadline {
+            let goes_on = response.status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(&response.headers);
+            if let Err(passed) = deadline.answered(goes_on) {
+                return Err(late(passed, Error::new_up(ErrorType::ReadTimedout)));
+            }
+            if is_bodiless(&session.req_header().method, response) {
+                deadline.done();
+            }
+        }
         if !context.live.upstreams.retries_on(context.route, RetryOn::Status(status)) || !is_repeatable(session) {
             return Ok(());
         }
@@ -348,6 +403,13 @@ impl ProxyHttp for Gateway {
         end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
+        if let Some(passed) = context.passed() {
+            // What looks like the end of the answer may be the end that we have put to the connection.
+            return Err(late(passed, Error::new_up(ErrorType::ReadTimedout)));
+        }
+        if end && let Some(deadline) = &mut context.deadline {
+            deadline.done();
+        }
         if let Some(compressor) = &mut context.compressor {
             let piece = compressor.piece(body.as_deref(), end);
             *body = piece.or_err(ErrorType::InternalError, "cannot compress an answer")?;
@@ -379,6 +441,9 @@ impl ProxyHttp for Gateway {
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let upstream = context.last.as_ref().map(tracing::field::display);
             tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
+        }
+        if let Some(deadline) = &mut context.deadline {
+            deadline.done();
         }
         let took = context.started.elapsed();
         if let Some(meter) = context.live.upstreams.meter(context.route) {
@@ -441,4 +506,12 @@ fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &
 /// What templates are filled from.
 fn view<'a>(asked: Asked<'a>, client: &Client, id: &'a RequestId) -> View<'a> {
     View { asked, client: client.ip, secure: client.secure, request_id: id }
+}
+
+/// What a passed deadline is to Pingora: silence of the upstream, and nothing that it may repeat by itself.
+fn late(passed: Passed, mut error: Box<Error>) -> Box<Error> {
+    error.etype = ErrorType::ReadTimedout;
+    error.set_context(passed.about());
+    error.set_retry(false);
+    error.into_up()
 }

@@ -11,7 +11,7 @@ use super::super::{
     lifecycle::InFlight,
     live::Live,
     request::RequestId,
-    upstream::{At, Lease},
+    upstream::{At, Deadline, Lease, Passed},
 };
 
 /// See the module.
@@ -32,6 +32,8 @@ pub struct Context {
     pub chosen: Option<Lease>,
     /// Since when.
     pub chosen_at: Instant,
+    /// When it has to be done, if its route says so.
+    pub deadline: Option<Deadline>,
     /// The one that was in use last.
     pub last: Option<At>,
     /// What the visitor's cookie should say about its upstream from now on.
@@ -42,6 +44,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The deadline that has passed, if one has.
+    pub fn passed(&self) -> Option<Passed> {
+        self.deadline.as_ref()?.passed()
+    }
+
     /// The request's name, for logs and pages.
     pub fn id(&self) -> &str {
         self.caller.as_ref().map_or("-", |(_, id)| id)

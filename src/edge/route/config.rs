@@ -107,18 +107,37 @@ pub struct TimeoutsConfig {
     /// To connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Span>,
+    /// From the end of the request to the head of its answer, for each attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Span>,
     /// Of silence, before and within an answer. Not for WebSocket and server-sent events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Span>,
+    /// From the beginning of the request to the end of its answer, with all attempts. Not for WebSocket and server-sent
+    /// events, once they have begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Span>,
 }
 
 impl TimeoutsConfig {
     fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        for (key, span) in [("connect", self.connect), ("idle", self.idle)] {
+        let spans = [
+            ("connect", self.connect),
+            ("first_byte", self.first_byte),
+            ("idle", self.idle),
+            ("total", self.total),
+        ];
+        for (key, span) in spans {
             if let Some(span) = span.filter(|span| span.is_zero() || span.as_secs() > 24 * 3600) {
                 let problem = Problem::new(format!("{path}.{key}"), format!("`{span}` is no time to wait"));
                 problems.push(problem.hint("such as `5s`; a day at most"));
             }
+        }
+        if let (Some(first_byte), Some(total)) = (self.first_byte, self.total)
+            && *first_byte > *total
+        {
+            let problem = Problem::new(format!("{path}.first_byte"), "is never reached: `total` is shorter");
+            problems.push(problem.hint("leave one of them out, or make `total` the longer one"));
         }
     }
 }

@@ -8,6 +8,8 @@
 mod address;
 mod balance;
 mod config;
+mod deadline;
+mod handle;
 mod health;
 mod identity;
 mod pool;
@@ -31,6 +33,7 @@ pub use self::{
         Balance, EjectionConfig, HealthConfig, MAX_ATTEMPTS, Protocol, RetriesConfig, RetryOn, ServersConfig,
         UpstreamConfig, UpstreamTlsConfig,
     },
+    deadline::{Deadline, Passed, Patience},
     url::{UpstreamUrl, host_and_port},
     watch::watch_latest,
 };
@@ -42,6 +45,8 @@ use crate::telemetry::proxying::{Proxying, RouteMeter};
 const POOL_IDLE: Duration = Duration::from_secs(4);
 /// Pingora's name for the pool of connections that become other protocols', in which there never is one.
 const UPGRADES: u64 = 1;
+/// The pool of connections that can be ended from outside; see [`handle`].
+const HELD: u64 = 2;
 /// Patience with a connection that is quiet by nature: WebSocket, server-sent events.
 pub const LONG_QUIET: Duration = Duration::from_secs(3600);
 
@@ -66,6 +71,8 @@ pub struct Seeker<'a> {
     pub quiet: bool,
     /// Whether the connection is to become another protocol's.
     pub upgrade: bool,
+    /// What is left of the request's time, where that is bounded.
+    pub left: Option<Duration>,
 }
 
 /// A server to connect to.
@@ -130,9 +137,10 @@ impl Upstreams {
         };
         let mut peer = server.peer(&address.at);
         // All of these are unlimited by default; a server that never answers would hold its request for ever.
-        peer.options.connection_timeout = Some(pool.connect);
-        peer.options.total_connection_timeout = Some(pool.connect * 2);
-        peer.options.read_timeout = Some(if seeker.quiet { LONG_QUIET } else { pool.idle });
+        let within = |time: Duration| Some(seeker.left.map_or(time, |left| time.min(left)));
+        peer.options.connection_timeout = within(pool.connect);
+        peer.options.total_connection_timeout = within(pool.connect * 2);
+        peer.options.read_timeout = Some(if seeker.quiet { LONG_QUIET } else { pool.read() });
         peer.options.write_timeout = Some(self.tuning.upstream_write);
         peer.options.idle_timeout = Some(POOL_IDLE);
         if seeker.upgrade {
@@ -141,6 +149,12 @@ impl Upstreams {
             // has yet to take a new connection hardly ever. So these get connections of their own, never idle ones.
             peer.group_key ^= UPGRADES;
             peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        if pool.patience.is_some() {
+            handle::hold(&mut peer);
+            peer.group_key ^= HELD;
+            // Over HTTP/2 a connection would be ended under the requests beside this one, so each has its own.
+            peer.options.max_h2_streams = 1;
         }
         Some(Choice { peer, lease: Lease::new(server, &address), cookie })
     }
@@ -157,6 +171,11 @@ impl Upstreams {
     /// Whether that is a reason to try again on this route.
     pub fn retries_on(&self, route: usize, failure: RetryOn) -> bool {
         self.pools.get(route).is_some_and(|pool| pool.retries.on.contains(&failure))
+    }
+
+    /// The deadlines of the route's requests, if it has any.
+    pub fn patience(&self, route: usize) -> Option<Patience> {
+        self.pools.get(route)?.patience
     }
 
     /// The name of the cookie that tells a visitor's server, if the route has one.
@@ -221,7 +240,7 @@ mod tests {
     use super::*;
 
     const SEEKER: Seeker<'_> =
-        Seeker { client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), cookie: None, quiet: false, upgrade: false };
+        Seeker { client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), cookie: None, quiet: false, upgrade: false, left: None };
 
     fn upstreams(urls: &[&str]) -> Upstreams {
         let upstreams = urls.iter().map(|url| url.parse().unwrap()).collect();

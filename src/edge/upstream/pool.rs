@@ -13,11 +13,13 @@ use super::{
     address::Address,
     balance::{bond, tag, turns},
     config::{Balance, RetriesConfig},
+    deadline::Patience,
     server::Server,
 };
 use crate::{
     edge::{Tuning, rate_limit::network, route::RouteConfig},
     telemetry::proxying::RouteMeter,
+    units::Span,
 };
 
 /// The servers of one route.
@@ -38,13 +40,18 @@ pub struct Pool {
     /// To connect.
     pub connect: Duration,
     /// Of silence.
-    pub idle: Duration,
+    idle: Duration,
+    /// Deadlines, if there are any.
+    pub patience: Option<Patience>,
 }
 
 impl Pool {
     /// Of a route with these servers, in the order of its configuration.
     pub fn new(route: &RouteConfig, servers: Vec<(Arc<Server>, u8)>, meter: RouteMeter, tuning: &Tuning) -> Pool {
         let weights: Vec<u8> = servers.iter().map(|(_, weight)| *weight).collect();
+        let span = |span: Option<Span>| span.map(|span| *span);
+        let patience = Patience { first_byte: span(route.timeouts.first_byte), total: span(route.timeouts.total) };
+        let bounded = patience.first_byte.is_some() || patience.total.is_some();
         Pool {
             servers,
             meter,
@@ -52,9 +59,17 @@ impl Pool {
             retries: route.retries.clone(),
             turns: turns(&weights),
             next: AtomicUsize::new(0),
-            connect: route.timeouts.connect.map_or(tuning.connect, |span| *span),
-            idle: route.timeouts.idle.map_or(tuning.upstream_read, |span| *span),
+            connect: span(route.timeouts.connect).unwrap_or(tuning.connect),
+            idle: span(route.timeouts.idle).unwrap_or(tuning.upstream_read),
+            patience: bounded.then_some(patience),
         }
+    }
+
+    /// Patience with a read. Pingora has one for the whole of an answer, so that a first byte that may take longer than
+    /// later ones makes it longer for them, too.
+    pub fn read(&self) -> Duration {
+        let first_byte = self.patience.and_then(|patience| patience.first_byte);
+        first_byte.map_or(self.idle, |first_byte| first_byte.max(self.idle))
     }
 
     /// The next one among those that will do.

@@ -5,6 +5,7 @@
 mod admission;
 mod balance;
 mod compress;
+mod deadlines;
 mod end;
 mod events;
 mod files;
