@@ -27,7 +27,8 @@ use pingora::{
 pub use self::context::Context;
 use self::{
     session::{
-        authority, caller, cookie_named, has_begun, is_bodiless, is_event_stream, is_interim, is_repeatable, may_be_quiet,
+        authority, caller, cookie_named, has_begun, is_bodiless, is_event_stream, is_interim, is_repeatable,
+        may_be_quiet,
     },
     verdict::verdict,
 };

@@ -59,6 +59,10 @@ pub struct RouteConfig {
     /// When an upstream is left alone for a while.
     #[serde(skip_serializing_if = "is_default")]
     pub ejection: EjectionConfig,
+    /// Over how long the share of an upstream grows that came back, or that its name has got as a new address; 0 is at
+    /// once.
+    #[serde(skip_serializing_if = "is_at_once")]
+    pub slow_start: Span,
     /// Asks upstreams for their health.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthConfig>,
@@ -121,12 +125,8 @@ pub struct TimeoutsConfig {
 
 impl TimeoutsConfig {
     fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        let spans = [
-            ("connect", self.connect),
-            ("first_byte", self.first_byte),
-            ("idle", self.idle),
-            ("total", self.total),
-        ];
+        let spans =
+            [("connect", self.connect), ("first_byte", self.first_byte), ("idle", self.idle), ("total", self.total)];
         for (key, span) in spans {
             if let Some(span) = span.filter(|span| span.is_zero() || span.as_secs() > 24 * 3600) {
                 let problem = Problem::new(format!("{path}.{key}"), format!("`{span}` is no time to wait"));
@@ -140,6 +140,10 @@ impl TimeoutsConfig {
             problems.push(problem.hint("leave one of them out, or make `total` the longer one"));
         }
     }
+}
+
+fn is_at_once(span: &Span) -> bool {
+    span.is_zero()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -159,6 +163,7 @@ impl Default for RouteConfig {
             balance: Balance::default(),
             retries: RetriesConfig::default(),
             ejection: EjectionConfig::default(),
+            slow_start: Span::secs(0),
             health: None,
             files: None,
             redirect: None,
@@ -212,6 +217,10 @@ impl RouteConfig {
             limit.check(&format!("{path}.rate_limit"), problems);
         }
         self.servers().check(path, problems);
+        if self.slow_start.as_secs() > 24 * 3600 {
+            let problem = Problem::new(format!("{path}.slow_start"), format!("`{}` is too slow", self.slow_start));
+            problems.push(problem.hint("such as `30s`; a day at most"));
+        }
         self.timeouts.check(&format!("{path}.timeouts"), problems);
         self.request_headers.check(&format!("{path}.request_headers"), problems);
         self.response_headers.check(&format!("{path}.response_headers"), problems);

@@ -92,6 +92,7 @@ impl Upstreams {
     pub fn new(routes: &[RouteConfig], tuning: &Tuning, before: Option<&Upstreams>, measured: &Proxying) -> Upstreams {
         // Routes that share a server share what is known of it, unless they ask it for different signs of health.
         let mut servers: HashMap<String, Arc<Server>> = HashMap::new();
+        let started = before.map_or_else(Instant::now, |before| before.started);
         let mut pools = Vec::new();
         for route in routes {
             let config = route.servers();
@@ -106,7 +107,7 @@ impl Upstreams {
                 let known = before.and_then(|before| before.servers.get(&key)).cloned();
                 let fresh = || {
                     let meter = measured.upstream(&url.to_string());
-                    Arc::new(Server::new(upstream, identity, config.ejection, config.health, meter))
+                    Arc::new(Server::new(upstream, identity, config.ejection, config.health, meter, started))
                 };
                 let server = servers.entry(key).or_insert_with(|| known.unwrap_or_else(fresh));
                 (server.clone(), *weight)
@@ -114,7 +115,6 @@ impl Upstreams {
             let servers = config.upstreams.iter().map(&mut server).collect();
             pools.push(Pool::new(route, servers, measured.route(&label(route)), tuning));
         }
-        let started = before.map_or_else(Instant::now, |before| before.started);
         Upstreams { pools, servers, started, tuning: tuning.clone() }
     }
 
@@ -130,7 +130,7 @@ impl Upstreams {
             [] => pool.next.fetch_add(1, Ordering::Relaxed),
             _ => pool.next.load(Ordering::Relaxed),
         };
-        let (server, address) = pool.pick(turn, seeker, fit).or_else(|| pool.pick(turn, seeker, usable))?;
+        let (server, address) = pool.pick(turn, seeker, now, fit).or_else(|| pool.pick(turn, seeker, now, usable))?;
         let cookie = match &pool.balance {
             Balance::Cookie(_) => Some(tag(&address.at)).filter(|tag| seeker.cookie != Some(tag)),
             _ => None,
@@ -208,8 +208,9 @@ impl Upstreams {
     /// There was no connection: the address rests.
     pub fn unreachable(&self, lease: &Lease) {
         lease.server.meter.unanswered();
-        lease.server.meter.ejections.inc();
-        lease.address.rest(self.now(), *lease.server.ejection.rest);
+        if lease.address.rest(self.now(), *lease.server.ejection.rest) {
+            lease.server.meter.ejections.inc();
+        }
     }
 
     /// A request was not answered.
@@ -239,8 +240,13 @@ mod tests {
 
     use super::*;
 
-    const SEEKER: Seeker<'_> =
-        Seeker { client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), cookie: None, quiet: false, upgrade: false, left: None };
+    const SEEKER: Seeker<'_> = Seeker {
+        client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        cookie: None,
+        quiet: false,
+        upgrade: false,
+        left: None,
+    };
 
     fn upstreams(urls: &[&str]) -> Upstreams {
         let upstreams = urls.iter().map(|url| url.parse().unwrap()).collect();
@@ -322,11 +328,56 @@ mod tests {
     fn ill_servers_are_passed_over_until_they_are_well() {
         let pool = upstreams(&["http://127.0.0.1:1", "http://127.0.0.1:2"]);
         let first = pool.pools[0].servers[0].0.addresses.load()[0].clone();
-        assert!(!first.checked(false), "once may happen");
-        assert!(first.checked(false) && !first.checked(false));
+        assert!(!first.checked(false, 1), "once may happen");
+        assert!(first.checked(false, 2) && !first.checked(false, 3));
         assert!((0..4).all(|_| port(pool.choose(0, &[], &SEEKER)) == Some(2)));
-        assert!(first.checked(true));
+        assert!(first.checked(true, 4) && !first.checked(true, 5));
+        assert_eq!(first.fit_since(), 4);
         assert!((0..4).any(|_| port(pool.choose(0, &[], &SEEKER)) == Some(1)));
+    }
+
+    #[test]
+    fn an_ejection_is_counted_once() {
+        let pool = upstreams(&["http://127.0.0.1:1"]);
+        let server = pool.pools[0].servers[0].0.clone();
+        for _ in 0..3 {
+            lose(&pool, 1);
+        }
+        assert_eq!(server.meter.ejections.get(), 1, "it was resting already");
+        let address = Address::new(At::Unix("/a".into()), 0);
+        assert!(address.rest(5, Duration::from_millis(10)) && !address.rest(14, Duration::from_millis(10)));
+        assert!(address.rest(24, Duration::from_millis(10)), "its rest was over");
+    }
+
+    #[test]
+    fn a_server_that_came_back_begins_slowly() {
+        let servers = r#""upstreams":["http://127.0.0.1:1","http://127.0.0.1:2"],"slow_start":"40s""#;
+        for balance in ["round_robin", "least_connections"] {
+            let pool = route(&format!(r#"{{"balance":"{balance}",{servers}}}"#));
+            let pool = &pool.pools[0];
+            let second = pool.servers[1].0.addresses.load()[0].clone();
+            // It rested from second 1 to second 11.
+            second.rest(1_000, Duration::from_secs(10));
+            let share = |now: u64| {
+                let mut held = Vec::new();
+                let mut of_second = 0;
+                for turn in 0..200 {
+                    let (server, address) = pool.pick(turn, &SEEKER, now, |_| true).unwrap();
+                    of_second += usize::from(address.at == second.at);
+                    held.push(Lease::new(server, &address));
+                }
+                of_second
+            };
+            // A tenth of its own turns, or a tenth of a weight beside a whole one; then a half, then all.
+            for (now, expected) in [(15_000, 8..22), (31_000, 45..70), (51_000, 100..101)] {
+                let found = share(now);
+                assert!(expected.contains(&found), "{balance} at {now}: {found} of 200");
+            }
+        }
+        // Nobody else is there.
+        let pool = route(r#"{"upstreams":["http://127.0.0.1:1"],"slow_start":"40s"}"#);
+        pool.pools[0].servers[0].0.addresses.load()[0].rest(1_000, Duration::from_secs(1));
+        assert!((0..20).all(|turn| pool.pools[0].pick(turn, &SEEKER, 2_000, |_| true).is_some()));
     }
 
     #[test]

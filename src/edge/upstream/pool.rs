@@ -11,7 +11,7 @@ use std::{
 use super::{
     Seeker,
     address::Address,
-    balance::{bond, tag, turns},
+    balance::{bond, share, tag, takes, turns},
     config::{Balance, RetriesConfig},
     deadline::Patience,
     server::Server,
@@ -41,6 +41,8 @@ pub struct Pool {
     pub connect: Duration,
     /// Of silence.
     idle: Duration,
+    /// Milliseconds over which the share of one that came back grows; 0 is at once.
+    slow_start: u64,
     /// Deadlines, if there are any.
     pub patience: Option<Patience>,
 }
@@ -61,6 +63,7 @@ impl Pool {
             next: AtomicUsize::new(0),
             connect: span(route.timeouts.connect).unwrap_or(tuning.connect),
             idle: span(route.timeouts.idle).unwrap_or(tuning.upstream_read),
+            slow_start: route.slow_start.as_millis() as u64,
             patience: bounded.then_some(patience),
         }
     }
@@ -72,34 +75,51 @@ impl Pool {
         first_byte.map_or(self.idle, |first_byte| first_byte.max(self.idle))
     }
 
-    /// The next one among those that will do.
+    /// The next one among those that will do. `now` is in milliseconds since the start of the addresses' times.
     pub fn pick(
         &self,
         turn: usize,
         seeker: &Seeker<'_>,
+        now: u64,
         will_do: impl Fn(&Address) -> bool,
     ) -> Option<(&Arc<Server>, Arc<Address>)> {
+        let weight = |weight: u8, address: &Address| f64::from(weight) * self.share(address, now);
         match &self.balance {
-            Balance::RoundRobin => self.in_turn(turn, will_do),
+            Balance::RoundRobin => self.in_turn(turn, now, will_do),
             Balance::LeastConnections => {
                 // Beginning at a turn, so that equals take turns.
-                let load = |weight: u8, address: &Address| (address.in_flight() + 1) as f64 / f64::from(weight);
-                self.best(turn, will_do, |weight, address| -load(weight, address))
+                let load = |own: u8, address: &Address| (address.in_flight() + 1) as f64 / weight(own, address);
+                self.best(turn, will_do, |own, address| -load(own, address))
             }
             Balance::IpHash => {
                 let client = network(seeker.client);
-                self.best(0, will_do, |weight, address| bond(client, &address.at, weight))
+                self.best(0, will_do, |own, address| bond(client, &address.at, weight(own, address)))
             }
             Balance::Cookie(_) => {
                 let own = seeker.cookie.and_then(|cookie| {
                     self.best(0, |address| will_do(address) && tag(&address.at) == cookie, |_, _| 0.0)
                 });
-                own.or_else(|| self.in_turn(turn, will_do))
+                own.or_else(|| self.in_turn(turn, now, will_do))
             }
         }
     }
 
-    fn in_turn(&self, turn: usize, will_do: impl Fn(&Address) -> bool) -> Option<(&Arc<Server>, Arc<Address>)> {
+    fn share(&self, address: &Address, now: u64) -> f64 {
+        if self.slow_start == 0 { 1.0 } else { share(now, address.fit_since(), self.slow_start) }
+    }
+
+    fn in_turn(
+        &self,
+        turn: usize,
+        now: u64,
+        will_do: impl Fn(&Address) -> bool,
+    ) -> Option<(&Arc<Server>, Arc<Address>)> {
+        let takes = |address: &Address| will_do(address) && takes(turn, self.share(address, now));
+        // Somebody has to take it.
+        self.turn(turn, takes).or_else(|| self.turn(turn, &will_do).filter(|_| self.slow_start > 0))
+    }
+
+    fn turn(&self, turn: usize, will_do: impl Fn(&Address) -> bool) -> Option<(&Arc<Server>, Arc<Address>)> {
         (0..self.turns.len()).find_map(|offset| {
             let (server, _) = &self.servers[self.turns[turn.wrapping_add(offset) % self.turns.len()]];
             let addresses = server.addresses.load();
