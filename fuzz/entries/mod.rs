@@ -24,6 +24,7 @@ pub type Entry = fn(&[u8]);
 pub const TARGETS: &[(&str, Entry)] = &[
     ("body", collect::body),
     ("headers", collect::headers),
+    ("inject", edge::inject),
     ("codings", collect::codings),
     ("cookies", collect::cookies),
     ("redact", collect::redact),

@@ -50,6 +50,8 @@ const READ: usize = 4096;
 pub struct Front {
     /// Serves what is not plain.
     pub proxy: Arc<HttpProxy<Gateway>>,
+    /// The same for connections of HTTP/2 from trusted proxies, which may be idle for longer.
+    pub patient: Arc<HttpProxy<Gateway>>,
     /// What both lanes share.
     pub parts: Arc<Parts>,
     /// Which connections are to be decrypted.
@@ -78,7 +80,7 @@ impl ServerApp for Front {
         let _place = self.admit(&mut stream).await?;
         let mut stream = self.tls.meet(stream).await?;
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            return self.proxy.process_new(stream, shutdown).await;
+            return self.h2(&stream).process_new(stream, shutdown).await;
         }
         let mut buffer = BytesMut::new();
         let (peer, tls) = (peer(&stream), stream.get_ssl_digest().is_some());
@@ -88,7 +90,8 @@ impl ServerApp for Front {
                 self.wait(&mut stream, &mut buffer, shutdown, peer).await?;
             }
             if std::mem::take(&mut is_first) && begins_h2(&mut stream, &mut buffer).await {
-                return self.proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), shutdown).await;
+                let proxy = self.h2(&stream);
+                return proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), shutdown).await;
             }
             let live = self.parts.live.load_full();
             let find = |buffer: &mut BytesMut| express::find(buffer, &live.rules.router, live.endpoint.max_body());
@@ -125,10 +128,17 @@ impl ServerApp for Front {
 
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
+        self.patient.http_cleanup().await;
     }
 }
 
 impl Front {
+    /// Who serves a connection of HTTP/2.
+    fn h2(&self, stream: &Stream) -> &Arc<HttpProxy<Gateway>> {
+        let is_trusted = self.parts.live.load().rules.trust.trusts(peer(stream));
+        if is_trusted { &self.patient } else { &self.proxy }
+    }
+
     /// A place for the connection, whose client is known afterwards. None when there are too many.
     async fn admit(&self, stream: &mut Stream) -> Option<Admitted> {
         let (parts, live) = (&self.parts, self.parts.live.load_full());

@@ -36,12 +36,13 @@ use super::{
     access::{Ended, Handler},
     answer::{close_if_ending, send, send_pieces},
     assets::Asset,
+    changes::Changes,
     client_hints,
     client_ip::Client,
-    compress::compress,
     forward, framing,
     front::Served,
     head::Arrived,
+    negotiate::IDENTITY,
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
@@ -52,11 +53,12 @@ use super::{
 use crate::collect::Reply;
 
 /// All a request may meet.
+#[derive(Clone)]
 pub struct Gateway {
     /// What the express lane has, too.
     pub parts: Arc<Parts>,
     /// The tracking script.
-    pub script: Asset,
+    pub script: Arc<Asset>,
 }
 
 #[async_trait]
@@ -77,7 +79,7 @@ impl ProxyHttp for Gateway {
             deadline: None,
             last: None,
             cookie: None,
-            compressor: None,
+            changes: Changes::default(),
             _in_flight: self.parts.lifecycle.enter(),
         }
     }
@@ -137,7 +139,11 @@ impl ProxyHttp for Gateway {
                     Turn::File(mut head, pieces) => {
                         context.handler = Handler::Route;
                         strict(&mut head.headers, rules, client);
-                        send_pieces(session, head, pieces, &self.parts.tuning).await;
+                        let host = host.into_owned();
+                        let changes = |request: &RequestHeader, response: &mut ResponseHeader| {
+                            Changes::begin(&context.live.routes[route], request, &host, client.secure, response)
+                        };
+                        send_pieces(session, head, pieces, changes, &self.parts.tuning).await;
                         return Ok(true);
                     }
                 }
@@ -298,6 +304,10 @@ impl ProxyHttp for Gateway {
         }
         let host = request::host(&header.uri, &header.headers);
         if let Some(route) = context.live.routes.get(context.route) {
+            if route.injection.as_ref().is_some_and(|injection| injection.wants_plain(&header.method, &header.headers))
+            {
+                request.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
+            }
             route.change_request(&view(asked(header, &host), client, id), request);
         }
         Ok(())
@@ -372,9 +382,7 @@ impl ProxyHttp for Gateway {
             let host = request::host(&header.uri, &header.headers);
             route.change_response(&view(asked(header, &host), client, id), response);
             // After the route's own changes: they may say `no-transform`, or of what type the answer is.
-            if route.compress {
-                context.compressor = compress(header, response);
-            }
+            context.changes = Changes::begin(route, header, &host, client.secure, response);
             if let Some(lease) = &context.chosen {
                 lease.address.succeed();
             }
@@ -411,10 +419,7 @@ impl ProxyHttp for Gateway {
         if end && let Some(deadline) = &mut context.deadline {
             deadline.done();
         }
-        if let Some(compressor) = &mut context.compressor {
-            let piece = compressor.piece(body.as_deref(), end);
-            *body = piece.or_err(ErrorType::InternalError, "cannot compress an answer")?;
-        }
+        context.changes.piece(body, end).or_err(ErrorType::InternalError, "cannot compress an answer")?;
         Ok(None)
     }
 

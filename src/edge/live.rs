@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::{
     Config, ServerConfig,
     endpoint::Endpoint,
+    inject::{Inject, Injection},
     parts::Parts,
     rate_limit::RateLimits,
     route::Route,
@@ -63,7 +64,15 @@ impl Live {
             let index = before.config.routes.iter().position(|known| known == route)?;
             before.routes.get(index)
         };
-        let routes = config.routes.iter().map(|route| Route::new(route, known(route))).collect();
+        let routes = config.routes.iter().map(|route| {
+            let inject = match &route.inject {
+                Some(inject) => inject,
+                None if config.inject => &Inject::On,
+                None => &Inject::Off,
+            };
+            Route::new(route, Injection::new(&config.script_path, inject), known(route))
+        });
+        let routes = routes.collect();
         let rules = Arc::new(Rules::new(&config, pipeline));
         let endpoint =
             Endpoint::new(rules.clone(), delivery, limits.clone(), metrics, config.tuning.clone(), config.ack);

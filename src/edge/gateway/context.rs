@@ -6,8 +6,8 @@ use http::uri::PathAndQuery;
 
 use super::super::{
     access::Handler,
+    changes::Changes,
     client_ip::Client,
-    compress::Compressor,
     lifecycle::InFlight,
     live::Live,
     request::RequestId,
@@ -39,7 +39,7 @@ pub struct Context {
     /// What the visitor's cookie should say about its upstream from now on.
     pub cookie: Option<String>,
     /// What the answer's body goes through.
-    pub compressor: Option<Compressor>,
+    pub changes: Changes,
     pub _in_flight: InFlight,
 }
 

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     edge::{
         config::as_text,
+        inject::Inject,
         upstream::{Balance, EjectionConfig, HealthConfig, RetriesConfig, ServersConfig, UpstreamConfig},
     },
     problem::Problem,
@@ -87,7 +88,10 @@ pub struct RouteConfig {
     /// Patience with the upstreams.
     #[serde(skip_serializing_if = "is_default")]
     pub timeouts: TimeoutsConfig,
-    /// Whether the upstreams' answers are compressed for those who can read that.
+    /// Whether pages get the tracking script, and for which stream; what is not said is `collect.inject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Inject>,
+    /// Whether answers are compressed for those who can read that.
     #[serde(skip_serializing_if = "is_default")]
     pub compress: bool,
     /// Answers everything with 503 for as long as it is on.
@@ -172,6 +176,7 @@ impl Default for RouteConfig {
             rate_limit: None,
             max_body: None,
             timeouts: TimeoutsConfig::default(),
+            inject: None,
             compress: false,
             maintenance: false,
             request_headers: HeaderChanges::default(),

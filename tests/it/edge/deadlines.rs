@@ -56,6 +56,11 @@ fn serve(mut client: Client) -> std::io::Result<()> {
                 drip(20, "1\r\nx\r\n")?;
                 client.try_send("0\r\n\r\n")?;
             }
+            // The same for longer than anybody waits.
+            "/long" => {
+                drip(1, CHUNKED)?;
+                drip(200, "1\r\nx\r\n")?;
+            }
             // The same without any framing, and without an end.
             "/endless" => {
                 drip(1, "HTTP/1.1 200 OK\r\n\r\n")?;
@@ -63,12 +68,12 @@ fn serve(mut client: Client) -> std::io::Result<()> {
             }
             "/events" => {
                 drip(1, &CHUNKED.replace("\r\n\r\n", "\r\nContent-Type: text/event-stream\r\n\r\n"))?;
-                drip(20, "1\r\nx\r\n")?;
+                drip(30, "1\r\nx\r\n")?;
                 client.try_send("0\r\n\r\n")?;
             }
             "/socket" => {
                 drip(1, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")?;
-                drip(20, "x")?;
+                drip(30, "x")?;
                 return Ok(());
             }
             _ => client.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?,
@@ -101,12 +106,12 @@ fn get(world: &World, path: &str, headers: &str) -> std::io::Result<Answer> {
 #[test]
 fn an_answer_that_does_not_begin_is_504_and_one_that_has_begun_may_take_long() {
     let (url, connections) = slow();
-    let world = world(&url, json!({"first_byte": "300ms", "idle": "5s"}), json!({}));
+    let world = world(&url, json!({"first_byte": "1s", "idle": "5s"}), json!({}));
     let began = Instant::now();
     let answer = get(&world, "/stalls", "").unwrap();
     assert_eq!(answer.status, 504, "{}", answer.text());
     assert!(answer.text().contains("the site did not answer in time"), "{}", answer.text());
-    assert!((Duration::from_millis(300)..Duration::from_secs(3)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert!((Duration::from_secs(1)..Duration::from_secs(10)).contains(&began.elapsed()), "{:?}", began.elapsed());
     assert_eq!(connections.load(SeqCst), 1);
 
     assert_eq!(get(&world, "/drips", "").unwrap().body, [b'x'; 20]);
@@ -116,7 +121,7 @@ fn an_answer_that_does_not_begin_is_504_and_one_that_has_begun_may_take_long() {
         assert_eq!(get(&world, "/", "").unwrap().text(), "ok");
     }
     assert_eq!(connections.load(SeqCst), before, "all over the one of /drips");
-    thread::sleep(Duration::from_millis(400));
+    thread::sleep(Duration::from_millis(1200));
     assert_eq!(get(&world, "/", "").unwrap().text(), "ok");
     assert_eq!(connections.load(SeqCst), before);
 
@@ -124,7 +129,7 @@ fn an_answer_that_does_not_begin_is_504_and_one_that_has_begun_may_take_long() {
     let mut client = world.connect();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
     for _ in 0..10 {
-        thread::sleep(Duration::from_millis(60));
+        thread::sleep(Duration::from_millis(120));
         client.send("x");
     }
     assert_eq!(client.answer(false).text(), "ok");
@@ -133,30 +138,30 @@ fn an_answer_that_does_not_begin_is_504_and_one_that_has_begun_may_take_long() {
 #[test]
 fn events_and_sockets_go_on_once_they_have_begun() {
     let (url, _) = slow();
-    let world = world(&url, json!({"first_byte": "500ms", "total": "500ms"}), json!({}));
-    assert_eq!(get(&world, "/events", "").unwrap().body, [b'x'; 20]);
+    let world = world(&url, json!({"first_byte": "1s", "total": "1s"}), json!({}));
+    assert_eq!(get(&world, "/events", "").unwrap().body, [b'x'; 30]);
     let mut client = world.connect();
     client.send("GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert!(client.head().starts_with("HTTP/1.1 101"));
     let mut echoed = Vec::new();
     client.0.read_to_end(&mut echoed).unwrap();
-    assert_eq!(echoed, [b'x'; 20]);
+    assert_eq!(echoed, [b'x'; 30]);
 }
 
 #[test]
 fn time_that_is_over_is_504_before_the_answer_and_a_broken_connection_within_it() {
     let (url, _) = slow();
-    let world = world(&url, json!({"total": "400ms"}), json!({}));
+    let world = world(&url, json!({"total": "1500ms"}), json!({}));
     assert_eq!(get(&world, "/stalls", "").unwrap().status, 504);
     let mut client = world.connect();
-    client.send("GET /drips HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send("GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(client.head().starts_with("HTTP/1.1 200"));
     let mut seen = 0;
     while let Ok(chunk) = client.try_chunk() {
         assert!(!chunk.is_empty(), "the end of the chunks was never written");
         seen += chunk.len();
     }
-    assert!((1..20).contains(&seen), "{seen}");
+    assert!((1..200).contains(&seen), "{seen}");
     // An answer without framing ends where its connection does, and must not look whole either.
     assert!(get(&world, "/endless", "").is_err());
 
@@ -175,7 +180,7 @@ fn another_server_is_tried_where_that_is_asked_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let hole = format!("http://{}", listener.local_addr().unwrap());
     let retries = json!({"upstreams": [hole, quick], "retries": {"on": ["failure"]}});
-    let world_with = |more: Value| world(&quick, json!({"first_byte": "200ms"}), more);
+    let world_with = |more: Value| world(&quick, json!({"first_byte": "1s"}), more);
     let world = world_with(retries);
     for _ in 0..2 {
         assert_eq!(get(&world, "/", "").unwrap().text(), "ok");

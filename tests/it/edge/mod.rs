@@ -12,6 +12,7 @@ mod files;
 mod front;
 mod hints;
 mod identity;
+mod inject;
 mod lanes;
 mod origins;
 mod ours;

@@ -241,7 +241,7 @@ fn a_socket_is_a_server_like_any_other() {
     assert_eq!(world.get("/second", "").status, 200);
     assert_eq!(world.get("/nobody", "").status, 502);
 
-    let bounded = World::routing(json!([{"upstreams": [url(&path)], "timeouts": {"first_byte": "200ms"}}]));
+    let bounded = World::routing(json!([{"upstreams": [url(&path)], "timeouts": {"first_byte": "1s"}}]));
     assert_eq!(bounded.get("/stalls", "").status, 504);
     assert_eq!(bounded.get("/", "").status, 200);
     let unreachable = World::routing(json!([{"upstreams": [url(&nobody)], "timeouts": {"total": "5s"}}]));
@@ -252,7 +252,7 @@ fn a_socket_is_a_server_like_any_other() {
 fn a_request_over_http_2_is_late_alone() {
     let at = server(None, true);
     let upstreams = json!([{"url": format!("http://{at}"), "protocol": "h2"}]);
-    let world = World::routing(json!([{"upstreams": upstreams, "timeouts": {"first_byte": "300ms"}}]));
+    let world = World::routing(json!([{"upstreams": upstreams, "timeouts": {"first_byte": "1s"}}]));
     thread::scope(|scope| {
         let late = scope.spawn(|| world.get("/stalls", "").status);
         for _ in 0..20 {
