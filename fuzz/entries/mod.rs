@@ -25,6 +25,7 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("body", collect::body),
     ("headers", collect::headers),
     ("inject", edge::inject),
+    ("extent", express::extent),
     ("codings", collect::codings),
     ("cookies", collect::cookies),
     ("redact", collect::redact),

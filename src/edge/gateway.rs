@@ -5,7 +5,6 @@ mod session;
 mod verdict;
 
 use std::{
-    any::Any,
     net::Ipv4Addr,
     os::fd::RawFd,
     sync::Arc,
@@ -27,8 +26,8 @@ use pingora::{
 pub use self::context::Context;
 use self::{
     session::{
-        authority, caller, cookie_named, has_begun, is_bodiless, is_event_stream, is_interim, is_repeatable,
-        may_be_quiet,
+        authority, caller, certificate, cookie_named, has_begun, is_bodiless, is_event_stream, is_interim,
+        is_repeatable, may_be_quiet,
     },
     verdict::verdict,
 };
@@ -40,14 +39,13 @@ use super::{
     client_hints,
     client_ip::Client,
     forward, framing,
-    front::Served,
-    head::Arrived,
     negotiate::IDENTITY,
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
+    tls::ClientCertificate,
     upstream::{At, Deadline, LONG_QUIET, Passed, RetryOn, Seeker},
 };
 use crate::collect::Reply;
@@ -71,6 +69,7 @@ impl ProxyHttp for Gateway {
             live: self.parts.live.load_full(),
             handler: Handler::Proxy,
             caller: None,
+            certificate: None,
             route: usize::MAX,
             target: None,
             tried: Vec::new(),
@@ -88,10 +87,10 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
-        Arrived::tell();
         let (client, id) = caller(session, &context.live);
         self.greet(session, &client);
         context.caller = Some((client, id));
+        context.certificate = certificate(session);
         Ok(())
     }
 
@@ -127,7 +126,7 @@ impl ProxyHttp for Gateway {
         let mut reply = match action {
             Action::Site { route } => {
                 context.route = route;
-                match context.live.routes[route].turn(&view(asked, client, id)).await {
+                match context.live.routes[route].turn(&view(asked, client, id, &context.certificate)).await {
                     Turn::Upstreams(target) => {
                         context.target = target;
                         return Ok(false);
@@ -308,7 +307,7 @@ impl ProxyHttp for Gateway {
             {
                 request.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
             }
-            route.change_request(&view(asked(header, &host), client, id), request);
+            route.change_request(&view(asked(header, &host), client, id, &context.certificate), request);
         }
         Ok(())
     }
@@ -380,7 +379,7 @@ impl ProxyHttp for Gateway {
         if let (Some(route), Some((client, id))) = (route, &context.caller) {
             let header = session.req_header();
             let host = request::host(&header.uri, &header.headers);
-            route.change_response(&view(asked(header, &host), client, id), response);
+            route.change_response(&view(asked(header, &host), client, id, &context.certificate), response);
             // After the route's own changes: they may say `no-transform`, or of what type the answer is.
             context.changes = Changes::begin(route, header, &host, client.secure, response);
             if let Some(lease) = &context.chosen {
@@ -432,7 +431,7 @@ impl ProxyHttp for Gateway {
         let reply = match (context.live.routes.get(context.route), &context.caller) {
             (Some(route), Some((client, id))) => {
                 let host = request::host(&header.uri, &header.headers);
-                route.page(status, sentence, &view(asked(header, &host), client, id))
+                route.page(status, sentence, &view(asked(header, &host), client, id, &context.certificate))
             }
             _ => page(status, sentence, context.id(), &header.headers),
         };
@@ -470,10 +469,6 @@ impl ProxyHttp for Gateway {
         });
     }
 
-    fn persist_connection_context(&self, session: &Session, _: &Context) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Served::of(session)?))
-    }
-
     /// Pingora's own line would carry the query; ours is written in `logging`.
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true
@@ -494,7 +489,6 @@ impl Gateway {
             let seconds = self.parts.keepalive(client.from_trusted_proxy).as_secs();
             session.set_keepalive((!lifecycle.is_ending()).then_some(seconds));
         }
-        session.set_pipelining_enabled(true);
         session.set_write_timeout(Some(tuning.downstream_write));
         session.set_total_drain_timeout(Some(tuning.linger));
         if session.is_upgrade_req() {
@@ -510,8 +504,13 @@ fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &
 }
 
 /// What templates are filled from.
-fn view<'a>(asked: Asked<'a>, client: &Client, id: &'a RequestId) -> View<'a> {
-    View { asked, client: client.ip, secure: client.secure, request_id: id }
+fn view<'a>(
+    asked: Asked<'a>,
+    client: &Client,
+    id: &'a RequestId,
+    certificate: &'a Option<ClientCertificate>,
+) -> View<'a> {
+    View { asked, client: client.ip, secure: client.secure, request_id: id, certificate: certificate.as_ref() }
 }
 
 /// What a passed deadline is to Pingora: silence of the upstream, and nothing that it may repeat by itself.

@@ -15,7 +15,7 @@ use super::{
     route::Route,
     rules::Rules,
     tls::{Setup, Tls},
-    upstream::Upstreams,
+    upstream::{Upstreams, unreadable},
 };
 use crate::{
     acme::{AcmeConfig, Challenges},
@@ -51,6 +51,12 @@ impl Live {
         metrics: Arc<Metrics>,
         before: Option<&Live>,
     ) -> Live {
+        let rules = Arc::new(Rules::new(&config, pipeline));
+        Live::by(rules, config, delivery, metrics, before)
+    }
+
+    /// The same by rules that are there.
+    fn by(rules: Arc<Rules>, config: Config, delivery: Delivery, metrics: Arc<Metrics>, before: Option<&Live>) -> Live {
         let upstreams = {
             let before = before.map(|before| &*before.upstreams);
             Upstreams::new(&config.routes, &config.tuning, before, &metrics.proxying)
@@ -73,7 +79,6 @@ impl Live {
             Route::new(route, Injection::new(&config.script_path, inject), known(route))
         });
         let routes = routes.collect();
-        let rules = Arc::new(Rules::new(&config, pipeline));
         let endpoint =
             Endpoint::new(rules.clone(), delivery, limits.clone(), metrics, config.tuning.clone(), config.ack);
         let client_hints = config.client_hints;
@@ -118,12 +123,16 @@ impl Replacer {
         config.tuning = before.config.tuning.clone();
         let live = Live::new(config, pipeline, self.delivery.clone(), self.metrics.clone(), Some(&before));
         live.upstreams.resolve_first();
-        self.watched.send_replace(live.upstreams.clone());
         self.tls.replace(setup);
+        self.put(live, &before);
+        Ok(())
+    }
+
+    fn put(&self, live: Live, before: &Live) {
+        self.watched.send_replace(live.upstreams.clone());
         let live = Arc::new(live);
         self.parts.live.store(live.clone());
         live.upstreams.forget(&before.upstreams, &self.metrics.proxying);
-        Ok(())
     }
 
     /// What is configured now about the certificate we get ourselves; no domains when nothing listens for it.
@@ -138,14 +147,26 @@ impl Replacer {
         &self.challenges
     }
 
-    /// Reads the certificates of the configuration in use again.
+    /// Reads the certificates of the configuration in use again: those of our listeners, and those by which upstreams
+    /// are known and know us.
     ///
     /// # Errors
-    /// They cannot be read; then nothing has changed.
+    /// Some cannot be read; then nothing has changed about our listeners, or about the upstreams.
     pub fn renew_certificates(&self) -> Result<(), Vec<Problem>> {
         let _turn = self.turn.lock();
-        let config = self.parts.live.load_full();
-        self.tls.replace(Setup::load(&config.config.server.tls, "server.tls")?);
-        Ok(())
+        let before = self.parts.live.load_full();
+        let config = &before.config;
+        let mut problems = unreadable(&config.routes, "routes");
+        if problems.is_empty() && config.routes.iter().any(|route| route.files().next().is_some()) {
+            let (delivery, metrics) = (self.delivery.clone(), self.metrics.clone());
+            let live = Live::by(before.rules.clone(), config.clone(), delivery, metrics, Some(&before));
+            live.upstreams.resolve_first();
+            self.put(live, &before);
+        }
+        match Setup::load(&config.server.tls, "server.tls") {
+            Ok(setup) => self.tls.replace(setup),
+            Err(found) => problems.extend(found),
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }

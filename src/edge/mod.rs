@@ -17,10 +17,10 @@ mod compress;
 mod config;
 mod connections;
 mod cors;
-mod counted;
 mod endpoint;
 mod explain;
 mod express;
+mod extent;
 mod forward;
 mod framing;
 mod front;
@@ -39,6 +39,7 @@ mod rate_limit;
 mod request;
 mod route;
 mod rules;
+mod single;
 mod threads;
 mod tls;
 mod upstream;
@@ -87,6 +88,7 @@ pub mod foreign {
         cors::{Cors, Verdict},
         explain::{RawRequest, Unreadable, requests},
         express::{Found, find},
+        extent::Extent,
         forward::changes,
         framing::fault,
         inject::{Inject, Injection},

@@ -11,6 +11,7 @@ use super::super::{
     lifecycle::InFlight,
     live::Live,
     request::RequestId,
+    tls::ClientCertificate,
     upstream::{At, Deadline, Lease, Passed},
 };
 
@@ -22,6 +23,8 @@ pub struct Context {
     pub handler: Handler,
     /// Known from the first phase on.
     pub caller: Option<(Client, RequestId)>,
+    /// What it has shown, if it was asked for that.
+    pub certificate: Option<ClientCertificate>,
     /// Index of the route, once the request is found to be the site's.
     pub route: usize,
     /// The target that the upstream is asked for, when it is another than the visitor's.

@@ -5,13 +5,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 
-use super::super::{client_ip::Client, live::Live, request::RequestId};
+use super::super::{client_ip::Client, live::Live, request::RequestId, tls::ClientCertificate};
 
 /// Who sent the request, and its name.
 pub fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
     let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     live.rules.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), tls, &session.req_header().headers)
+}
+
+/// What the client has shown of itself, if our TLS asked for that.
+pub fn certificate(session: &Session) -> Option<ClientCertificate> {
+    ClientCertificate::of(session.digest()?.ssl_digest.as_ref()?)
 }
 
 /// Whether nothing is lost when the request is sent once more.

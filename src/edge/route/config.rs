@@ -232,6 +232,12 @@ impl RouteConfig {
         error_pages::check(&self.error_pages, &format!("{path}.error_pages"), problems);
     }
 
+    /// Every file by which its servers are known and know us.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let tls = self.upstreams.iter().map(|upstream| &upstream.tls);
+        tls.flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten()
+    }
+
     /// What it says about its servers.
     pub fn servers(&self) -> ServersConfig<'_> {
         ServersConfig {

@@ -5,6 +5,7 @@
 //! the configuration says but the addresses can be replaced: connections that are there keep what they began with.
 
 mod certificates;
+mod client;
 mod config;
 mod stream;
 
@@ -25,6 +26,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
 pub use self::{
     certificates::{Certificates, chain, private_key, roots},
+    client::ClientCertificate,
     config::{CertificateConfig, ClientsConfig, HstsConfig, MinVersion, TlsConfig},
     stream::Spoken,
 };

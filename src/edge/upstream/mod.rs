@@ -38,7 +38,10 @@ pub use self::{
     watch::watch_latest,
 };
 use super::{Tuning, route::RouteConfig};
-use crate::telemetry::proxying::{Proxying, RouteMeter};
+use crate::{
+    problem::Problem,
+    telemetry::proxying::{Proxying, RouteMeter},
+};
 
 /// An idle connection is dropped after this: servers commonly close theirs after 5 s (Node.js), and a request that
 /// meets a closing connection is lost unless it may be repeated.
@@ -225,6 +228,19 @@ impl Upstreams {
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
     }
+}
+
+/// What is wrong with the files by which upstreams are known and know us.
+pub fn unreadable(routes: &[RouteConfig], path: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (route, config) in routes.iter().enumerate() {
+        for (index, upstream) in config.upstreams.iter().enumerate() {
+            if let Err((key, why)) = Identity::load(&upstream.url, &upstream.tls) {
+                problems.push(Problem::new(format!("{path}[{route}].upstreams[{index}].tls.{key}"), why));
+            }
+        }
+    }
+    problems
 }
 
 /// What a route is called in metrics: its hosts and its path.

@@ -249,6 +249,23 @@ fn a_socket_is_a_server_like_any_other() {
 }
 
 #[test]
+fn new_files_about_upstreams_are_taken_while_it_runs() {
+    let (folder, authority) = folder();
+    let ca = Authority::new().writes_root(folder.path(), "ca.pem");
+    let at = server(Some(settings(&authority, "site.internal", None, &[])), false);
+    let upstreams = json!([{"url": format!("https://{at}"), "tls": {"name": "site.internal", "ca": ca}}]);
+    let world = World::routing(json!([{"upstreams": upstreams}]));
+    assert_eq!(world.get("/", "").status, 502, "a stranger's");
+    authority.writes_root(folder.path(), "ca.pem");
+    world.replacer.renew_certificates().unwrap();
+    assert_eq!(world.get("/", "").status, 200);
+    std::fs::write(&ca, "half").unwrap();
+    let problems = world.replacer.renew_certificates().unwrap_err();
+    assert_eq!(problems[0].path, "routes[0].upstreams[0].tls.ca");
+    assert_eq!(world.get("/", "").status, 200, "the old one stays");
+}
+
+#[test]
 fn a_request_over_http_2_is_late_alone() {
     let at = server(None, true);
     let upstreams = json!([{"url": format!("http://{at}"), "protocol": "h2"}]);
