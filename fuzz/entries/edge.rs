@@ -5,13 +5,15 @@ use std::{
     sync::LazyLock,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use real_streaming::{
     cli::status_in,
     edge::{
         CorsConfig, RouteConfig, TrustedProxy,
         foreign::{
-            Action, Asked, Asset, Client, Cors, RequestId, Router, Trace, Trust, Verdict, canonical, changes, host,
+            Action, Asked, Asset, Client, Cors, Inject, Injection, RequestId, Router, Trace, Trust, Verdict, canonical,
+            changes, host,
         },
     },
 };
@@ -224,4 +226,38 @@ pub fn trace(data: &[u8]) {
     let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     assert!(trace.id.len() == 32 && is_hex(&trace.id));
     assert!(trace.span.is_none_or(|span| span.len() == 16 && is_hex(&span)));
+}
+
+/// A page: a byte that says how long its pieces are, a line with a content security policy, and the page. The tag stands
+/// in it once or not at all, in the same place however the page is cut, and nothing else changes.
+pub fn inject(data: &[u8]) {
+    let Some((size, rest)) = data.split_first() else { return };
+    let (policy, page) = rest.split_at(rest.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+    let injection = Injection::new("/static/v6.js", &Inject::Stream("7".into())).expect("it is switched on");
+    let through = |size: usize| {
+        let policy = HeaderValue::from_bytes(policy).ok().filter(|policy| !policy.is_empty());
+        let mut injector = injection.page("a.example", true, policy.as_ref())?;
+        let mut out = Vec::new();
+        for piece in page.chunks(size) {
+            out.extend(injector.piece(Some(Bytes::copy_from_slice(piece)), false).unwrap_or_default());
+        }
+        out.extend(injector.piece(None, true).unwrap_or_default());
+        Some(out)
+    };
+    let Some(cut) = through(usize::from(*size).max(1)) else { return };
+    let added = cut.len() - page.len();
+    if added == 0 {
+        assert_eq!(cut, page);
+        return;
+    }
+    let at = cut.iter().zip(page).take_while(|(a, b)| a == b).count();
+    // What the tag begins with may be what stands behind it.
+    let begins =
+        (at.saturating_sub(added)..=at).find(|at| cut[*at..].starts_with(b"<script async src=\"/static/v6.js\""));
+    let begins = begins.expect("what was added is the tag");
+    assert_eq!([&cut[..begins], &cut[begins + added..]].concat(), page);
+    assert!(cut[begins..begins + added].ends_with(b"></script>"));
+    // Whoever sees more of the page at once may see that the script is there already.
+    let whole = through(page.len()).expect("the policies are the same");
+    assert!(whole == cut || whole == page);
 }

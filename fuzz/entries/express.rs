@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use http::Method;
-use real_streaming::edge::foreign::{Found, Router, Said, fault, find, said};
+use real_streaming::edge::foreign::{Extent, Found, Router, Said, fault, find, said};
 
 static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new("/api/v1/streaming", "/v6.js", &[]));
 
@@ -70,5 +70,21 @@ fn a_shorter_one_is_never_taken(whole: &[u8]) {
     for len in (0..whole.len()).rev().take(200) {
         let found = find(&mut BytesMut::from(&whole[..len]), &ROUTER, MAX_BODY);
         assert!(!matches!(found, Found::Event(_)), "{len} of {} bytes are no event", whole.len());
+    }
+}
+
+/// A header, an empty line, and what follows: the request reaches as far, in whatever pieces that comes.
+pub fn extent(data: &[u8]) {
+    let head = data.windows(4).position(|window| window == b"\r\n\r\n").map_or(data.len(), |at| at + 4);
+    let (head, rest) = data.split_at(head);
+    let begun = Extent::of(head);
+    let mut whole = begun;
+    let taken = whole.take(rest);
+    assert!(taken <= rest.len());
+    assert!(taken == rest.len() || whole.is_over(), "what is not its own comes after its end");
+    for size in [1, 2, 7] {
+        let mut cut = begun;
+        let sum: usize = rest.chunks(size).map(|piece| cut.take(piece)).sum();
+        assert_eq!((sum, cut), (taken, whole), "in pieces of {size}");
     }
 }

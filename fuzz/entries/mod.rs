@@ -25,6 +25,8 @@ pub type Entry = fn(&[u8]);
 pub const TARGETS: &[(&str, Entry)] = &[
     ("body", collect::body),
     ("headers", collect::headers),
+    ("inject", edge::inject),
+    ("extent", express::extent),
     ("codings", collect::codings),
     ("cookies", collect::cookies),
     ("redact", collect::redact),

@@ -33,7 +33,7 @@ pub fn route(data: &[u8]) {
         return;
     }
     let asked = Asked { method: &Method::GET, host: "a.example", path, query: uri.query(), headers: &headers };
-    let view = View { asked, client: Ipv4Addr::LOCALHOST.into(), secure: false, request_id: "id" };
+    let view = View { asked, client: Ipv4Addr::LOCALHOST.into(), secure: false, request_id: "id", certificate: None };
     let plain = canonical(path);
     for route in &*ROUTES {
         let captures = route.path.regex().and_then(|pattern| pattern.captures(&plain));

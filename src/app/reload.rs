@@ -24,6 +24,13 @@ use crate::{
     },
 };
 
+/// The files of every certificate: of our listeners, and of upstreams.
+fn certificates_of(config: &Config) -> Vec<PathBuf> {
+    let mut files = config.server.tls.files();
+    files.extend(config.routes.iter().flat_map(|route| route.files()).cloned());
+    files
+}
+
 /// What it takes to put another configuration to use.
 pub struct Reloader {
     /// Where it is read from.
@@ -49,7 +56,7 @@ impl Reloader {
     async fn watch(self, mut hang_ups: Signal) {
         let this = Arc::new(self);
         let files: Vec<PathBuf> = [&this.sources.file, &this.sources.env_file].into_iter().flatten().cloned().collect();
-        let mut certificates = this.began_with.server.tls.files();
+        let mut certificates = certificates_of(&this.began_with);
         let mut seen = (fingerprint(&files), fingerprint(&certificates));
         let mut clock = time::interval(LOOK_EVERY);
         clock.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -116,7 +123,7 @@ impl Reloader {
             warn!(keys = fast.join(", "), "the new configuration is in use, but for these keys, which need a restart");
             self.count("partly");
         }
-        Some(config.server.tls.files())
+        Some(certificates_of(&config))
     }
 
     fn renew(&self) {

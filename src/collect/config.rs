@@ -18,6 +18,8 @@ pub struct Config {
     pub script: String,
     /// Whether the site's pages ask browsers for the client hints that tell devices apart. The tracker tells them, too.
     pub client_hints: bool,
+    /// Whether the site's pages get the tracker script, on routes that do not say `inject` themselves.
+    pub inject: bool,
     /// Refuse with 422 what is otherwise repaired and noted.
     pub strict: bool,
     /// What happens to events of users who denied analytics storage.
@@ -65,6 +67,7 @@ impl Default for Config {
             path: "/api/v1/streaming".into(),
             script: "/static/v6.js".into(),
             client_hints: false,
+            inject: false,
             strict: false,
             consent_denied: ConsentDenied::Keep,
             ack: Ack::Spooled,

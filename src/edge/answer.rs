@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
-use pingora::{Error, ErrorType, http::ResponseHeader, proxy::Session, time::timeout};
+use pingora::{
+    Error, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+    time::timeout,
+};
 
-use super::{Tuning, route::Pieces};
+use super::{Tuning, changes::Changes, route::Pieces};
 use crate::collect::Reply;
 
 /// Why there is no body.
@@ -83,31 +88,47 @@ pub async fn send(session: &mut Session, reply: Reply, tuning: &Tuning) -> bool 
     sent
 }
 
-/// Sends an answer whose head is `head`, with a length if there is a body, and whose body comes in pieces.
-pub async fn send_pieces(session: &mut Session, head: Reply, pieces: Option<Pieces>, tuning: &Tuning) {
+/// Sends an answer whose head is `head`, with a length if there is a body, and whose body comes in pieces, through what
+/// `changes` says.
+pub async fn send_pieces(
+    session: &mut Session,
+    head: Reply,
+    pieces: Option<Pieces>,
+    changes: impl FnOnce(&RequestHeader, &mut ResponseHeader) -> Changes,
+    tuning: &Tuning,
+) {
     let Some(mut pieces) = pieces else {
         send_head(session, head, tuning).await;
         return;
     };
     let uploading = !session.is_body_done();
     close_if_ending(session);
+    let mut changed = Changes::default();
     let begin = async {
-        let header = response(head)?;
+        let mut header = response(head)?;
+        changed = changes(session.req_header(), &mut header);
         session.write_response_header(Box::new(header), false).await
     };
     let mut sent = matches!(timeout(tuning.answer, begin).await, Ok(Ok(())));
     while sent {
         // Each write has its deadline in the session.
-        match pieces.next().await {
-            Ok(Some(piece)) => sent = session.write_response_body(Some(piece), false).await.is_ok(),
-            Ok(None) => {
-                sent = session.write_response_body(None, true).await.is_ok();
-                break;
-            }
+        let mut piece = match pieces.next().await {
+            Ok(piece) => piece,
             Err(error) => {
                 tracing::warn!(%error, "a file has become shorter while it was sent");
                 sent = false;
+                break;
             }
+        };
+        let last = piece.is_none();
+        if let Err(error) = changed.piece(&mut piece, last) {
+            tracing::warn!(%error, "a file cannot be compressed");
+            sent = false;
+        } else if last || piece.as_ref().is_some_and(|piece| !piece.is_empty()) {
+            sent = session.write_response_body(piece, last).await.is_ok();
+        }
+        if last {
+            break;
         }
     }
     if !sent {

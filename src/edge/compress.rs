@@ -12,7 +12,10 @@ use brotli::CompressorWriter;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{
+    Result,
+    http::{RequestHeader, ResponseHeader},
+};
 
 use super::negotiate::{IDENTITY, quality};
 
@@ -53,21 +56,30 @@ pub fn compress(request: &RequestHeader, response: &mut ResponseHeader) -> Optio
         liked.max_by_key(|coding| quality(headers, coding)).filter(|coding| quality(headers, coding) > floor)?;
     let encoder = Encoder::new(coding).ok()?;
 
+    reshape(response).ok()?;
+    response.insert_header(header::CONTENT_ENCODING, *coding).ok()?;
+    Some(Compressor(Mutex::new(Some(encoder))))
+}
+
+/// Takes from a header what does not hold for a body that is changed on its way.
+pub fn reshape(response: &mut ResponseHeader) -> Result<()> {
     response.remove_header(&header::CONTENT_LENGTH);
     response.remove_header(&header::ACCEPT_RANGES);
+    for digest in ["content-digest", "repr-digest", "digest", "content-md5"] {
+        response.remove_header(digest);
+    }
     if !response.headers.contains_key(header::TRANSFER_ENCODING) {
         response.set_version(Version::HTTP_11);
-        response.insert_header(header::TRANSFER_ENCODING, "chunked").ok()?;
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
-    response.insert_header(header::CONTENT_ENCODING, *coding).ok()?;
     // Not the same bytes any more, but the same content.
     let etag = response.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok());
     if let Some(strong) = etag.filter(|etag| !etag.starts_with("W/"))
         && let Ok(weak) = HeaderValue::try_from(format!("W/{strong}"))
     {
-        response.insert_header(header::ETAG, weak).ok()?;
+        response.insert_header(header::ETAG, weak)?;
     }
-    Some(Compressor(Mutex::new(Some(encoder))))
+    Ok(())
 }
 
 fn is_fit(request: &RequestHeader, response: &ResponseHeader) -> bool {
@@ -75,21 +87,26 @@ fn is_fit(request: &RequestHeader, response: &ResponseHeader) -> bool {
     let has_body = request.method != Method::HEAD
         && !response.status.is_informational()
         && !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT);
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     // HTTP/1.0 knows no chunks, and without a length there would be nothing else.
     let framed = request.version > Version::HTTP_10;
     let changed = headers.contains_key(header::CONTENT_ENCODING) || headers.contains_key(header::CONTENT_RANGE);
     has_body
         && framed
         && !changed
-        && length.is_none_or(|length| length >= SHORTEST)
+        && is_long(response)
         && !forbids(&request.headers)
         && !forbids(headers)
         && headers.get(header::CONTENT_TYPE).is_some_and(shrinks)
 }
 
+/// Whether an answer is long enough to gain anything, as far as it says.
+pub fn is_long(response: &ResponseHeader) -> bool {
+    let length = response.headers.get(header::CONTENT_LENGTH);
+    length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok()).is_none_or(|length| length >= SHORTEST)
+}
+
 /// `no-transform` (RFC 9111, 5.2).
-fn forbids(headers: &HeaderMap) -> bool {
+pub fn forbids(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case("no-transform"))
 }

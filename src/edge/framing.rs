@@ -56,7 +56,7 @@ pub fn fault(head: &[u8]) -> Option<&'static str> {
 }
 
 /// Whether the first line consists of three words with one space between. Pingora would take more spaces for a part of
-/// the target, and encode them, before anybody can see it.
+/// the target, and encode them, before anybody can see it; so the front asks this of every request.
 pub fn is_three_words(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     line.iter().filter(|byte| matches!(byte, b' ' | b'\t')).count() == 2

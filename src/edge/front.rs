@@ -1,8 +1,8 @@
 //! What every connection meets first: plain events take the express lane, everything else is handed to Pingora together
 //! with the bytes that were read.
 //!
-//! After a request that Pingora served, the connection comes back here, unless Pingora may have read beyond it: such
-//! bytes are in Pingora's hands and cannot be had back, so it goes on with that connection.
+//! After a request that Pingora served, the connection comes back here: Pingora is shown one request at a time, so the
+//! header of every one is judged here first.
 
 use std::{
     cell::RefCell,
@@ -18,9 +18,9 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use http::{StatusCode, Version};
 use pingora::{
-    apps::{HttpPersistentSettings, HttpServerApp, ServerApp},
+    apps::{HttpServerApp, ServerApp},
     protocols::{ALPN, Stream, http::ServerSession},
-    proxy::{HttpProxy, Session},
+    proxy::HttpProxy,
     server::ShutdownWatch,
     time::sleep,
 };
@@ -34,15 +34,16 @@ use super::{
     access::{Ended, Handler},
     alarm::Alarm,
     connections::Place,
-    counted::Counted,
     endpoint::Head,
     express::{self, Found, Request},
+    extent::Extent,
     framing::is_three_words,
     gateway::Gateway,
-    head::{self, Arrived, Unfit, Watch},
+    head::{self, Unfit},
     live::Live,
     parts::Parts,
     proxy_protocol::introduce,
+    single::Single,
     tls::{Spoken, Tls},
 };
 
@@ -55,26 +56,12 @@ const READ: usize = 16 << 10;
 pub struct Front {
     /// Serves what is not plain.
     pub proxy: Arc<HttpProxy<Gateway>>,
+    /// The same for connections of HTTP/2 from trusted proxies, which may be idle for longer.
+    pub patient: Arc<HttpProxy<Gateway>>,
     /// What both lanes share.
     pub parts: Arc<Parts>,
     /// Which connections are to be decrypted.
     pub tls: Arc<Tls>,
-}
-
-/// Bytes of a request that Pingora knows to have served.
-#[derive(Clone, Copy, Debug)]
-pub struct Served(usize);
-
-impl Served {
-    /// Header and body as sent. Of a chunked body only the content is counted, which is less than what was sent.
-    ///
-    /// None when Pingora may have written the target anew: it escapes what it does not like, and the header grows.
-    pub fn of(session: &Session) -> Option<Served> {
-        let session = session.as_downstream().as_http1()?;
-        let header = session.get_headers_raw_bytes();
-        let line = header.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        (!line.contains(&b'%')).then(|| Served(header.len() + session.body_bytes_read()))
-    }
 }
 
 #[async_trait]
@@ -83,7 +70,7 @@ impl ServerApp for Front {
         let _place = self.admit(&mut stream).await?;
         let mut stream = self.tls.meet(stream).await?;
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            return self.proxy.process_new(stream, shutdown).await;
+            return self.h2(&stream).process_new(stream, shutdown).await;
         }
         let mut buffer = BytesMut::new();
         let (peer, tls) = (peer(&stream), stream.get_ssl_digest().is_some());
@@ -102,7 +89,8 @@ impl ServerApp for Front {
                 buffer = read.await.ok()??;
             }
             if std::mem::take(&mut is_first) && begins_h2(&mut stream, &mut buffer, &mut alarm).await {
-                return self.proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), shutdown).await;
+                let proxy = self.h2(&stream);
+                return proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), shutdown).await;
             }
             let live = self.parts.live.load_full();
             let find = |buffer: &mut BytesMut| express::find(buffer, &live.rules.router, live.endpoint.max_body());
@@ -140,10 +128,17 @@ impl ServerApp for Front {
     async fn cleanup(&self) {
         sleep(self.parts.lifecycle.lingers()).await;
         self.proxy.http_cleanup().await;
+        self.patient.http_cleanup().await;
     }
 }
 
 impl Front {
+    /// Who serves a connection of HTTP/2.
+    fn h2(&self, stream: &Stream) -> &Arc<HttpProxy<Gateway>> {
+        let is_trusted = self.parts.live.load().rules.trust.trusts(peer(stream));
+        if is_trusted { &self.patient } else { &self.proxy }
+    }
+
     /// A place for the connection, whose client is known afterwards. None when there are too many.
     async fn admit(&self, stream: &mut Stream) -> Option<Admitted> {
         let (parts, live) = (&self.parts, self.parts.live.load_full());
@@ -240,29 +235,19 @@ impl Front {
         None
     }
 
-    /// Lets Pingora serve the request that `buffer` begins with, and those after it whose bytes it may have read.
+    /// Lets Pingora serve the request that `buffer` begins with, and see nothing of what follows it.
     async fn hand_over(&self, stream: Stream, buffer: &mut BytesMut, shutdown: &ShutdownWatch) -> Option<Stream> {
-        // Bytes that this request may consist of; none once they cannot be told any more.
-        let mut given = Some(buffer.len());
-        let mut session = ServerSession::new_http1(Box::new(Counted::new(stream, None)));
-        session.set_pipelined_prefix(std::mem::take(buffer));
+        let head = head::end(buffer, 0)?;
+        let mut extent = Extent::of(&buffer[..head]);
+        let own = head + extent.take(&buffer[head..]);
+        let own = buffer.split_to(own);
+        let mut session = ServerSession::new_http1(Box::new(Single::new(stream, extent)));
+        session.set_pipelined_prefix(own);
         session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
-        let mut arrived = Arrived::default();
-        loop {
-            let (stream, settings) = arrived.within(self.proxy.process_new_http(session, shutdown)).await?.consume();
-            let (stream, read) = stream.into_any().downcast::<Counted>().ok()?.into_parts();
-            let mut settings = settings?;
-            let served = served(&mut settings);
-            let left = given.zip(served).and_then(|(given, served)| (given + read).checked_sub(served));
-            if left == Some(0) {
-                return Some(stream);
-            }
-            given = left;
-            arrived = Arrived::default();
-            let watch = Watch::new(self.parts.header(), arrived.clone());
-            session = ServerSession::new_http1(Box::new(Counted::new(stream, Some(watch))));
-            settings.apply_to_session(&mut session);
-        }
+        let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
+        let (stream, ahead) = stream.into_any().downcast::<Single>().ok()?.into_parts()?;
+        buffer.extend_from_slice(&ahead);
+        Some(stream)
     }
 }
 
@@ -276,10 +261,6 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.open.dec();
     }
-}
-
-fn served(settings: &mut HttpPersistentSettings) -> Option<usize> {
-    settings.take_user_context()?.downcast::<Served>().ok().map(|served| served.0)
 }
 
 /// Waits for the first bytes of a request. None when there will be none.

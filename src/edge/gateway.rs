@@ -5,9 +5,9 @@ mod session;
 mod verdict;
 
 use std::{
-    any::Any,
     fmt::Display,
     net::Ipv4Addr,
+    os::fd::RawFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,40 +19,45 @@ use pingora::{
     Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
 
 pub use self::context::Context;
 use self::{
-    session::{authority, caller, cookie_named, has_begun, is_interim, is_repeatable, may_be_quiet},
+    session::{
+        authority, caller, certificate, cookie_named, has_begun, is_bodiless, is_event_stream, is_interim,
+        is_repeatable, may_be_quiet,
+    },
     verdict::verdict,
 };
 use super::{
     access::{Ended, Handler},
     answer::{close_if_ending, send, send_pieces},
     assets::Asset,
+    changes::Changes,
     client_hints,
     client_ip::Client,
-    compress::compress,
     forward, framing,
-    front::Served,
-    head::Arrived,
+    negotiate::IDENTITY,
     page::{healthy, page},
     parts::Parts,
     request::{self, RequestId},
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
-    upstream::{At, LONG_QUIET, RetryOn, Seeker},
+    tls::ClientCertificate,
+    upstream::{At, Deadline, LONG_QUIET, Passed, RetryOn, Seeker},
 };
 use crate::{collect::Reply, telemetry::proxying::RouteMeter};
 
 /// All a request may meet.
+#[derive(Clone)]
 pub struct Gateway {
     /// What the express lane has, too.
     pub parts: Arc<Parts>,
     /// The tracking script.
-    pub script: Asset,
+    pub script: Arc<Asset>,
 }
 
 #[async_trait]
@@ -65,14 +70,16 @@ impl ProxyHttp for Gateway {
             live: self.parts.live.load_full(),
             handler: Handler::Proxy,
             caller: None,
+            certificate: None,
             route: usize::MAX,
             target: None,
             tried: Vec::new(),
             chosen: None,
             chosen_at: Instant::now(),
+            deadline: None,
             last: None,
             cookie: None,
-            compressor: None,
+            changes: Changes::default(),
             _in_flight: self.parts.lifecycle.enter(),
         }
     }
@@ -81,10 +88,10 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
-        Arrived::tell();
         let (client, id) = caller(session, &context.live);
         self.greet(session, &client);
         context.caller = Some((client, id));
+        context.certificate = certificate(session);
         Ok(())
     }
 
@@ -120,7 +127,7 @@ impl ProxyHttp for Gateway {
         let mut reply = match action {
             Action::Site { route } => {
                 context.route = route;
-                match context.live.routes[route].turn(&view(asked, client, id)).await {
+                match context.live.routes[route].turn(&view(asked, client, id, &context.certificate)).await {
                     Turn::Upstreams(target) => {
                         context.target = target;
                         return Ok(false);
@@ -132,7 +139,11 @@ impl ProxyHttp for Gateway {
                     Turn::File(mut head, pieces) => {
                         context.handler = Handler::Route;
                         strict(&mut head.headers, rules, client);
-                        send_pieces(session, head, pieces, &self.parts.tuning).await;
+                        let host = host.into_owned();
+                        let changes = |request: &RequestHeader, response: &mut ResponseHeader| {
+                            Changes::begin(&context.live.routes[route], request, &host, client.secure, response)
+                        };
+                        send_pieces(session, head, pieces, changes, &self.parts.tuning).await;
                         return Ok(true);
                     }
                 }
@@ -160,12 +171,22 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        if context.deadline.is_none() {
+            let patience = context.live.upstreams.patience(context.route);
+            context.deadline = patience.map(|patience| Deadline::new(patience, context.started));
+        }
+        let left = context.deadline.as_ref().and_then(|deadline| deadline.left(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Error::e_explain(ErrorType::ReadTimedout, Passed::Total.about())
+                .map_err(|error: Box<Error>| error.into_up());
+        }
         let cookie = context.live.upstreams.cookie(context.route);
         let seeker = Seeker {
             client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
             cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
             quiet: may_be_quiet(session),
             upgrade: session.is_upgrade_req(),
+            left,
         };
         let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
@@ -174,6 +195,24 @@ impl ProxyHttp for Gateway {
         context.chosen_at = Instant::now();
         context.cookie = choice.cookie;
         Ok(choice.peer)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        _: bool,
+        _: &HttpPeer,
+        descriptor: RawFd,
+        _: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let Some(deadline) = &mut context.deadline {
+            deadline.connected(descriptor);
+            if session.is_body_done() {
+                deadline.asked(Instant::now());
+            }
+        }
+        Ok(())
     }
 
     fn fail_to_connect(
@@ -207,6 +246,11 @@ impl ProxyHttp for Gateway {
         let repeatable = is_repeatable(session);
         error.retry.decide_reuse(reused);
         error.set_retry(repeatable && error.retry());
+        let passed = context.passed();
+        if let Some(passed) = passed {
+            // It was us who ended the connection, whatever that looked like.
+            error = late(passed, error);
+        }
         if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
             return error;
         }
@@ -220,13 +264,18 @@ impl ProxyHttp for Gateway {
                 }
                 _ => {
                     tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
-                    lease.server.meter.unanswered();
-                    context.live.upstreams.unanswered(&lease);
+                    // It has nothing to answer before it knows the request.
+                    if passed != Some(Passed::Upload) {
+                        lease.server.meter.unanswered();
+                        context.live.upstreams.unanswered(&lease);
+                    }
                     RetryOn::Failure
                 }
             };
             context.tried.push(at);
-            let again = repeatable && context.live.upstreams.may_retry(context.route, &context.tried, failure);
+            let again = repeatable
+                && !matches!(passed, Some(Passed::Total | Passed::Upload))
+                && context.live.upstreams.may_retry(context.route, &context.tried, failure);
             lease.server.meter.retries.inc_by(again.into());
             error.set_retry(again);
         }
@@ -255,7 +304,11 @@ impl ProxyHttp for Gateway {
         }
         let host = request::host(&header.uri, &header.headers);
         if let Some(route) = context.live.routes.get(context.route) {
-            route.change_request(&view(asked(header, &host), client, id), request);
+            if route.injection.as_ref().is_some_and(|injection| injection.wants_plain(&header.method, &header.headers))
+            {
+                request.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
+            }
+            route.change_request(&view(asked(header, &host), client, id, &context.certificate), request);
         }
         Ok(())
     }
@@ -275,6 +328,9 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(413), BODY_TOO_LARGE)
                 .map_err(|error: Box<Error>| error.into_down());
         }
+        if end && let Some(deadline) = &context.deadline {
+            deadline.asked(Instant::now());
+        }
         // Scar: Pingora issue 935. An empty last piece would be written as the end of the chunks, and then the end
         // again, which desynchronises the next request on that connection.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -292,6 +348,15 @@ impl ProxyHttp for Gateway {
         let Some(lease) = context.chosen.as_ref().filter(|_| !is_interim(response.status)) else { return Ok(()) };
         let status = response.status.as_u16();
         lease.server.meter.answered(status, context.chosen_at.elapsed());
+        if let Some(deadline) = &mut context.deadline {
+            let goes_on = response.status == StatusCode::SWITCHING_PROTOCOLS || is_event_stream(&response.headers);
+            if let Err(passed) = deadline.answered(goes_on) {
+                return Err(late(passed, Error::new_up(ErrorType::ReadTimedout)));
+            }
+            if is_bodiless(&session.req_header().method, response) {
+                deadline.done();
+            }
+        }
         if !context.live.upstreams.retries_on(context.route, RetryOn::Status(status)) || !is_repeatable(session) {
             return Ok(());
         }
@@ -315,11 +380,9 @@ impl ProxyHttp for Gateway {
         if let (Some(route), Some((client, id))) = (route, &context.caller) {
             let header = session.req_header();
             let host = request::host(&header.uri, &header.headers);
-            route.change_response(&view(asked(header, &host), client, id), response);
+            route.change_response(&view(asked(header, &host), client, id, &context.certificate), response);
             // After the route's own changes: they may say `no-transform`, or of what type the answer is.
-            if route.compress {
-                context.compressor = compress(header, response);
-            }
+            context.changes = Changes::begin(route, header, &host, client.secure, response);
             if let Some(lease) = &context.chosen {
                 lease.address.succeed();
             }
@@ -349,10 +412,14 @@ impl ProxyHttp for Gateway {
         end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        if let Some(compressor) = &mut context.compressor {
-            let piece = compressor.piece(body.as_deref(), end);
-            *body = piece.or_err(ErrorType::InternalError, "cannot compress an answer")?;
+        if let Some(passed) = context.passed() {
+            // What looks like the end of the answer may be the end that we have put to the connection.
+            return Err(late(passed, Error::new_up(ErrorType::ReadTimedout)));
         }
+        if end && let Some(deadline) = &mut context.deadline {
+            deadline.done();
+        }
+        context.changes.piece(body, end).or_err(ErrorType::InternalError, "cannot compress an answer")?;
         Ok(None)
     }
 
@@ -365,7 +432,7 @@ impl ProxyHttp for Gateway {
         let reply = match (context.live.routes.get(context.route), &context.caller) {
             (Some(route), Some((client, id))) => {
                 let host = request::host(&header.uri, &header.headers);
-                route.page(status, sentence, &view(asked(header, &host), client, id))
+                route.page(status, sentence, &view(asked(header, &host), client, id, &context.certificate))
             }
             _ => page(status, sentence, context.id(), &header.headers),
         };
@@ -380,6 +447,9 @@ impl ProxyHttp for Gateway {
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let upstream = context.last.as_ref().map(tracing::field::display);
             tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
+        }
+        if let Some(deadline) = &mut context.deadline {
+            deadline.done();
         }
         let took = context.started.elapsed();
         let (received, sent) = (session.as_downstream().body_bytes_read(), session.body_bytes_sent());
@@ -409,10 +479,6 @@ impl ProxyHttp for Gateway {
         self.parts.access.record(&ended, &context.live.access);
     }
 
-    fn persist_connection_context(&self, session: &Session, _: &Context) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Served::of(session)?))
-    }
-
     /// Pingora's own line would carry the query; ours is written in `logging`.
     fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
         true
@@ -433,7 +499,6 @@ impl Gateway {
             let seconds = self.parts.keepalive(client.from_trusted_proxy).as_secs();
             session.set_keepalive((!lifecycle.is_ending()).then_some(seconds));
         }
-        session.set_pipelining_enabled(true);
         session.set_write_timeout(Some(tuning.downstream_write));
         session.set_total_drain_timeout(Some(tuning.linger));
         if session.is_upgrade_req() {
@@ -449,6 +514,19 @@ fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &
 }
 
 /// What templates are filled from.
-fn view<'a>(asked: Asked<'a>, client: &Client, id: &'a RequestId) -> View<'a> {
-    View { asked, client: client.ip, secure: client.secure, request_id: id }
+fn view<'a>(
+    asked: Asked<'a>,
+    client: &Client,
+    id: &'a RequestId,
+    certificate: &'a Option<ClientCertificate>,
+) -> View<'a> {
+    View { asked, client: client.ip, secure: client.secure, request_id: id, certificate: certificate.as_ref() }
+}
+
+/// What a passed deadline is to Pingora: silence of the upstream, and nothing that it may repeat by itself.
+fn late(passed: Passed, mut error: Box<Error>) -> Box<Error> {
+    error.etype = ErrorType::ReadTimedout;
+    error.set_context(passed.about());
+    error.set_retry(false);
+    error.into_up()
 }

@@ -1,26 +1,14 @@
 //! A request's header as it arrives: whether it is complete, how long it may take and how long it may be.
 //!
 //! Pingora waits a minute for every single byte and takes a megabyte; so the front reads the header of every request
-//! that it hands over, and watches over those that Pingora reads by itself.
+//! that it hands over.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::Context,
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use pingora::{protocols::Stream, time::timeout};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::{Sleep, sleep},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Tuning;
 
@@ -84,7 +72,7 @@ fn skip_empty_lines(buffer: &mut BytesMut) {
 
 /// Where the header ends, if it does; the first `seen` bytes have been looked at before. A line feed alone ends a line
 /// here as it does for the parser; what it is worth is judged later.
-fn end(bytes: &[u8], seen: usize) -> Option<usize> {
+pub fn end(bytes: &[u8], seen: usize) -> Option<usize> {
     let from = seen.saturating_sub(2);
     memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find_map(|at| match bytes.get(at + 1..)? {
         [b'\n', ..] => Some(at + 2),
@@ -124,70 +112,8 @@ pub async fn refuse(mut stream: Stream, status: StatusCode, tuning: &Tuning) {
     let _ = timeout(tuning.linger, drain).await;
 }
 
-/// Watches over the header of a request that Pingora reads by itself, behind another on the same connection.
-#[derive(Debug)]
-pub struct Watch {
-    bounds: Bounds,
-    arrived: Arrived,
-    taken: usize,
-    over: Option<Pin<Box<Sleep>>>,
-}
-
-/// Set when a request's header is complete.
-#[derive(Clone, Debug, Default)]
-pub struct Arrived(Arc<AtomicBool>);
-
-tokio::task_local! {
-    /// That of the request which the task reads.
-    static ARRIVED: Arrived;
-}
-
-impl Arrived {
-    /// Does something in which the header will be complete at some time.
-    pub async fn within<F: Future>(self, serving: F) -> F::Output {
-        ARRIVED.scope(self, serving).await
-    }
-
-    /// The header of the request that this task serves is complete.
-    pub fn tell() {
-        // HTTP/2 has its own bounds and no such watch.
-        let _ = ARRIVED.try_with(|arrived| arrived.0.store(true, Relaxed));
-    }
-}
-
-impl Watch {
-    /// Until the header has arrived, reading ends in errors when these bounds are broken.
-    pub fn new(bounds: Bounds, arrived: Arrived) -> Watch {
-        Watch { bounds, arrived, taken: 0, over: None }
-    }
-
-    /// Whether there is nothing to watch over any more.
-    pub fn is_done(&self) -> bool {
-        self.arrived.0.load(Relaxed)
-    }
-
-    /// After bytes have been read.
-    pub fn took(&mut self, bytes: usize) -> io::Result<()> {
-        self.taken += bytes;
-        // The header began with the first of them.
-        if self.over.is_none() {
-            self.over = Some(Box::pin(sleep(self.bounds.deadline)));
-        }
-        // What is read in one go with it may be a body.
-        if self.taken > self.bounds.size + (64 << 10) { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
-    }
-
-    /// Before bytes are read: whether time is over.
-    pub fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        self.over.as_mut().is_some_and(|over| over.as_mut().poll(context).is_ready())
-    }
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use std::task::Poll;
-
     use super::*;
 
     #[test]
@@ -205,24 +131,5 @@ mod tests {
                 assert_eq!(found, expected, "{text:?} cut at {cut}");
             }
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_counts_time_from_the_first_byte_and_ends_with_the_header() {
-        let arrived = Arrived::default();
-        let bounds = Bounds { deadline: Duration::from_secs(1), size: 10 };
-        let mut watch = Watch::new(bounds, arrived.clone());
-        let is_over =
-            async |watch: &mut Watch| std::future::poll_fn(|context| Poll::Ready(watch.is_over(context))).await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert!(!is_over(&mut watch).await, "waiting for a request is no crime");
-        watch.took(1).unwrap();
-        assert!(!is_over(&mut watch).await);
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(is_over(&mut watch).await);
-        assert!(watch.took(100_000).is_err());
-        assert!(!watch.is_done());
-        arrived.within(async { Arrived::tell() }).await;
-        assert!(watch.is_done());
     }
 }

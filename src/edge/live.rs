@@ -10,13 +10,14 @@ use super::{
     Config, ServerConfig,
     access::Style,
     endpoint::Endpoint,
+    inject::{Inject, Injection},
     intake::Intake,
     parts::Parts,
     rate_limit::RateLimits,
     route::Route,
     rules::Rules,
     tls::{Setup, Tls},
-    upstream::Upstreams,
+    upstream::{Upstreams, unreadable},
 };
 use crate::{
     acme::{AcmeConfig, Challenges},
@@ -53,6 +54,12 @@ impl Live {
         metrics: Arc<Metrics>,
         before: Option<&Live>,
     ) -> Live {
+        let rules = Arc::new(Rules::new(&config, pipeline));
+        Live::by(rules, config, intake, metrics, before)
+    }
+
+    /// The same by rules that are there.
+    fn by(rules: Arc<Rules>, config: Config, intake: Intake, metrics: Arc<Metrics>, before: Option<&Live>) -> Live {
         let upstreams = {
             let before = before.map(|before| &*before.upstreams);
             Upstreams::new(&config.routes, &config.tuning, before, &metrics.proxying)
@@ -66,8 +73,15 @@ impl Live {
             let index = before.config.routes.iter().position(|known| known == route)?;
             before.routes.get(index)
         };
-        let routes = config.routes.iter().map(|route| Route::new(route, known(route))).collect();
-        let rules = Arc::new(Rules::new(&config, pipeline));
+        let routes = config.routes.iter().map(|route| {
+            let inject = match &route.inject {
+                Some(inject) => inject,
+                None if config.inject => &Inject::On,
+                None => &Inject::Off,
+            };
+            Route::new(route, Injection::new(&config.script_path, inject), known(route))
+        });
+        let routes = routes.collect();
         let endpoint = Endpoint::new(rules.clone(), intake, limits.clone(), metrics, config.tuning.clone(), config.ack);
         let (client_hints, access) = (config.client_hints, Style::new(&config));
         Live { rules, endpoint, routes, upstreams: Arc::new(upstreams), client_hints, access, limits, config }
@@ -111,12 +125,16 @@ impl Replacer {
         config.tuning = before.config.tuning.clone();
         let live = Live::new(config, pipeline, self.intake.clone(), self.metrics.clone(), Some(&before));
         live.upstreams.resolve_first();
-        self.watched.send_replace(live.upstreams.clone());
         self.tls.replace(setup);
+        self.put(live, &before);
+        Ok(())
+    }
+
+    fn put(&self, live: Live, before: &Live) {
+        self.watched.send_replace(live.upstreams.clone());
         let live = Arc::new(live);
         self.parts.live.store(live.clone());
         live.upstreams.forget(&before.upstreams, &self.metrics.proxying);
-        Ok(())
     }
 
     /// What is configured now about the certificate we get ourselves; no domains when nothing listens for it.
@@ -131,14 +149,26 @@ impl Replacer {
         &self.challenges
     }
 
-    /// Reads the certificates of the configuration in use again.
+    /// Reads the certificates of the configuration in use again: those of our listeners, and those by which upstreams
+    /// are known and know us.
     ///
     /// # Errors
-    /// They cannot be read; then nothing has changed.
+    /// Some cannot be read; then nothing has changed about our listeners, or about the upstreams.
     pub fn renew_certificates(&self) -> Result<(), Vec<Problem>> {
         let _turn = self.turn.lock();
-        let config = self.parts.live.load_full();
-        self.tls.replace(Setup::load(&config.config.server.tls, "server.tls")?);
-        Ok(())
+        let before = self.parts.live.load_full();
+        let config = &before.config;
+        let mut problems = unreadable(&config.routes, "routes");
+        if problems.is_empty() && config.routes.iter().any(|route| route.files().next().is_some()) {
+            let (intake, metrics) = (self.intake.clone(), self.metrics.clone());
+            let live = Live::by(before.rules.clone(), config.clone(), intake, metrics, Some(&before));
+            live.upstreams.resolve_first();
+            self.put(live, &before);
+        }
+        match Setup::load(&config.server.tls, "server.tls") {
+            Ok(setup) => self.tls.replace(setup),
+            Err(found) => problems.extend(found),
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }

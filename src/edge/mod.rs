@@ -3,23 +3,25 @@
 //!
 //! A request's way: `front` sends plain events down the `express` lane and hands everything else to Pingora, whose
 //! phases are in `gateway`. `route::router` knows whose a request is; `endpoint` takes events of both lanes; `assets` and
-//! `page` answer for themselves; `upstream` and `forward` serve the site's, and `client_hints` asks on its pages.
+//! `page` answer for themselves; `upstream` and `forward` serve the site's, `client_hints` asks on its pages, and `inject` puts
+//! the script into them.
 
 mod access;
 mod admin;
 mod alarm;
 mod answer;
 mod assets;
+mod changes;
 mod client_hints;
 mod client_ip;
 mod compress;
 mod config;
 mod connections;
 mod cors;
-mod counted;
 mod endpoint;
 mod explain;
 mod express;
+mod extent;
 mod forward;
 mod framing;
 mod front;
@@ -27,6 +29,7 @@ mod gateway;
 mod head;
 mod hops;
 mod inherited;
+mod inject;
 mod intake;
 mod lifecycle;
 mod live;
@@ -39,6 +42,7 @@ mod rate_limit;
 mod request;
 mod route;
 mod rules;
+mod single;
 mod threads;
 mod tls;
 mod upstream;
@@ -92,8 +96,10 @@ pub mod foreign {
         cors::{Cors, Verdict},
         explain::{RawRequest, Unreadable, requests},
         express::{Found, find},
+        extent::Extent,
         forward::changes,
         framing::fault,
+        inject::{Inject, Injection},
         proxy_protocol::{Said, said},
         request::{RequestId, host},
         route::{Action, Asked, Range, Router, View, canonical, range},
@@ -110,6 +116,7 @@ use self::{
     lifecycle::{Lifecycle, PreBound, StopSignal},
     live::Live,
     parts::Parts,
+    tls::Listeners,
     tls::{Setup, Tls},
 };
 use crate::{acme::Challenges, collect, deliver::Delivery, pipeline::Pipeline, telemetry::Metrics};
@@ -129,6 +136,8 @@ pub struct Config {
     pub script_path: String,
     /// `collect.client_hints`: whether browsers are asked for hints on the site's pages.
     pub client_hints: bool,
+    /// `collect.inject`: whether the pages of routes that say nothing of it get the tracking script.
+    pub inject: bool,
     /// `collect.ack`: how long an answer waits for the destinations, where it does.
     pub ack: Option<Duration>,
     /// `collect.rate_limit`: how often one client and one stream may send.
@@ -152,6 +161,7 @@ impl Config {
             streams_path: collect.path.clone(),
             script_path: collect.script.clone(),
             client_hints: collect.client_hints,
+            inject: collect.inject,
             ack: (collect.ack == collect::Ack::Delivered).then_some(*collect.ack_deadline),
             rate_limit: collect.rate_limit.clone(),
             redact: collect.redact.clone(),
@@ -288,7 +298,7 @@ impl Edge {
         for address in &config.server.listen {
             public.push(sockets.listen("server.listen", *address)?);
         }
-        let public_addrs = public.iter().map(|bound| bound.address).collect();
+        let public_addrs: Vec<_> = public.iter().map(|bound| bound.address).collect();
         let mut tls_addrs = Vec::new();
         for address in &config.server.tls.listen {
             public.push(sockets.listen("server.tls.listen", *address)?);
@@ -302,7 +312,8 @@ impl Edge {
             BindError::Certificates(lines.join("\n"))
         })?;
         let challenges = Arc::new(Challenges::default());
-        let tls = Arc::new(Tls::new(tls_addrs.clone(), setup, challenges.clone(), metrics.clone()));
+        let listeners = Listeners::new(&public_addrs, &tls_addrs);
+        let tls = Arc::new(Tls::new(listeners, setup, challenges.clone(), metrics.clone()));
 
         let (server, tuning) = (config.server.clone(), config.tuning.clone());
         let live = Live::new(config, pipeline, intake.clone(), metrics.clone(), None);
@@ -319,7 +330,7 @@ impl Edge {
             metrics: metrics.clone(),
             tuning,
         });
-        let gateway = Gateway { parts: parts.clone(), script: Asset::script() };
+        let gateway = Gateway { parts: parts.clone(), script: Arc::new(Asset::script()) };
         let explaining = Arc::new(Semaphore::new(1));
         let replacer = Replacer {
             parts: parts.clone(),
@@ -451,11 +462,16 @@ fn server(
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let parts = gateway.parts.clone();
-    let mut proxy = http_proxy(&server.configuration, gateway);
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(parts.keepalive(false));
-    proxy.server_options = Some(options);
-    let front = Front { proxy: Arc::new(proxy), parts, tls };
+    let proxy = |gateway: Gateway, is_trusted| {
+        let mut proxy = http_proxy(&server.configuration, gateway);
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(parts.keepalive(is_trusted));
+        proxy.server_options = Some(options);
+        Arc::new(proxy)
+    };
+    // How long a connection of HTTP/2 may be idle is the server's to Pingora, not the connection's.
+    let patient = proxy(gateway.clone(), true);
+    let front = Front { proxy: proxy(gateway, false), patient, parts: parts.clone(), tls };
     let mut service = Service::new("edge".to_owned(), front);
     for bound in &listeners {
         let listener = ListenerConfig::tcp(bound.address.to_string());

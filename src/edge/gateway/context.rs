@@ -6,12 +6,13 @@ use http::uri::PathAndQuery;
 
 use super::super::{
     access::Handler,
+    changes::Changes,
     client_ip::Client,
-    compress::Compressor,
     lifecycle::InFlight,
     live::Live,
     request::RequestId,
-    upstream::{At, Lease},
+    tls::ClientCertificate,
+    upstream::{At, Deadline, Lease, Passed},
 };
 
 /// See the module.
@@ -22,6 +23,8 @@ pub struct Context {
     pub handler: Handler,
     /// Known from the first phase on.
     pub caller: Option<(Client, RequestId)>,
+    /// What it has shown, if it was asked for that.
+    pub certificate: Option<ClientCertificate>,
     /// Index of the route, once the request is found to be the site's.
     pub route: usize,
     /// The target that the upstream is asked for, when it is another than the visitor's.
@@ -32,16 +35,23 @@ pub struct Context {
     pub chosen: Option<Lease>,
     /// Since when.
     pub chosen_at: Instant,
+    /// When it has to be done, if its route says so.
+    pub deadline: Option<Deadline>,
     /// The one that was in use last.
     pub last: Option<At>,
     /// What the visitor's cookie should say about its upstream from now on.
     pub cookie: Option<String>,
     /// What the answer's body goes through.
-    pub compressor: Option<Compressor>,
+    pub changes: Changes,
     pub _in_flight: InFlight,
 }
 
 impl Context {
+    /// The deadline that has passed, if one has.
+    pub fn passed(&self) -> Option<Passed> {
+        self.deadline.as_ref()?.passed()
+    }
+
     /// The request's name, for logs and pages.
     pub fn id(&self) -> &str {
         self.caller.as_ref().map_or("-", |(_, id)| id)

@@ -2,16 +2,21 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use pingora::proxy::Session;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use pingora::{http::ResponseHeader, proxy::Session};
 
-use super::super::{client_ip::Client, live::Live, request::RequestId};
+use super::super::{client_ip::Client, live::Live, request::RequestId, tls::ClientCertificate};
 
 /// Who sent the request, and its name.
 pub fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
     let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     live.rules.caller(peer.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), tls, &session.req_header().headers)
+}
+
+/// What the client has shown of itself, if our TLS asked for that.
+pub fn certificate(session: &Session) -> Option<ClientCertificate> {
+    ClientCertificate::of(session.digest()?.ssl_digest.as_ref()?)
 }
 
 /// Whether nothing is lost when the request is sent once more.
@@ -40,6 +45,19 @@ pub fn is_interim(status: StatusCode) -> bool {
 pub fn may_be_quiet(session: &Session) -> bool {
     let mut accepts = session.req_header().headers.get_all(header::ACCEPT).iter();
     session.is_upgrade_req() || accepts.any(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Whether an answer is one of server-sent events.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Whether the head is all there is of an answer.
+pub fn is_bodiless(method: &Method, response: &ResponseHeader) -> bool {
+    *method == Method::HEAD
+        || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0")
 }
 
 /// The requested host with its port.

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     edge::{
         config::as_text,
+        inject::Inject,
         upstream::{Balance, EjectionConfig, HealthConfig, RetriesConfig, ServersConfig, UpstreamConfig},
     },
     problem::Problem,
@@ -59,6 +60,10 @@ pub struct RouteConfig {
     /// When an upstream is left alone for a while.
     #[serde(skip_serializing_if = "is_default")]
     pub ejection: EjectionConfig,
+    /// Over how long the share of an upstream grows that came back, or that its name has got as a new address; 0 is at
+    /// once.
+    #[serde(skip_serializing_if = "is_at_once")]
+    pub slow_start: Span,
     /// Asks upstreams for their health.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthConfig>,
@@ -83,7 +88,10 @@ pub struct RouteConfig {
     /// Patience with the upstreams.
     #[serde(skip_serializing_if = "is_default")]
     pub timeouts: TimeoutsConfig,
-    /// Whether the upstreams' answers are compressed for those who can read that.
+    /// Whether pages get the tracking script, and for which stream; what is not said is `collect.inject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Inject>,
+    /// Whether answers are compressed for those who can read that.
     #[serde(skip_serializing_if = "is_default")]
     pub compress: bool,
     /// Answers everything with 503 for as long as it is on.
@@ -107,20 +115,39 @@ pub struct TimeoutsConfig {
     /// To connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect: Option<Span>,
+    /// From the end of the request to the head of its answer, for each attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Span>,
     /// Of silence, before and within an answer. Not for WebSocket and server-sent events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Span>,
+    /// From the beginning of the request to the end of its answer, with all attempts. Not for WebSocket and server-sent
+    /// events, once they have begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<Span>,
 }
 
 impl TimeoutsConfig {
     fn check(&self, path: &str, problems: &mut Vec<Problem>) {
-        for (key, span) in [("connect", self.connect), ("idle", self.idle)] {
+        let spans =
+            [("connect", self.connect), ("first_byte", self.first_byte), ("idle", self.idle), ("total", self.total)];
+        for (key, span) in spans {
             if let Some(span) = span.filter(|span| span.is_zero() || span.as_secs() > 24 * 3600) {
                 let problem = Problem::new(format!("{path}.{key}"), format!("`{span}` is no time to wait"));
                 problems.push(problem.hint("such as `5s`; a day at most"));
             }
         }
+        if let (Some(first_byte), Some(total)) = (self.first_byte, self.total)
+            && *first_byte > *total
+        {
+            let problem = Problem::new(format!("{path}.first_byte"), "is never reached: `total` is shorter");
+            problems.push(problem.hint("leave one of them out, or make `total` the longer one"));
+        }
     }
+}
+
+fn is_at_once(span: &Span) -> bool {
+    span.is_zero()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -140,6 +167,7 @@ impl Default for RouteConfig {
             balance: Balance::default(),
             retries: RetriesConfig::default(),
             ejection: EjectionConfig::default(),
+            slow_start: Span::secs(0),
             health: None,
             files: None,
             redirect: None,
@@ -148,6 +176,7 @@ impl Default for RouteConfig {
             rate_limit: None,
             max_body: None,
             timeouts: TimeoutsConfig::default(),
+            inject: None,
             compress: false,
             maintenance: false,
             request_headers: HeaderChanges::default(),
@@ -193,10 +222,20 @@ impl RouteConfig {
             limit.check(&format!("{path}.rate_limit"), problems);
         }
         self.servers().check(path, problems);
+        if self.slow_start.as_secs() > 24 * 3600 {
+            let problem = Problem::new(format!("{path}.slow_start"), format!("`{}` is too slow", self.slow_start));
+            problems.push(problem.hint("such as `30s`; a day at most"));
+        }
         self.timeouts.check(&format!("{path}.timeouts"), problems);
         self.request_headers.check(&format!("{path}.request_headers"), problems);
         self.response_headers.check(&format!("{path}.response_headers"), problems);
         error_pages::check(&self.error_pages, &format!("{path}.error_pages"), problems);
+    }
+
+    /// Every file by which its servers are known and know us.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let tls = self.upstreams.iter().map(|upstream| &upstream.tls);
+        tls.flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten()
     }
 
     /// What it says about its servers.

@@ -53,7 +53,7 @@ impl HeaderChanges {
         for (path, name, value) in set.chain(add).chain(remove) {
             if FRAMING.contains(&name.0) {
                 problems.push(Problem::new(path, format!("`{name}` belongs to the connection, not to the route")));
-            } else if let Some(Err(message)) = value.map(|value| value.check(None)) {
+            } else if let Some(Err(message)) = value.map(|value| value.check_header(None)) {
                 let (message, hint) = message.split_once("; hint: ").unwrap_or((&message, ""));
                 problems.push(Problem::new(path, message).hint(hint));
             }
@@ -66,11 +66,15 @@ impl HeaderChanges {
             header.remove_header(name);
         }
         for (name, value) in filled(&self.set, view) {
-            // Fails for a name that HTTP/1.1 does not have, which no parsed name is.
-            let _ = header.insert_header(name, value);
+            // What a client says in a header that is ours to set must not pass for what we say.
+            header.remove_header(&name);
+            if let Some(value) = value {
+                // Fails for a name that HTTP/1.1 does not have, which no parsed name is.
+                let _ = header.insert_header(name, value);
+            }
         }
         for (name, value) in filled(&self.add, view) {
-            let _ = header.append_header(name, value);
+            let _ = value.map(|value| header.append_header(name, value));
         }
     }
 
@@ -80,10 +84,13 @@ impl HeaderChanges {
             header.remove_header(name);
         }
         for (name, value) in filled(&self.set, view) {
-            let _ = header.insert_header(name, value);
+            header.remove_header(&name);
+            if let Some(value) = value {
+                let _ = header.insert_header(name, value);
+            }
         }
         for (name, value) in filled(&self.add, view) {
-            let _ = header.append_header(name, value);
+            let _ = value.map(|value| header.append_header(name, value));
         }
     }
 
@@ -92,17 +99,22 @@ impl HeaderChanges {
         headers.retain(|(name, _)| !self.remove.iter().any(|removed| removed.0 == *name));
         for (name, value) in filled(&self.set, view) {
             headers.retain(|(known, _)| *known != name);
-            headers.push((name, value));
+            headers.extend(value.map(|value| (name, value)));
         }
-        headers.extend(filled(&self.add, view));
+        headers.extend(filled(&self.add, view).filter_map(|(name, value)| Some((name, value?))));
     }
 }
 
-/// What is no value of a header (nothing that a request can hold makes one so) is left out.
-fn filled(changes: &BTreeMap<Name, Template>, view: &View<'_>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    changes.iter().filter_map(|(Name(name), value)| {
-        let value = HeaderValue::try_from(value.fill(view, None)).ok()?;
-        Some((name.clone(), value))
+/// No value where it would tell of a certificate that nobody has shown, and where it is none that a header can have
+/// (nothing that a request can hold makes one so).
+fn filled(
+    changes: &BTreeMap<Name, Template>,
+    view: &View<'_>,
+) -> impl Iterator<Item = (HeaderName, Option<HeaderValue>)> {
+    changes.iter().map(|(Name(name), value)| {
+        let is_there = view.certificate.is_some() || !value.needs_certificate();
+        let value = is_there.then(|| HeaderValue::try_from(value.fill(view, None)).ok()).flatten();
+        (name.clone(), value)
     })
 }
 

@@ -37,6 +37,7 @@ pub use self::{
     router::{Action, Asked, HEALTH_PATH, Router},
     template::View,
 };
+use super::inject::Injection;
 use crate::collect::Reply;
 
 /// When visitors of a site that is being worked on should come back, in seconds.
@@ -56,7 +57,9 @@ pub struct Route {
     access: Option<Access>,
     limit: Option<Arc<Limit>>,
     max_body: Option<u64>,
-    /// Whether the upstreams' answers are compressed.
+    /// What is put into pages.
+    pub injection: Option<Injection>,
+    /// Whether answers are compressed.
     pub compress: bool,
     maintenance: bool,
     request_headers: HeaderChanges,
@@ -86,9 +89,9 @@ pub enum Turn {
 impl Route {
     /// From the configuration of one; reads its error pages. One that was there `before` with the same configuration
     /// hands on what it knows of its clients.
-    pub fn new(config: &RouteConfig, before: Option<&Route>) -> Route {
+    pub fn new(config: &RouteConfig, injection: Option<Injection>, before: Option<&Route>) -> Route {
         let answer = match (&config.files, &config.redirect, &config.respond) {
-            (Some(files), ..) => Answer::Files(Files::new(files)),
+            (Some(files), ..) => Answer::Files(Files::new(files, injection.is_some(), config.compress)),
             (_, Some(redirect), _) => Answer::Redirect(redirect.clone()),
             (_, _, Some(respond)) => Answer::Respond(respond.reply()),
             (None, None, None) => Answer::Upstreams,
@@ -103,6 +106,7 @@ impl Route {
                 None => config.rate_limit.as_ref().and_then(Limit::new).map(Arc::new),
             },
             max_body: config.max_body.map(|size| size.as_u64()),
+            injection,
             compress: config.compress,
             maintenance: config.maintenance,
             request_headers: config.request_headers.clone(),

@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use regex::Captures;
 
 use super::{pattern::Pattern, router::Asked};
+use crate::edge::tls::ClientCertificate;
 
 /// What has to be escaped in a path, `%` included.
 const PATH: &AsciiSet = &CONTROLS
@@ -48,6 +49,8 @@ pub struct View<'a> {
     pub secure: bool,
     /// As told to the client.
     pub request_id: &'a str,
+    /// What the client has shown, if we ended its TLS and asked for it.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// A text with places.
@@ -75,9 +78,12 @@ enum Place {
     Method,
     ClientIp,
     RequestId,
+    CertificateSubject,
+    CertificateSerial,
+    CertificateFingerprint,
 }
 
-const PLACES: [(&str, Place); 8] = [
+const PLACES: [(&str, Place); 11] = [
     ("host", Place::Host),
     ("path", Place::Path),
     ("query", Place::Query),
@@ -86,6 +92,9 @@ const PLACES: [(&str, Place); 8] = [
     ("method", Place::Method),
     ("client_ip", Place::ClientIp),
     ("request_id", Place::RequestId),
+    ("client_certificate_subject", Place::CertificateSubject),
+    ("client_certificate_serial", Place::CertificateSerial),
+    ("client_certificate_fingerprint", Place::CertificateFingerprint),
 ];
 
 impl Template {
@@ -118,6 +127,14 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Capture(_)))
     }
 
+    /// Whether it tells of the client's certificate.
+    pub fn needs_certificate(&self) -> bool {
+        self.parts.iter().any(|part| {
+            let Part::Place(place) = part else { return false };
+            matches!(place, Place::CertificateSubject | Place::CertificateSerial | Place::CertificateFingerprint)
+        })
+    }
+
     /// Its text up to the first place.
     pub fn beginning(&self) -> &str {
         match self.parts.first() {
@@ -141,6 +158,14 @@ impl Template {
 
     /// What is wrong with the places, given the expression that captures for this template.
     pub fn check(&self, pattern: Option<&Pattern>) -> Result<(), String> {
+        if self.needs_certificate() {
+            return Err(format!("`{}` is for headers alone; hint: name it in `request_headers`", self.text));
+        }
+        self.check_header(pattern)
+    }
+
+    /// The same for the value of a header, which may tell of the client's certificate.
+    pub fn check_header(&self, pattern: Option<&Pattern>) -> Result<(), String> {
         for part in &self.parts {
             let Part::Capture(name) = part else { continue };
             let known = pattern.is_some_and(|pattern| match name.parse::<usize>() {
@@ -177,6 +202,14 @@ impl Place {
             Place::Method => out.push_str(asked.method.as_str()),
             Place::ClientIp => write!(out, "{}", view.client).expect("a String takes everything"),
             Place::RequestId => out.push_str(view.request_id),
+            Place::CertificateSubject | Place::CertificateSerial | Place::CertificateFingerprint => {
+                let Some(certificate) = view.certificate else { return };
+                out.push_str(match self {
+                    Place::CertificateSubject => &certificate.subject,
+                    Place::CertificateSerial => &certificate.serial,
+                    _ => &certificate.fingerprint,
+                });
+            }
         }
     }
 }
@@ -243,7 +276,7 @@ pub fn view(path: &str) -> View<'_> {
     static HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
     let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
     let asked = Asked { method: &Method::GET, host: "www.example", path, query, headers: &HEADERS };
-    View { asked, client: [192, 0, 2, 1].into(), secure: false, request_id: "id" }
+    View { asked, client: [192, 0, 2, 1].into(), secure: false, request_id: "id", certificate: None }
 }
 
 #[cfg(test)]

@@ -4,7 +4,13 @@
 //! `example.com`. Among several for one name the first stands. Who asks for no name, or for one that nobody has, gets
 //! the first certificate: a proof of who we are not is still better understood than a broken connection.
 
-use std::{collections::HashMap, fs, io, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs, io,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+    sync::Arc,
+};
 
 use rustls::{
     RootCertStore,
@@ -139,10 +145,10 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let name = |name: &GeneralName<'_>| match name {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         // Clients that connect to an address ask for no name; the certificate is theirs as the first one.
-        GeneralName::IPAddress(bytes) => Some(match **bytes {
-            [a, b, c, d] => format!("{a}.{b}.{c}.{d}"),
-            _ => return None,
-        }),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| Ipv6Addr::from(bytes).to_string()),
+        },
         _ => None,
     };
     names.value.general_names.iter().filter_map(name).collect()
@@ -224,6 +230,12 @@ mod tests {
             assert_eq!(names(asked), expected, "{asked:?}");
         }
         assert_eq!(all.ends().len(), 4);
+    }
+
+    #[test]
+    fn a_certificate_may_be_of_addresses_alone() {
+        assert_eq!(made(&["2001:db8::1"]).names, ["2001:db8::1"]);
+        assert_eq!(made(&["192.0.2.1", "::1"]).names, ["192.0.2.1", "::1"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the configuration says but the addresses can be replaced: connections that are there keep what they began with.
 
 mod certificates;
+mod client;
 mod config;
 mod stream;
 
@@ -25,6 +26,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
 pub use self::{
     certificates::{Certificates, chain, private_key, roots},
+    client::ClientCertificate,
     config::{CertificateConfig, ClientsConfig, HstsConfig, MinVersion, TlsConfig},
     stream::Spoken,
 };
@@ -95,23 +97,45 @@ fn client_verifier(config: &ClientsConfig) -> Result<Option<Arc<dyn ClientCertVe
     builder.build().map(Some).map_err(|error| format!("`{}` holds no roots: {error}", config.ca.display()))
 }
 
-/// The listeners that speak TLS.
+/// The listeners, as they are bound, and which of them speak TLS.
+#[derive(Debug, Default)]
+pub struct Listeners(Vec<(SocketAddr, bool)>);
+
+impl Listeners {
+    /// Those without and those with TLS.
+    pub fn new(plain: &[SocketAddr], tls: &[SocketAddr]) -> Listeners {
+        let plain = plain.iter().map(|at| (*at, false));
+        Listeners(plain.chain(tls.iter().map(|at| (*at, true))).collect())
+    }
+
+    /// Whether any of them speaks TLS.
+    fn any_tls(&self) -> bool {
+        self.0.iter().any(|(_, tls)| *tls)
+    }
+
+    /// Whether the one speaks TLS that a connection to `local` came in by: that of just this address, else that of all
+    /// addresses. An IPv4 address that a listener for IPv6 was reached at has the form of an IPv6 one.
+    fn speaks_tls(&self, local: SocketAddr) -> bool {
+        let of = |fits: &dyn Fn(&SocketAddr) -> bool| self.0.iter().find(|(at, _)| fits(at)).map(|(_, tls)| *tls);
+        let every =
+            |at: &SocketAddr| at.port() == local.port() && at.ip().is_unspecified() && at.is_ipv4() == local.is_ipv4();
+        let just = |at: &SocketAddr| (at.ip(), at.port()) == (local.ip(), local.port());
+        of(&just).or_else(|| of(&every)).unwrap_or(false)
+    }
+}
+
+/// What speaks TLS.
 pub struct Tls {
-    addresses: Vec<SocketAddr>,
+    listeners: Listeners,
     setup: ArcSwapOption<Setup>,
     challenges: Arc<Challenges>,
     metrics: Arc<Metrics>,
 }
 
 impl Tls {
-    /// On these addresses, bound by now.
-    pub fn new(
-        addresses: Vec<SocketAddr>,
-        setup: Option<Setup>,
-        challenges: Arc<Challenges>,
-        metrics: Arc<Metrics>,
-    ) -> Tls {
-        let tls = Tls { addresses, setup: ArcSwapOption::empty(), challenges, metrics };
+    /// On these listeners, bound by now.
+    pub fn new(listeners: Listeners, setup: Option<Setup>, challenges: Arc<Challenges>, metrics: Arc<Metrics>) -> Tls {
+        let tls = Tls { listeners, setup: ArcSwapOption::empty(), challenges, metrics };
         tls.replace(setup);
         tls
     }
@@ -130,7 +154,7 @@ impl Tls {
 
     /// Whether there is any such listener.
     pub fn is_off(&self) -> bool {
-        self.addresses.is_empty()
+        !self.listeners.any_tls()
     }
 
     /// The connection as its listener wants it: decrypted, or as it is. `None` when the two sides found no agreement.
@@ -183,14 +207,8 @@ impl Tls {
         }
         let digest = stream.get_socket_digest();
         let local = digest.as_ref().and_then(|digest| digest.local_addr()?.as_inet().copied());
-        local.is_some_and(|local| is_among(&self.addresses, local))
+        local.is_some_and(|local| self.listeners.speaks_tls(local))
     }
-}
-
-/// Whether a connection to `local` came in by one of these listeners.
-fn is_among(addresses: &[SocketAddr], local: SocketAddr) -> bool {
-    let ip = local.ip().to_canonical();
-    addresses.iter().any(|at| at.port() == local.port() && (at.ip().is_unspecified() || at.ip().to_canonical() == ip))
 }
 
 /// What is said to clients about TLS.
@@ -238,15 +256,23 @@ mod tests {
     #[test]
     fn a_listener_is_known_by_the_address_it_was_reached_at() {
         let at = |text: &str| -> SocketAddr { text.parse().unwrap() };
-        let listeners = [at("0.0.0.0:443"), at("127.0.0.1:8443"), at("[::]:444")];
+        let plain = [at("[::1]:443"), at("127.0.0.1:444"), at("0.0.0.0:80"), at("[::]:445")];
+        let tls = [at("0.0.0.0:443"), at("127.0.0.1:8443"), at("[::]:444"), at("127.0.0.1:445")];
+        let listeners = Listeners::new(&plain, &tls);
         for (local, expected) in [
             ("10.0.0.1:443", true),
             ("127.0.0.1:8443", true),
             ("127.0.0.2:8443", false),
             ("[::ffff:10.0.0.1]:444", true),
             ("10.0.0.1:80", false),
+            ("[::1]:443", false),
+            ("[::2]:443", false),
+            ("127.0.0.1:444", false),
+            ("[::1]:444", true),
+            ("127.0.0.1:445", true),
+            ("[::1]:445", false),
         ] {
-            assert_eq!(is_among(&listeners, at(local)), expected, "{local}");
+            assert_eq!(listeners.speaks_tls(at(local)), expected, "{local}");
         }
     }
 

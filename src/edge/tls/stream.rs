@@ -20,6 +20,8 @@ use pingora::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use super::client::ClientCertificate;
+
 /// For telling a client that this was all; one that does not take it loses nothing.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -50,7 +52,8 @@ impl Spoken {
             _ => "TLSv1.2",
         };
         let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("");
-        let digest = SslDigest::new(cipher, version, None, None, Vec::new());
+        let certificate = session.peer_certificates().and_then(|chain| ClientCertificate::read(chain.first()?));
+        let digest = ClientCertificate::digest(certificate.as_ref(), cipher, version);
         Spoken { inner: Inner::Tls(Box::new(stream)), first: BytesMut::new(), protocol, tls: Some(Arc::new(digest)) }
     }
 

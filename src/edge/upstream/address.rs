@@ -40,6 +40,8 @@ pub struct Address {
     pub at: At,
     /// Milliseconds since some start; 0 is fit.
     rests_until: AtomicU64,
+    /// When it was found, or found well again, likewise; 0 is from the beginning.
+    known_since: AtomicU64,
     /// Requests in a row that were not answered.
     failures: AtomicU32,
     /// Health checks in a row that have failed.
@@ -50,11 +52,12 @@ pub struct Address {
 }
 
 impl Address {
-    /// A fit one.
-    pub fn new(at: At) -> Arc<Address> {
+    /// A fit one, known since then; 0 is from the beginning.
+    pub fn new(at: At, known_since: u64) -> Arc<Address> {
         Arc::new(Address {
             at,
             rests_until: AtomicU64::new(0),
+            known_since: AtomicU64::new(known_since),
             failures: AtomicU32::new(0),
             failed_checks: AtomicU32::new(0),
             ill: AtomicBool::new(false),
@@ -68,24 +71,26 @@ impl Address {
         !self.ill.load(Relaxed) && self.rests_until.load(Relaxed) <= now
     }
 
+    /// Since when it has been there for requests; 0 is from the beginning. That of one that is not fit means nothing.
+    pub fn fit_since(&self) -> u64 {
+        self.rests_until.load(Relaxed).max(self.known_since.load(Relaxed))
+    }
+
     /// Requests it is serving.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
     }
 
-    /// Leaves it alone for a while.
-    pub fn rest(&self, now: u64, rest: Duration) {
+    /// Leaves it alone for a while. Whether it was not resting already.
+    pub fn rest(&self, now: u64, rest: Duration) -> bool {
         self.failures.store(0, Relaxed);
-        self.rests_until.store(now + rest.as_millis() as u64, Relaxed);
+        self.rests_until.swap(now + rest.as_millis() as u64, Relaxed) <= now
     }
 
     /// A request was not answered. Whether that was one too many, so that it rests now.
     pub fn fail(&self, now: u64, ejection: &EjectionConfig) -> bool {
         let one_too_many = self.failures.fetch_add(1, Relaxed) + 1 >= ejection.failures;
-        if one_too_many {
-            self.rest(now, *ejection.rest);
-        }
-        one_too_many
+        one_too_many && self.rest(now, *ejection.rest)
     }
 
     /// A request was answered.
@@ -97,9 +102,13 @@ impl Address {
     }
 
     /// What a health check has found. Whether that changed anything.
-    pub fn checked(&self, healthy: bool) -> bool {
+    pub fn checked(&self, healthy: bool, now: u64) -> bool {
         if healthy {
             self.failed_checks.store(0, Relaxed);
+            if !self.ill.load(Relaxed) {
+                return false;
+            }
+            self.known_since.store(now, Relaxed);
             return self.ill.swap(false, Relaxed);
         }
         let failed = self.failed_checks.fetch_add(1, Relaxed) + 1;

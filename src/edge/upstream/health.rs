@@ -37,7 +37,7 @@ pub async fn watch(server: Arc<Server>, health: HealthConfig) {
 async fn check(connector: &Connector, server: &Server, health: &HealthConfig, address: &Address) {
     let asked = timeout(*health.timeout, ask(connector, server, health, address)).await;
     let asked = asked.unwrap_or_else(|_| Err(Error::explain(ErrorType::ReadTimedout, "no answer in time")));
-    let changed = address.checked(asked.is_ok());
+    let changed = address.checked(asked.is_ok(), server.now());
     match asked {
         Ok(()) if changed => tracing::info!(upstream = %server.url, at = %address.at, "an upstream is healthy again"),
         Err(error) if changed => {

@@ -8,6 +8,8 @@
 mod address;
 mod balance;
 mod config;
+mod deadline;
+mod handle;
 mod health;
 mod identity;
 mod pool;
@@ -31,17 +33,23 @@ pub use self::{
         Balance, EjectionConfig, HealthConfig, MAX_ATTEMPTS, Protocol, RetriesConfig, RetryOn, ServersConfig,
         UpstreamConfig, UpstreamTlsConfig,
     },
+    deadline::{Deadline, Passed, Patience},
     url::{UpstreamUrl, host_and_port},
     watch::watch_latest,
 };
 use super::{Tuning, route::RouteConfig};
-use crate::telemetry::proxying::{Proxying, RouteMeter};
+use crate::{
+    problem::Problem,
+    telemetry::proxying::{Proxying, RouteMeter},
+};
 
 /// An idle connection is dropped after this: servers commonly close theirs after 5 s (Node.js), and a request that
 /// meets a closing connection is lost unless it may be repeated.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 /// Pingora's name for the pool of connections that become other protocols', in which there never is one.
 const UPGRADES: u64 = 1;
+/// The pool of connections that can be ended from outside; see [`handle`].
+const HELD: u64 = 2;
 /// Patience with a connection that is quiet by nature: WebSocket, server-sent events.
 pub const LONG_QUIET: Duration = Duration::from_secs(3600);
 
@@ -66,6 +74,8 @@ pub struct Seeker<'a> {
     pub quiet: bool,
     /// Whether the connection is to become another protocol's.
     pub upgrade: bool,
+    /// What is left of the request's time, where that is bounded.
+    pub left: Option<Duration>,
 }
 
 /// A server to connect to.
@@ -85,6 +95,7 @@ impl Upstreams {
     pub fn new(routes: &[RouteConfig], tuning: &Tuning, before: Option<&Upstreams>, measured: &Proxying) -> Upstreams {
         // Routes that share a server share what is known of it, unless they ask it for different signs of health.
         let mut servers: HashMap<String, Arc<Server>> = HashMap::new();
+        let started = before.map_or_else(Instant::now, |before| before.started);
         let mut pools = Vec::new();
         for route in routes {
             let config = route.servers();
@@ -99,7 +110,7 @@ impl Upstreams {
                 let known = before.and_then(|before| before.servers.get(&key)).cloned();
                 let fresh = || {
                     let meter = measured.upstream(&url.to_string());
-                    Arc::new(Server::new(upstream, identity, config.ejection, config.health, meter))
+                    Arc::new(Server::new(upstream, identity, config.ejection, config.health, meter, started))
                 };
                 let server = servers.entry(key).or_insert_with(|| known.unwrap_or_else(fresh));
                 (server.clone(), *weight)
@@ -107,7 +118,6 @@ impl Upstreams {
             let servers = config.upstreams.iter().map(&mut server).collect();
             pools.push(Pool::new(route, servers, measured.route(&label(route)), tuning));
         }
-        let started = before.map_or_else(Instant::now, |before| before.started);
         Upstreams { pools, servers, started, tuning: tuning.clone() }
     }
 
@@ -123,16 +133,17 @@ impl Upstreams {
             [] => pool.next.fetch_add(1, Ordering::Relaxed),
             _ => pool.next.load(Ordering::Relaxed),
         };
-        let (server, address) = pool.pick(turn, seeker, fit).or_else(|| pool.pick(turn, seeker, usable))?;
+        let (server, address) = pool.pick(turn, seeker, now, fit).or_else(|| pool.pick(turn, seeker, now, usable))?;
         let cookie = match &pool.balance {
             Balance::Cookie(_) => Some(tag(&address.at)).filter(|tag| seeker.cookie != Some(tag)),
             _ => None,
         };
         let mut peer = server.peer(&address.at);
         // All of these are unlimited by default; a server that never answers would hold its request for ever.
-        peer.options.connection_timeout = Some(pool.connect);
-        peer.options.total_connection_timeout = Some(pool.connect * 2);
-        peer.options.read_timeout = Some(if seeker.quiet { LONG_QUIET } else { pool.idle });
+        let within = |time: Duration| Some(seeker.left.map_or(time, |left| time.min(left)));
+        peer.options.connection_timeout = within(pool.connect);
+        peer.options.total_connection_timeout = within(pool.connect * 2);
+        peer.options.read_timeout = Some(if seeker.quiet { LONG_QUIET } else { pool.read() });
         peer.options.write_timeout = Some(self.tuning.upstream_write);
         peer.options.idle_timeout = Some(POOL_IDLE);
         if seeker.upgrade {
@@ -141,6 +152,12 @@ impl Upstreams {
             // has yet to take a new connection hardly ever. So these get connections of their own, never idle ones.
             peer.group_key ^= UPGRADES;
             peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        if pool.patience.is_some() {
+            handle::hold(&mut peer);
+            peer.group_key ^= HELD;
+            // Over HTTP/2 a connection would be ended under the requests beside this one, so each has its own.
+            peer.options.max_h2_streams = 1;
         }
         Some(Choice { peer, lease: Lease::new(server, &address), cookie })
     }
@@ -157,6 +174,11 @@ impl Upstreams {
     /// Whether that is a reason to try again on this route.
     pub fn retries_on(&self, route: usize, failure: RetryOn) -> bool {
         self.pools.get(route).is_some_and(|pool| pool.retries.on.contains(&failure))
+    }
+
+    /// The deadlines of the route's requests, if it has any.
+    pub fn patience(&self, route: usize) -> Option<Patience> {
+        self.pools.get(route)?.patience
     }
 
     /// The name of the cookie that tells a visitor's server, if the route has one.
@@ -189,8 +211,9 @@ impl Upstreams {
     /// There was no connection: the address rests.
     pub fn unreachable(&self, lease: &Lease) {
         lease.server.meter.unanswered();
-        lease.server.meter.ejections.inc();
-        lease.address.rest(self.now(), *lease.server.ejection.rest);
+        if lease.address.rest(self.now(), *lease.server.ejection.rest) {
+            lease.server.meter.ejections.inc();
+        }
     }
 
     /// A request was not answered.
@@ -207,6 +230,19 @@ impl Upstreams {
     }
 }
 
+/// What is wrong with the files by which upstreams are known and know us.
+pub fn unreadable(routes: &[RouteConfig], path: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (route, config) in routes.iter().enumerate() {
+        for (index, upstream) in config.upstreams.iter().enumerate() {
+            if let Err((key, why)) = Identity::load(&upstream.url, &upstream.tls) {
+                problems.push(Problem::new(format!("{path}[{route}].upstreams[{index}].tls.{key}"), why));
+            }
+        }
+    }
+    problems
+}
+
 /// What a route is called in metrics: its hosts and its path.
 fn label(route: &RouteConfig) -> String {
     let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
@@ -220,8 +256,13 @@ mod tests {
 
     use super::*;
 
-    const SEEKER: Seeker<'_> =
-        Seeker { client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), cookie: None, quiet: false, upgrade: false };
+    const SEEKER: Seeker<'_> = Seeker {
+        client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        cookie: None,
+        quiet: false,
+        upgrade: false,
+        left: None,
+    };
 
     fn upstreams(urls: &[&str]) -> Upstreams {
         let upstreams = urls.iter().map(|url| url.parse().unwrap()).collect();
@@ -303,11 +344,56 @@ mod tests {
     fn ill_servers_are_passed_over_until_they_are_well() {
         let pool = upstreams(&["http://127.0.0.1:1", "http://127.0.0.1:2"]);
         let first = pool.pools[0].servers[0].0.addresses.load()[0].clone();
-        assert!(!first.checked(false), "once may happen");
-        assert!(first.checked(false) && !first.checked(false));
+        assert!(!first.checked(false, 1), "once may happen");
+        assert!(first.checked(false, 2) && !first.checked(false, 3));
         assert!((0..4).all(|_| port(pool.choose(0, &[], &SEEKER)) == Some(2)));
-        assert!(first.checked(true));
+        assert!(first.checked(true, 4) && !first.checked(true, 5));
+        assert_eq!(first.fit_since(), 4);
         assert!((0..4).any(|_| port(pool.choose(0, &[], &SEEKER)) == Some(1)));
+    }
+
+    #[test]
+    fn an_ejection_is_counted_once() {
+        let pool = upstreams(&["http://127.0.0.1:1"]);
+        let server = pool.pools[0].servers[0].0.clone();
+        for _ in 0..3 {
+            lose(&pool, 1);
+        }
+        assert_eq!(server.meter.ejections.get(), 1, "it was resting already");
+        let address = Address::new(At::Unix("/a".into()), 0);
+        assert!(address.rest(5, Duration::from_millis(10)) && !address.rest(14, Duration::from_millis(10)));
+        assert!(address.rest(24, Duration::from_millis(10)), "its rest was over");
+    }
+
+    #[test]
+    fn a_server_that_came_back_begins_slowly() {
+        let servers = r#""upstreams":["http://127.0.0.1:1","http://127.0.0.1:2"],"slow_start":"40s""#;
+        for balance in ["round_robin", "least_connections"] {
+            let pool = route(&format!(r#"{{"balance":"{balance}",{servers}}}"#));
+            let pool = &pool.pools[0];
+            let second = pool.servers[1].0.addresses.load()[0].clone();
+            // It rested from second 1 to second 11.
+            second.rest(1_000, Duration::from_secs(10));
+            let share = |now: u64| {
+                let mut held = Vec::new();
+                let mut of_second = 0;
+                for turn in 0..200 {
+                    let (server, address) = pool.pick(turn, &SEEKER, now, |_| true).unwrap();
+                    of_second += usize::from(address.at == second.at);
+                    held.push(Lease::new(server, &address));
+                }
+                of_second
+            };
+            // A tenth of its own turns, or a tenth of a weight beside a whole one; then a half, then all.
+            for (now, expected) in [(15_000, 8..22), (31_000, 45..70), (51_000, 100..101)] {
+                let found = share(now);
+                assert!(expected.contains(&found), "{balance} at {now}: {found} of 200");
+            }
+        }
+        // Nobody else is there.
+        let pool = route(r#"{"upstreams":["http://127.0.0.1:1"],"slow_start":"40s"}"#);
+        pool.pools[0].servers[0].0.addresses.load()[0].rest(1_000, Duration::from_secs(1));
+        assert!((0..20).all(|turn| pool.pools[0].pick(turn, &SEEKER, 2_000, |_| true).is_some()));
     }
 
     #[test]

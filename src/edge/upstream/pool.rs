@@ -11,13 +11,15 @@ use std::{
 use super::{
     Seeker,
     address::Address,
-    balance::{bond, tag, turns},
+    balance::{bond, share, tag, takes, turns},
     config::{Balance, RetriesConfig},
+    deadline::Patience,
     server::Server,
 };
 use crate::{
     edge::{Tuning, rate_limit::network, route::RouteConfig},
     telemetry::proxying::RouteMeter,
+    units::Span,
 };
 
 /// The servers of one route.
@@ -38,13 +40,20 @@ pub struct Pool {
     /// To connect.
     pub connect: Duration,
     /// Of silence.
-    pub idle: Duration,
+    idle: Duration,
+    /// Milliseconds over which the share of one that came back grows; 0 is at once.
+    slow_start: u64,
+    /// Deadlines, if there are any.
+    pub patience: Option<Patience>,
 }
 
 impl Pool {
     /// Of a route with these servers, in the order of its configuration.
     pub fn new(route: &RouteConfig, servers: Vec<(Arc<Server>, u8)>, meter: RouteMeter, tuning: &Tuning) -> Pool {
         let weights: Vec<u8> = servers.iter().map(|(_, weight)| *weight).collect();
+        let span = |span: Option<Span>| span.map(|span| *span);
+        let patience = Patience { first_byte: span(route.timeouts.first_byte), total: span(route.timeouts.total) };
+        let bounded = patience.first_byte.is_some() || patience.total.is_some();
         Pool {
             servers,
             meter,
@@ -52,39 +61,65 @@ impl Pool {
             retries: route.retries.clone(),
             turns: turns(&weights),
             next: AtomicUsize::new(0),
-            connect: route.timeouts.connect.map_or(tuning.connect, |span| *span),
-            idle: route.timeouts.idle.map_or(tuning.upstream_read, |span| *span),
+            connect: span(route.timeouts.connect).unwrap_or(tuning.connect),
+            idle: span(route.timeouts.idle).unwrap_or(tuning.upstream_read),
+            slow_start: route.slow_start.as_millis() as u64,
+            patience: bounded.then_some(patience),
         }
     }
 
-    /// The next one among those that will do.
+    /// Patience with a read. Pingora has one for the whole of an answer, so that a first byte that may take longer than
+    /// later ones makes it longer for them, too.
+    pub fn read(&self) -> Duration {
+        let first_byte = self.patience.and_then(|patience| patience.first_byte);
+        first_byte.map_or(self.idle, |first_byte| first_byte.max(self.idle))
+    }
+
+    /// The next one among those that will do. `now` is in milliseconds since the start of the addresses' times.
     pub fn pick(
         &self,
         turn: usize,
         seeker: &Seeker<'_>,
+        now: u64,
         will_do: impl Fn(&Address) -> bool,
     ) -> Option<(&Arc<Server>, Arc<Address>)> {
+        let weight = |weight: u8, address: &Address| f64::from(weight) * self.share(address, now);
         match &self.balance {
-            Balance::RoundRobin => self.in_turn(turn, will_do),
+            Balance::RoundRobin => self.in_turn(turn, now, will_do),
             Balance::LeastConnections => {
                 // Beginning at a turn, so that equals take turns.
-                let load = |weight: u8, address: &Address| (address.in_flight() + 1) as f64 / f64::from(weight);
-                self.best(turn, will_do, |weight, address| -load(weight, address))
+                let load = |own: u8, address: &Address| (address.in_flight() + 1) as f64 / weight(own, address);
+                self.best(turn, will_do, |own, address| -load(own, address))
             }
             Balance::IpHash => {
                 let client = network(seeker.client);
-                self.best(0, will_do, |weight, address| bond(client, &address.at, weight))
+                self.best(0, will_do, |own, address| bond(client, &address.at, weight(own, address)))
             }
             Balance::Cookie(_) => {
                 let own = seeker.cookie.and_then(|cookie| {
                     self.best(0, |address| will_do(address) && tag(&address.at) == cookie, |_, _| 0.0)
                 });
-                own.or_else(|| self.in_turn(turn, will_do))
+                own.or_else(|| self.in_turn(turn, now, will_do))
             }
         }
     }
 
-    fn in_turn(&self, turn: usize, will_do: impl Fn(&Address) -> bool) -> Option<(&Arc<Server>, Arc<Address>)> {
+    fn share(&self, address: &Address, now: u64) -> f64 {
+        if self.slow_start == 0 { 1.0 } else { share(now, address.fit_since(), self.slow_start) }
+    }
+
+    fn in_turn(
+        &self,
+        turn: usize,
+        now: u64,
+        will_do: impl Fn(&Address) -> bool,
+    ) -> Option<(&Arc<Server>, Arc<Address>)> {
+        let takes = |address: &Address| will_do(address) && takes(turn, self.share(address, now));
+        // Somebody has to take it.
+        self.turn(turn, takes).or_else(|| self.turn(turn, &will_do).filter(|_| self.slow_start > 0))
+    }
+
+    fn turn(&self, turn: usize, will_do: impl Fn(&Address) -> bool) -> Option<(&Arc<Server>, Arc<Address>)> {
         (0..self.turns.len()).find_map(|offset| {
             let (server, _) = &self.servers[self.turns[turn.wrapping_add(offset) % self.turns.len()]];
             let addresses = server.addresses.load();

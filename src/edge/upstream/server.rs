@@ -4,7 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -44,6 +44,7 @@ pub struct Server {
     pub addresses: ArcSwap<Vec<Arc<Address>>>,
     /// Whose turn it is among them.
     pub next: AtomicUsize,
+    started: Instant,
 }
 
 impl Server {
@@ -54,6 +55,7 @@ impl Server {
         ejection: &EjectionConfig,
         health: Option<&HealthConfig>,
         meter: UpstreamMeter,
+        started: Instant,
     ) -> Server {
         let url = &config.url;
         let authority = url.authority(config.tls.name.as_deref());
@@ -72,9 +74,15 @@ impl Server {
             meter,
             ejection: ejection.clone(),
             health: health.cloned(),
-            addresses: ArcSwap::from_pointee(fixed.map(Address::new).into_iter().collect()),
+            addresses: ArcSwap::from_pointee(fixed.map(|at| Address::new(at, 0)).into_iter().collect()),
             next: AtomicUsize::new(0),
+            started,
         }
+    }
+
+    /// Milliseconds since the start that times of its addresses count from.
+    pub fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
     }
 
     /// Host and port to ask the resolver for, if it has to be.
@@ -121,8 +129,10 @@ impl Server {
         let found: Vec<At> = found.into_iter().map(At::Tcp).collect();
         if !known.iter().map(|address| &address.at).eq(&found) {
             let keep = |at: &At| known.iter().find(|address| address.at == *at).cloned();
+            // The first answer is as good as having known it from the beginning.
+            let since = if known.is_empty() { 0 } else { self.now().max(1) };
             let addresses: Vec<_> =
-                found.iter().map(|at| keep(at).unwrap_or_else(|| Address::new(at.clone()))).collect();
+                found.iter().map(|at| keep(at).unwrap_or_else(|| Address::new(at.clone(), since))).collect();
             tracing::info!(upstream = %self.url, addresses = ?found, "an upstream's name has been resolved");
             self.addresses.store(Arc::new(addresses));
         }

@@ -5,12 +5,14 @@
 mod admission;
 mod balance;
 mod compress;
+mod deadlines;
 mod end;
 mod events;
 mod files;
 mod front;
 mod hints;
 mod identity;
+mod inject;
 mod lanes;
 mod origins;
 mod ours;

@@ -111,6 +111,35 @@ fn clients_show_certificates_where_that_is_said() {
 }
 
 #[test]
+fn the_site_hears_who_has_shown_a_certificate() {
+    let secure = secure(|config, authority, folder| {
+        let ca = authority.writes_root(folder.path(), "clients.pem");
+        config.server.tls.clients = ClientsConfig { ca, required: false };
+        config.routes[0].request_headers = serde_json::from_value(serde_json::json!({"set": {
+            "X-Subject": "{client_certificate_subject}",
+            "X-Print": "sha256:{client_certificate_fingerprint}",
+            "X-Serial": "{client_certificate_serial}",
+        }}))
+        .unwrap();
+    });
+    let own = secure.authority.client("me.example");
+    let print = ring::digest::digest(&ring::digest::SHA256, &own.0);
+    let print: String = print.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let forged = "GET / HTTP/1.1\r\nHost: a.example\r\nX-Subject: CN=root\r\nx-print: 1\r\nX-Own: CN=root\r\n\r\n";
+    for wishes in [Wishes { own: Some(own), ..Wishes::default() }, Wishes::default()] {
+        let is_known = wishes.own.is_some();
+        let mut client = secure.authority.connect(secure.at, "a.example", wishes).unwrap();
+        assert!(client.ask(forged).unwrap().starts_with("HTTP/1.1 200"));
+        let seen = secure.site.saw().to_lowercase();
+        assert!(!seen.contains("x-subject: cn=root") && !seen.contains("x-print: 1\r\n"), "{seen}");
+        assert!(seen.contains("x-own: cn=root\r\n"), "what the configuration does not name passes");
+        assert_eq!(seen.contains("x-subject: cn=") && seen.contains("x-serial: "), is_known, "{seen}");
+        assert_eq!(seen.contains(&format!("x-print: sha256:{print}\r\n")), is_known, "{seen}");
+        assert_eq!(seen.contains("x-print: "), is_known, "no header without a certificate: {seen}");
+    }
+}
+
+#[test]
 fn plain_requests_are_sent_to_tls_but_for_health() {
     let secure = secure(|config, _, _| {
         config.server.tls.redirect = true;
@@ -216,6 +245,34 @@ fn http2_without_tls_is_spoken_where_that_is_said() {
     let mut client = world.connect();
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     assert!(!client.try_head().is_ok_and(|head| head.starts_with("HTTP/1.1 2")));
+}
+
+#[test]
+fn http2_from_a_balancer_stays_longer_than_from_anybody() {
+    let site = Site::start();
+    for (trusted, stays) in [(vec![], false), (vec!["127.0.0.0/8".parse().unwrap()], true)] {
+        let routes = vec![RouteConfig { upstreams: vec![site.url.parse().unwrap()], ..RouteConfig::default() }];
+        let world = World::with(routes, |config| {
+            config.server.h2c = true;
+            config.server.timeouts.idle = real_streaming::units::Span::secs(1);
+            config.server.trusted_proxies = trusted;
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let second = runtime.block_on(async {
+            let io = TokioIo::new(tokio::net::TcpStream::connect(world.public).await.unwrap());
+            let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await;
+            let (mut sender, connection) = handshake.unwrap();
+            tokio::spawn(connection);
+            let mut ask = || {
+                let request = http::Request::get("http://a.example/page").body(Full::<bytes::Bytes>::default());
+                sender.send_request(request.unwrap())
+            };
+            assert_eq!(ask().await.unwrap().status(), 200);
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            ask().await.is_ok()
+        });
+        assert_eq!(second, stays);
+    }
 }
 
 #[test]

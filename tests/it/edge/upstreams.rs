@@ -33,6 +33,9 @@ async fn tells(
     request: Request<Incoming>,
 ) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = hyper::Error>>, hyper::Error> {
     let (head, body) = request.into_parts();
+    if head.uri.path() == "/stalls" {
+        std::future::pending::<()>().await;
+    }
     let host = head.uri.authority().map(ToString::to_string);
     let host = host.or_else(|| Some(head.headers.get("host")?.to_str().ok()?.to_owned()));
     let te = head.headers.get("te").map_or("-", |te| te.to_str().unwrap_or("?")).to_owned();
@@ -237,6 +240,45 @@ fn a_socket_is_a_server_like_any_other() {
     }
     assert_eq!(world.get("/second", "").status, 200);
     assert_eq!(world.get("/nobody", "").status, 502);
+
+    let bounded = World::routing(json!([{"upstreams": [url(&path)], "timeouts": {"first_byte": "1s"}}]));
+    assert_eq!(bounded.get("/stalls", "").status, 504);
+    assert_eq!(bounded.get("/", "").status, 200);
+    let unreachable = World::routing(json!([{"upstreams": [url(&nobody)], "timeouts": {"total": "5s"}}]));
+    assert_eq!(unreachable.get("/", "").status, 502);
+}
+
+#[test]
+fn new_files_about_upstreams_are_taken_while_it_runs() {
+    let (folder, authority) = folder();
+    let ca = Authority::new().writes_root(folder.path(), "ca.pem");
+    let at = server(Some(settings(&authority, "site.internal", None, &[])), false);
+    let upstreams = json!([{"url": format!("https://{at}"), "tls": {"name": "site.internal", "ca": ca}}]);
+    let world = World::routing(json!([{"upstreams": upstreams}]));
+    assert_eq!(world.get("/", "").status, 502, "a stranger's");
+    authority.writes_root(folder.path(), "ca.pem");
+    world.replacer.renew_certificates().unwrap();
+    assert_eq!(world.get("/", "").status, 200);
+    std::fs::write(&ca, "half").unwrap();
+    let problems = world.replacer.renew_certificates().unwrap_err();
+    assert_eq!(problems[0].path, "routes[0].upstreams[0].tls.ca");
+    assert_eq!(world.get("/", "").status, 200, "the old one stays");
+}
+
+#[test]
+fn a_request_over_http_2_is_late_alone() {
+    let at = server(None, true);
+    let upstreams = json!([{"url": format!("http://{at}"), "protocol": "h2"}]);
+    let world = World::routing(json!([{"upstreams": upstreams, "timeouts": {"first_byte": "1s"}}]));
+    thread::scope(|scope| {
+        let late = scope.spawn(|| world.get("/stalls", "").status);
+        for _ in 0..20 {
+            assert_eq!(world.get("/", "").status, 200, "beside the one that is late");
+            thread::sleep(std::time::Duration::from_millis(30));
+        }
+        assert_eq!(late.join().unwrap(), 504);
+    });
+    assert_eq!(world.get("/", "").status, 200);
 }
 
 #[test]

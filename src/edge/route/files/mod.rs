@@ -74,7 +74,13 @@ impl FilesConfig {
 
 /// The files of one route.
 #[derive(Debug)]
-pub struct Files(Arc<FilesConfig>);
+pub struct Files {
+    config: Arc<FilesConfig>,
+    /// Whether pages are changed on their way, for which they have to be plain.
+    plain_pages: bool,
+    /// Whether files are compressed on their way.
+    compressed: bool,
+}
 
 /// The head of an answer, and what its body comes from.
 #[derive(Debug)]
@@ -99,8 +105,8 @@ pub struct Pieces {
 
 impl Files {
     /// Serves this folder.
-    pub fn new(config: &FilesConfig) -> Files {
-        Files(Arc::new(config.clone()))
+    pub fn new(config: &FilesConfig, plain_pages: bool, compressed: bool) -> Files {
+        Files { config: Arc::new(config.clone()), plain_pages, compressed }
     }
 
     /// Answers for a path in its canonical form; `visited` is what the visitor asked for, with the query.
@@ -109,9 +115,12 @@ impl Files {
             let headers = vec![(header::ALLOW, HeaderValue::from_static("GET, HEAD"))];
             return FileReply { status: StatusCode::METHOD_NOT_ALLOWED, headers, body: None };
         }
-        let (config, path, visited, request) = (self.0.clone(), path.to_owned(), visited.to_owned(), request.clone());
+        let (config, path, visited) = (self.config.clone(), path.to_owned(), visited.to_owned());
+        let (request, plain_pages, compressed) = (request.clone(), self.plain_pages, self.compressed);
         let with_body = method == Method::GET;
-        let find = tokio::task::spawn_blocking(move || find(&config, &path, &visited, &request, with_body));
+        let find = tokio::task::spawn_blocking(move || {
+            find(&config, &path, &visited, &Asking { request: &request, with_body, plain_pages, compressed })
+        });
         find.await.unwrap_or_else(|error| {
             tracing::error!(%error, "looking for a file has failed");
             FileReply::error(StatusCode::INTERNAL_SERVER_ERROR)
@@ -155,8 +164,16 @@ fn piece(file: &File, at: u64, size: u64) -> io::Result<Bytes> {
     Ok(bytes.into())
 }
 
+/// What matters of a request.
+struct Asking<'a> {
+    request: &'a HeaderMap,
+    with_body: bool,
+    plain_pages: bool,
+    compressed: bool,
+}
+
 /// What is found under a path.
-fn find(config: &FilesConfig, path: &str, visited: &str, request: &HeaderMap, with_body: bool) -> FileReply {
+fn find(config: &FilesConfig, path: &str, visited: &str, asking: &Asking<'_>) -> FileReply {
     let name = path.trim_start_matches('/');
     let found = match is_hidden(name) {
         true => Err(io::ErrorKind::NotFound.into()),
@@ -177,21 +194,15 @@ fn find(config: &FilesConfig, path: &str, visited: &str, request: &HeaderMap, wi
                     body: None,
                 };
             }
-            return answer(config, &index, opened, request, with_body);
+            return answer(config, &index, opened, asking);
         }
         Ok(Opened::File(..)) if name.ends_with('/') => (name, Err(io::ErrorKind::NotFound.into())),
         opened => (name, opened),
     };
-    answer(config, name, opened, request, with_body)
+    answer(config, name, opened, asking)
 }
 
-fn answer(
-    config: &FilesConfig,
-    name: &str,
-    opened: io::Result<Opened>,
-    request: &HeaderMap,
-    with_body: bool,
-) -> FileReply {
+fn answer(config: &FilesConfig, name: &str, opened: io::Result<Opened>, asking: &Asking<'_>) -> FileReply {
     let missing = matches!(&opened, Err(error) if error.kind() == io::ErrorKind::NotFound)
         || matches!(opened, Ok(Opened::Folder | Opened::Other));
     let (name, opened) = if missing && !config.fallback.is_empty() {
@@ -213,8 +224,12 @@ fn answer(
             });
         }
     };
-    let (coding, file) = choose(config, name, plain, request);
-    represent(config, name, coding, file, request, with_body).unwrap_or_else(|error| {
+    let kind = content_type(Path::new(name));
+    let (coding, file) = match asking.plain_pages && kind.as_bytes().starts_with(b"text/html") {
+        true => (IDENTITY, plain),
+        false => choose(config, name, plain, asking.request),
+    };
+    represent(config, kind, coding, file, asking).unwrap_or_else(|error| {
         tracing::warn!(folder = %config.root.display(), name, %error, "cannot read a file");
         FileReply::error(StatusCode::INTERNAL_SERVER_ERROR)
     })
@@ -258,12 +273,12 @@ fn choose(config: &FilesConfig, name: &str, plain: File, request: &HeaderMap) ->
 
 fn represent(
     config: &FilesConfig,
-    name: &str,
+    kind: HeaderValue,
     coding: &'static str,
     file: File,
-    request: &HeaderMap,
-    with_body: bool,
+    asking: &Asking<'_>,
 ) -> io::Result<FileReply> {
+    let Asking { request, with_body, .. } = *asking;
     let metadata = file.metadata()?;
     let length = metadata.len();
     let modified = metadata.modified()?;
@@ -273,7 +288,7 @@ fn represent(
     let date = HeaderValue::try_from(httpdate::fmt_http_date(modified)).map_err(io::Error::other)?;
 
     let mut headers = vec![(header::ETAG, etag.clone()), (header::LAST_MODIFIED, date.clone())];
-    if config.precompressed {
+    if config.precompressed || asking.compressed {
         headers.push((header::VARY, HeaderValue::from_static("Accept-Encoding")));
     }
     if let Some(status) = precondition(request, &etag, modified) {
@@ -293,7 +308,7 @@ fn represent(
             return Ok(FileReply { status: StatusCode::RANGE_NOT_SATISFIABLE, headers, body: None });
         }
     };
-    headers.push((header::CONTENT_TYPE, content_type(Path::new(name))));
+    headers.push((header::CONTENT_TYPE, kind));
     if coding != IDENTITY {
         headers.push((header::CONTENT_ENCODING, HeaderValue::from_static(coding)));
     }

@@ -1,4 +1,4 @@
-//! A connection that counts what is read from it.
+//! A connection as one request sees it: from the request's first byte to its last.
 
 use std::{
     io,
@@ -8,51 +8,71 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::head::Watch;
+use super::extent::Extent;
 
-/// Passes everything on.
+/// Bytes kept of the requests behind it; more wait in the system.
+const MAX_AHEAD: usize = 64 << 10;
+
+/// See the module. What is written passes.
 #[derive(Debug)]
-pub struct Counted {
+pub struct Single {
     inner: Stream,
-    read: usize,
-    watch: Option<Watch>,
+    extent: Extent,
+    /// What was read beyond the request.
+    ahead: BytesMut,
 }
 
-impl Counted {
-    /// Nothing has been read yet. With a watch, what is read next is a header.
-    pub fn new(inner: Stream, watch: Option<Watch>) -> Counted {
-        Counted { inner, read: 0, watch }
+impl Single {
+    /// For a request of which this is left to read.
+    pub fn new(inner: Stream, extent: Extent) -> Single {
+        Single { inner, extent, ahead: BytesMut::new() }
     }
 
-    /// The connection, and how many bytes have been read from it.
-    pub fn into_parts(self) -> (Stream, usize) {
-        (self.inner, self.read)
+    /// The connection and what has been read of the next request; `None` when nobody knows where that begins.
+    pub fn into_parts(self) -> Option<(Stream, BytesMut)> {
+        self.extent.is_over().then_some((self.inner, self.ahead))
+    }
+
+    /// Whoever reads on behind the request wants to know whether the client is still there.
+    fn poll_beyond(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut piece = [0; 4096];
+        while self.ahead.len() < MAX_AHEAD {
+            let mut buf = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.inner).poll_read(context, &mut buf))?;
+            if buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(buf.filled());
+        }
+        // Nobody is woken for more: it is read when the next request's turn has come.
+        Poll::Pending
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for Single {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.extent.is_over() {
+            return self.poll_beyond(context);
+        }
+        let this = &mut *self;
         let before = buf.filled().len();
-        if self.watch.as_ref().is_some_and(Watch::is_done) {
-            self.watch = None;
-        }
-        if self.watch.as_mut().is_some_and(|watch| watch.is_over(context)) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        let result = ready!(Pin::new(&mut self.inner).poll_read(context, buf));
-        let read = buf.filled().len() - before;
-        self.read += read;
-        Poll::Ready(result.and_then(|()| self.watch.as_mut().map_or(Ok(()), |watch| watch.took(read))))
+        ready!(Pin::new(&mut this.inner).poll_read(context, buf))?;
+        let read = &buf.filled()[before..];
+        let own = this.extent.take(read);
+        this.ahead.extend_from_slice(&read[own..]);
+        buf.set_filled(before + own);
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for Single {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, buf)
     }
@@ -79,27 +99,27 @@ impl AsyncWrite for Counted {
 }
 
 #[async_trait]
-impl Shutdown for Counted {
+impl Shutdown for Single {
     async fn shutdown(&mut self) {
         self.inner.shutdown().await;
     }
 }
 
 #[async_trait]
-impl Peek for Counted {
+impl Peek for Single {
     /// Peeking is for the protocol of a fresh connection, which is known by now.
     async fn try_peek(&mut self, _: &mut [u8]) -> io::Result<bool> {
         Ok(false)
     }
 }
 
-impl UniqueID for Counted {
+impl UniqueID for Single {
     fn id(&self) -> UniqueIDType {
         self.inner.id()
     }
 }
 
-impl Ssl for Counted {
+impl Ssl for Single {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
         self.inner.get_ssl_digest()
     }
@@ -109,7 +129,7 @@ impl Ssl for Counted {
     }
 }
 
-impl GetTimingDigest for Counted {
+impl GetTimingDigest for Single {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.inner.get_timing_digest()
     }
@@ -123,13 +143,13 @@ impl GetTimingDigest for Counted {
     }
 }
 
-impl GetProxyDigest for Counted {
+impl GetProxyDigest for Single {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.inner.get_proxy_digest()
     }
 }
 
-impl GetSocketDigest for Counted {
+impl GetSocketDigest for Single {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
     }

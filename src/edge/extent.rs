@@ -1,0 +1,187 @@
+//! How far a request reaches on a connection of HTTP/1: sans-io, fed with what follows its header.
+//!
+//! Pingora reads as much as there is, and what it reads of the next request nobody sees before it is parsed, and mended
+//! where it should be refused. So it is given one request at a time. This decides nothing about what is allowed: whatever
+//! it does not understand belongs to the request, whose connection ends with it.
+
+/// Of one request, as it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// This many bytes are left.
+    Length(u64),
+    /// Chunks are left (RFC 9112, 7.1).
+    Chunked(Chunks),
+    /// Whatever comes.
+    Open,
+}
+
+/// Where in a chunked body the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunks {
+    /// In a chunk's size.
+    Size(u64),
+    /// Behind the size, in the same line.
+    Rest(u64),
+    /// In the chunk, with this many bytes left.
+    Data(u64),
+    /// At the end of the line that ends the chunk.
+    End,
+    /// In a trailer's line, or in the empty one that is the last.
+    Trailer {
+        /// Whether the line has had no byte yet.
+        is_empty: bool,
+    },
+}
+
+impl Extent {
+    /// Of the request with this header.
+    pub fn of(head: &[u8]) -> Extent {
+        let mut extent = None;
+        for line in head.split(|byte| *byte == b'\n').skip(1) {
+            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            let found = match name.len() {
+                // No other protocol is passed on (clients offer `h2c` with requests that are whole without it).
+                7 if name.eq_ignore_ascii_case(b"upgrade") && is_websocket(value) => return Extent::Open,
+                14 if name.eq_ignore_ascii_case(b"content-length") => match decimal(value) {
+                    Some(length) => Extent::Length(length),
+                    None => return Extent::Open,
+                },
+                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                    if !value.eq_ignore_ascii_case(b"chunked") {
+                        return Extent::Open;
+                    }
+                    Extent::Chunked(Chunks::Size(0))
+                }
+                _ => continue,
+            };
+            if extent.replace(found).is_some() {
+                return Extent::Open;
+            }
+        }
+        extent.unwrap_or(Extent::Length(0))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_over(&self) -> bool {
+        *self == Extent::Length(0)
+    }
+
+    /// How many of the next bytes are the request's.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(next) = bytes.get(taken) {
+            match self {
+                Extent::Open => return bytes.len(),
+                Extent::Length(0) => break,
+                Extent::Length(left) | Extent::Chunked(Chunks::Data(left)) => {
+                    let length = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len() - taken);
+                    taken += length;
+                    *left -= length as u64;
+                    if *self == Extent::Chunked(Chunks::Data(0)) {
+                        *self = Extent::Chunked(Chunks::End);
+                    }
+                }
+                Extent::Chunked(chunks) => {
+                    *self = chunks.step(*next);
+                    taken += 1;
+                }
+            }
+        }
+        taken
+    }
+}
+
+impl Chunks {
+    fn step(self, byte: u8) -> Extent {
+        Extent::Chunked(match (self, byte) {
+            (Chunks::Size(0) | Chunks::Rest(0), b'\n') => Chunks::Trailer { is_empty: true },
+            (Chunks::Size(size) | Chunks::Rest(size), b'\n') => Chunks::Data(size),
+            (Chunks::Rest(_), _) => self,
+            (Chunks::Size(size), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
+                match size.checked_mul(16) {
+                    Some(size) => Chunks::Size(size + digit),
+                    None => return Extent::Open,
+                }
+            }
+            (Chunks::Size(size), b';' | b' ' | b'\t' | b'\r') => Chunks::Rest(size),
+            (Chunks::End, b'\r') => self,
+            (Chunks::End, b'\n') => Chunks::Size(0),
+            (Chunks::Trailer { is_empty: true }, b'\n') => return Extent::Length(0),
+            (Chunks::Trailer { .. }, b'\n') => Chunks::Trailer { is_empty: true },
+            (Chunks::Trailer { .. }, b'\r') => self,
+            (Chunks::Trailer { .. }, _) => Chunks::Trailer { is_empty: false },
+            _ => return Extent::Open,
+        })
+    }
+}
+
+fn is_websocket(value: &[u8]) -> bool {
+    let mut protocols = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    protocols.any(|protocol| protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")))
+}
+
+fn decimal(text: &[u8]) -> Option<u64> {
+    let plain = (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    plain.then(|| text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_how_far_its_request_reaches() {
+        let of = |lines: &str| Extent::of(format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
+        for (lines, expected) in [
+            ("", Extent::Length(0)),
+            ("content-length: 12 \r\n", Extent::Length(12)),
+            ("Transfer-Encoding: Chunked\r\n", Extent::Chunked(Chunks::Size(0))),
+            ("Transfer-Encoding: gzip, chunked\r\n", Extent::Open),
+            ("Content-Length: 1\r\nContent-Length: 1\r\n", Extent::Open),
+            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", Extent::Open),
+            ("Content-Length: +1\r\n", Extent::Open),
+            ("Content-Length: 99999999999999999999\r\n", Extent::Open),
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Extent::Open),
+            ("Connection: Upgrade\r\nUpgrade: foo, WebSocket\r\n", Extent::Open),
+            ("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", Extent::Length(0)),
+            ("Upgrade-Insecure-Requests: 1\r\n", Extent::Length(0)),
+        ] {
+            assert_eq!(of(lines), expected, "{lines}");
+        }
+    }
+
+    /// However it is cut, `own` is the request's and what follows is not.
+    #[track_caller]
+    fn check(extent: Extent, own: &str, more: &str) {
+        let all = [own, more].concat();
+        for cut in 0..=all.len() {
+            let mut extent = extent;
+            let (first, second) = all.as_bytes().split_at(cut);
+            let taken = extent.take(first);
+            assert_eq!(taken, own.len().min(cut), "{own:?} cut at {cut}");
+            assert_eq!(taken + extent.take(second), own.len(), "{own:?} cut at {cut}");
+            assert!(extent.is_over());
+        }
+    }
+
+    #[test]
+    fn what_follows_a_request_is_not_its_own() {
+        let chunked = Extent::Chunked(Chunks::Size(0));
+        for more in ["", "GET / HTTP/1.1\r\n\r\n", "0\r\n\r\n"] {
+            check(Extent::Length(0), "", more);
+            check(Extent::Length(5), "12345", more);
+            check(chunked, "0\r\n\r\n", more);
+            check(chunked, "a;x=\"y\"\r\n0123456789\r\n1 \r\n\n\r\n00\r\nTrailer: x\r\n\r\n", more);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_has_no_end() {
+        for wrong in ["x\r\n", "1\r\nabc\r\n", "fffffffffffffffff\r\n", "-1\r\n", "1\r\na0\r\n\r\n"] {
+            let mut extent = Extent::Chunked(Chunks::Size(0));
+            assert_eq!((extent.take(wrong.as_bytes()), extent), (wrong.len(), Extent::Open), "{wrong}");
+        }
+    }
+}
