@@ -69,6 +69,13 @@ pub fn changes(
     if let Some(host) = host {
         set(header::HOST, host.clone());
     }
+    // RFC 9113, 8.2.3: over HTTP/2 browsers send each cookie on a line of its own, and sites that speak HTTP/1 know of one
+    // line alone. Some join lines by commas.
+    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        let line = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
+        set(header::COOKIE, line.expect("header values and what is between them are a header value"));
+    }
 
     if !trusted {
         changes.remove.push(header::FORWARDED);
@@ -171,6 +178,15 @@ mod tests {
         let told = &[(header::FORWARDED, "for=1.1.1.1")];
         assert_eq!(forwarded(true, told, X_FORWARDED_FOR).as_deref(), Some("1.1.1.1, 10.0.0.1"));
         assert_eq!(forwarded(true, &[], X_FORWARDED_PROTO).as_deref(), Some("http"));
+    }
+
+    #[test]
+    fn cookies_on_lines_of_their_own_become_one_line() {
+        let lines = &[(header::COOKIE, "a=1"), (header::COOKIE, "b=2; c=3"), (header::COOKIE, "d=4")];
+        for trusted in [false, true] {
+            assert_eq!(forwarded(trusted, lines, header::COOKIE).as_deref(), Some("a=1; b=2; c=3; d=4"));
+            assert_eq!(forwarded(trusted, &lines[..1], header::COOKIE).as_deref(), Some("a=1"));
+        }
     }
 
     #[test]
