@@ -59,11 +59,15 @@ impl AccessLog {
         AccessLog { metrics, requests }
     }
 
+    /// A request has ended about which nothing is written.
+    pub fn count(&self, handler: Handler, status: u16, took: Duration) {
+        self.requests[handler as usize][class(status)].inc();
+        self.metrics.http_request_seconds.observe(took.as_secs_f64());
+    }
+
     /// A request has ended.
     pub fn record(&self, ended: &Ended<'_>, style: &Style) {
-        let Ended { handler, status, .. } = *ended;
-        self.requests[handler as usize][class(status)].inc();
-        self.metrics.http_request_seconds.observe(ended.took.as_secs_f64());
+        self.count(ended.handler, ended.status, ended.took);
         style.write(ended, fastrand::f64());
     }
 }

@@ -20,7 +20,7 @@ use super::{
     answer::{NoBody, read_body, send},
     client_ip::Client,
     cors::Verdict,
-    intake::Intake,
+    intake::{Intake, Taking},
     rate_limit::RateLimits,
     request::{self, RequestId, entropy},
     route::Router,
@@ -30,6 +30,7 @@ use crate::{
     collect::{Hit, Micros, Refusal, Reply},
     deliver::SpoolFull,
     pipeline::{Admission, Collected},
+    schema::StreamId,
     telemetry::{Metrics, metrics::ByCode},
 };
 
@@ -58,7 +59,6 @@ pub struct Head<'a> {
     /// The stream's id as sent.
     stream: &'a str,
     client: &'a Client,
-    id: &'a RequestId,
 }
 
 impl<'a> Head<'a> {
@@ -69,10 +69,9 @@ impl<'a> Head<'a> {
         headers: &'a HeaderMap,
         router: &Router,
         client: &'a Client,
-        id: &'a RequestId,
     ) -> Head<'a> {
         let stream = router.stream(uri.path()).unwrap_or("");
-        Head { method, uri, headers, host: request::host(uri, headers), stream, client, id }
+        Head { method, uri, headers, host: request::host(uri, headers), stream, client }
     }
 
     /// Whether the page may send it.
@@ -120,6 +119,30 @@ impl<'a> Head<'a> {
     }
 }
 
+/// What a request came to; nothing of it is needed any more.
+pub struct Taken<'a> {
+    verdict: Verdict,
+    work: Result<Work, Refusal>,
+    _taking: Taking<'a>,
+}
+
+enum Work {
+    /// It is answered without more ado.
+    Answer(Reply),
+    /// Rows are to be made durable, and then it is answered.
+    Keep(Collected),
+}
+
+impl Taken<'_> {
+    /// Where its rows come from, if it is an event of which nothing but the disk is waited for.
+    pub fn stream(&self) -> Option<&StreamId> {
+        match &self.work {
+            Ok(Work::Keep(collected)) => Some(&collected.stream),
+            _ => None,
+        }
+    }
+}
+
 /// What the header of a request leads to.
 enum Opened {
     /// To an answer, without the body.
@@ -157,9 +180,9 @@ impl Endpoint {
     /// Answers one request that the router found to be an event.
     pub async fn serve(&self, session: &mut Session, client: &Client, id: &RequestId) {
         let _taking = self.intake.enter();
-        let head = self.head(session, client, id);
+        let head = self.head(session, client);
         let verdict = head.verdict(&self.rules);
-        let mut reply = match self.handle(session, client, id, &verdict).await {
+        let mut reply = match self.handle(session, client, &verdict).await {
             Ok(reply) => reply,
             Err(Failure::Refused(refusal)) => self.refused(&refusal, id),
             Err(Failure::Gone) => {
@@ -171,30 +194,33 @@ impl Endpoint {
         send(session, reply, &self.tuning).await;
     }
 
-    /// The answer to a request whose body is there as a whole.
-    pub async fn answer(&self, head: &Head<'_>, body: &[u8], alarm: &mut Alarm) -> Reply {
-        let _taking = self.intake.enter();
+    /// What is to be done with a request whose body is there as a whole.
+    pub fn take(&self, head: &Head<'_>, body: &[u8]) -> Taken<'_> {
+        let taking = self.intake.enter();
         let received_at = now();
         let verdict = head.verdict(&self.rules);
-        let answer = match self.open(head, &verdict) {
-            Ok(Opened::Body(admission)) => self.close(head, &admission, received_at, body, alarm).await,
-            Ok(Opened::Early(reply)) => Ok(reply),
+        let work = self.open(head, &verdict).and_then(|opened| match opened {
+            Opened::Early(reply) => Ok(Work::Answer(reply)),
+            Opened::Body(admission) => self.collect(head, &admission, received_at, body).map(Work::Keep),
+        });
+        Taken { verdict, work, _taking: taking }
+    }
+
+    /// Does it; the answer.
+    pub async fn finish(&self, taken: Taken<'_>, client: &Client, id: &RequestId, alarm: &mut Alarm) -> Reply {
+        let answer = match taken.work {
+            Ok(Work::Keep(collected)) => self.keep(collected, alarm).await,
+            Ok(Work::Answer(reply)) => Ok(reply),
             Err(refusal) => Err(refusal),
         };
-        let mut reply = answer.unwrap_or_else(|refusal| self.refused(&refusal, head.id));
-        self.rules.decorate(&verdict, head.client, &mut reply.headers);
+        let mut reply = answer.unwrap_or_else(|refusal| self.refused(&refusal, id));
+        self.rules.decorate(&taken.verdict, client, &mut reply.headers);
         reply
     }
 
-    async fn handle(
-        &self,
-        session: &mut Session,
-        client: &Client,
-        id: &RequestId,
-        verdict: &Verdict,
-    ) -> Result<Reply, Failure> {
+    async fn handle(&self, session: &mut Session, client: &Client, verdict: &Verdict) -> Result<Reply, Failure> {
         let received_at = now();
-        let admission = match self.open(&self.head(session, client, id), verdict)? {
+        let admission = match self.open(&self.head(session, client), verdict)? {
             Opened::Body(admission) => admission,
             Opened::Early(reply) => return Ok(reply),
         };
@@ -204,8 +230,8 @@ impl Endpoint {
             NoBody::Malformed => Failure::Refused(Refusal::BadFraming),
             NoBody::Gone => Failure::Gone,
         })?;
-        let head = self.head(session, client, id);
-        Ok(self.close(&head, &admission, received_at, &body, &mut Alarm::default()).await?)
+        let collected = self.collect(&self.head(session, client), &admission, received_at, &body)?;
+        Ok(self.keep(collected, &mut Alarm::default()).await?)
     }
 
     /// Most bytes of a body.
@@ -229,23 +255,21 @@ impl Endpoint {
         admitted.map(Opened::Body)
     }
 
-    /// Turns the body into rows and keeps them.
-    async fn close(
+    /// Turns the body into rows.
+    fn collect(
         &self,
         head: &Head<'_>,
         admission: &Admission,
         received_at: Micros,
         body: &[u8],
-        alarm: &mut Alarm,
-    ) -> Result<Reply, Refusal> {
-        let hit = head.hit(body, received_at, entropy());
-        self.keep(self.rules.pipeline.collect_admitted(&hit, admission)?, alarm).await
+    ) -> Result<Collected, Refusal> {
+        self.rules.pipeline.collect_admitted(&head.hit(body, received_at, entropy()), admission)
     }
 
     /// Found again after the body instead of kept: a borrow cannot outlive the reading.
-    fn head<'a>(&self, session: &'a Session, client: &'a Client, id: &'a RequestId) -> Head<'a> {
+    fn head<'a>(&self, session: &'a Session, client: &'a Client) -> Head<'a> {
         let header = session.req_header();
-        Head::new(&header.method, &header.uri, &header.headers, &self.rules.router, client, id)
+        Head::new(&header.method, &header.uri, &header.headers, &self.rules.router, client)
     }
 
     /// Makes the rows durable; only then are the dropped events counted, so that a refused hit counts nothing. Where the

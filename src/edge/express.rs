@@ -44,6 +44,15 @@ pub struct Request {
     pub body: usize,
 }
 
+impl Request {
+    /// What is left to say of an event whose header is gone.
+    pub fn of_event(streams_path: &str, stream_id: &str) -> Request {
+        // Both stood in a target before.
+        let uri = format!("{streams_path}/{stream_id}").parse().unwrap_or_default();
+        Request { method: Method::POST, uri, headers: HeaderMap::new(), body: 0 }
+    }
+}
+
 /// Where a text stands in the header.
 #[derive(Clone, Copy, Default)]
 struct Span {

@@ -25,10 +25,7 @@ use pingora::{
     time::sleep,
 };
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
-    task::yield_now,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::{
     access::{Ended, Handler},
@@ -118,7 +115,7 @@ impl ServerApp for Front {
             stream = match found {
                 Found::Event(request) => {
                     let body = buffer.split_to(request.body);
-                    self.serve(stream, &live, *request, &body, (peer, tls), &mut alarm).await?
+                    self.serve(stream, &live, request, body, (peer, tls), &mut alarm).await?
                 }
                 Found::Part(_) | Found::Other => self.hand_over(stream, &mut buffer, shutdown).await?,
             };
@@ -183,8 +180,8 @@ impl Front {
         &self,
         mut stream: Stream,
         live: &Live,
-        request: Request,
-        body: &[u8],
+        request: Box<Request>,
+        body: BytesMut,
         (peer, tls): (IpAddr, bool),
         alarm: &mut Alarm,
     ) -> Option<Stream> {
@@ -192,14 +189,20 @@ impl Front {
         let Live { rules, endpoint, .. } = live;
         let started = Instant::now();
         let _in_flight = lifecycle.enter();
-        let Request { method, uri, headers, .. } = &request;
-        let (client, id) = rules.caller(peer, tls, headers);
+        let received = body.len();
+        let (client, id) = rules.caller(peer, tls, &request.headers);
 
-        // Reading requests and making rows are each more code than a core's nearest caches hold: done in turns for all
-        // requests that are ready, not for one after the other, each finds its own code there.
-        yield_now().await;
-        let head = Head::new(method, uri, headers, &rules.router, &client, &id);
-        let reply = endpoint.answer(&head, body, alarm).await;
+        let head = Head::new(&request.method, &request.uri, &request.headers, &rules.router, &client);
+        let taken = endpoint.take(&head, &body);
+        // Hundreds wait for the disk at once. Those that nobody will write about make room, in memory that the caches
+        // still know, for those that come meanwhile.
+        let stream_id = taken.stream().filter(|_| !live.access.shows_events()).cloned();
+        let mut request = Some(request).filter(|_| stream_id.is_none());
+        drop(body);
+        let reply = endpoint.finish(taken, &client, &id, alarm).await;
+        if let Some(stream_id) = stream_id.filter(|_| reply.status.is_server_error()) {
+            request = Some(Box::new(Request::of_event(live.streams_path(), &stream_id)));
+        }
         let last = lifecycle.is_ending();
         let wire = express::wire(&reply, last);
         let write = async {
@@ -208,25 +211,31 @@ impl Front {
         };
         let sent = matches!(alarm.within(tuning.answer, write).await, Ok(Ok(())));
 
-        let ended = Ended {
-            handler: Handler::Collect,
-            method,
-            uri,
-            version: Version::HTTP_11,
-            headers,
-            secure: client.secure,
-            received: body.len(),
-            status: reply.status.as_u16(),
-            bytes: reply.body.len(),
-            client: Some(client.ip),
-            route: None,
-            upstream: None,
-            attempts: 0,
-            request_id: Some(&id),
-            took: started.elapsed(),
-            aborted: !sent,
-        };
-        access.record(&ended, &live.access);
+        let (status, took) = (reply.status.as_u16(), started.elapsed());
+        match &request {
+            None => access.count(Handler::Collect, status, took),
+            Some(request) => {
+                let ended = Ended {
+                    handler: Handler::Collect,
+                    method: &request.method,
+                    uri: &request.uri,
+                    version: Version::HTTP_11,
+                    headers: &request.headers,
+                    secure: client.secure,
+                    received,
+                    status,
+                    bytes: reply.body.len(),
+                    client: Some(client.ip),
+                    route: None,
+                    upstream: None,
+                    attempts: 0,
+                    request_id: Some(&id),
+                    took,
+                    aborted: !sent,
+                };
+                access.record(&ended, &live.access);
+            }
+        }
         if sent && !last {
             return Some(stream);
         }

@@ -87,6 +87,11 @@ impl Live {
         Live { rules, endpoint, routes, upstreams: Arc::new(upstreams), client_hints, access, limits, config }
     }
 
+    /// The path in front of streams' ids.
+    pub fn streams_path(&self) -> &str {
+        &self.config.streams_path
+    }
+
     /// `server:`
     pub fn server(&self) -> &ServerConfig {
         &self.config.server

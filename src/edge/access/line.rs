@@ -84,6 +84,11 @@ impl Style {
         }
     }
 
+    /// Whether any event that is taken gets a line.
+    pub fn shows_events(&self) -> bool {
+        self.config.enabled && self.config.sample_events > 0.0
+    }
+
     /// Writes the line, if this request gets one. `luck` is drawn evenly from 0 to 1, without 1.
     pub fn write(&self, ended: &Ended<'_>, luck: f64) {
         if !self.config.keeps(ended.handler, ended.status, luck) {

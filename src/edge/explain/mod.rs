@@ -88,7 +88,7 @@ impl Rules {
         let asked = Asked { method, host: &host, path: uri.path(), query: uri.query(), headers };
         let fate = match self.router.action(&asked) {
             Action::Collect { .. } => {
-                let head = Head::new(method, uri, headers, &self.router, &client, &id);
+                let head = Head::new(method, uri, headers, &self.router, &client);
                 Fate::Event(Box::new(self.event(&head, body, asker, &client, &id)))
             }
             Action::Script => elsewhere("the tracking script"),
