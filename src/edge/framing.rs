@@ -14,7 +14,7 @@ pub fn fault(head: &[u8]) -> Option<&'static str> {
     if !(begins(b"/") || target == b"*" || begins(b"http://") || begins(b"https://")) {
         return Some("the target is no path");
     }
-    let (mut hosts, mut has_length, mut has_coding) = (0, false, false);
+    let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
     for line in lines {
         let Some(line) = whole(line) else { return Some(BARE) };
         if line.is_empty() {
@@ -38,14 +38,29 @@ pub fn fault(head: &[u8]) -> Option<&'static str> {
                     return Some("`Host` is no host");
                 }
             }
-            14 => has_length |= name.eq_ignore_ascii_case(b"content-length"),
-            17 => has_coding |= name.eq_ignore_ascii_case(b"transfer-encoding"),
+            // 6.3: a list of the same number could be taken for one; no client has a reason to send it.
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                lengths += 1;
+                if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+                    return Some("`Content-Length` is no number");
+                }
+            }
+            // 6.1: of other codings Pingora would take away the name and leave the body as it is.
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                codings += 1;
+                if !value.eq_ignore_ascii_case(b"chunked") {
+                    return Some("`Transfer-Encoding` is not `chunked`");
+                }
+            }
             _ => {}
         }
     }
     // 6.1: it may be an attempt to smuggle.
-    if has_length && has_coding {
+    if lengths > 0 && codings > 0 {
         return Some("both `Content-Length` and `Transfer-Encoding`");
+    }
+    if lengths > 1 || codings > 1 {
+        return Some("`Content-Length` or `Transfer-Encoding` twice");
     }
     // 3.2
     match hosts {
@@ -105,6 +120,11 @@ mod tests {
             "Host: user@a\r\n",
             "Host: a/b\r\n",
             "Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n",
+            "Host: a\r\nContent-Length: 1, 1\r\n",
+            "Host: a\r\nContent-Length:\r\n",
+            "Host: a\r\nTransfer-Encoding: gzip, chunked\r\n",
+            "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         ] {
             assert!(get(faulty).is_some(), "{faulty:?}");
         }

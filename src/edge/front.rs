@@ -168,6 +168,7 @@ impl Front {
             Unfit::Slow => ("slow_header", StatusCode::REQUEST_TIMEOUT),
             Unfit::Large => ("large_header", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Unfit::Misshapen => ("request_line", StatusCode::BAD_REQUEST),
+            Unfit::Chunks => ("chunks", StatusCode::BAD_REQUEST),
             Unfit::Gone => return,
         };
         self.parts.refused(reason);
@@ -249,6 +250,10 @@ impl Front {
         let head = head::end(buffer, 0)?;
         let mut extent = Extent::of(&buffer[..head]);
         let own = head + extent.take(&buffer[head..]);
+        if extent == Extent::Broken {
+            self.refuse(stream, Unfit::Chunks).await;
+            return None;
+        }
         let own = buffer.split_to(own);
         let mut session = ServerSession::new_http1(Box::new(Single::new(stream, extent)));
         session.set_pipelined_prefix(own);

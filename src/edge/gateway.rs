@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
@@ -503,6 +503,11 @@ impl Gateway {
         session.set_total_drain_timeout(Some(tuning.linger));
         if session.is_upgrade_req() {
             session.set_read_timeout(Some(LONG_QUIET));
+        }
+        // RFC 9110, 10.1.1 and 15.2: HTTP/1.0 knows no answer before the answer, and would take it for that.
+        if session.req_header().version < Version::HTTP_11 {
+            session.req_header_mut().remove_header(&header::EXPECT);
+            session.set_ignore_info_resp(true);
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum Unfit {
     Large,
     /// Its first line is no request line.
     Misshapen,
+    /// What came of its body are no chunks.
+    Chunks,
     /// Nobody is left to answer.
     Gone,
 }

@@ -66,6 +66,9 @@ impl AsyncRead for Single {
         ready!(Pin::new(&mut this.inner).poll_read(context, buf))?;
         let read = &buf.filled()[before..];
         let own = this.extent.take(read);
+        if this.extent == Extent::Broken {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the body's chunks can be misread")));
+        }
         this.ahead.extend_from_slice(&read[own..]);
         buf.set_filled(before + own);
         Poll::Ready(Ok(()))

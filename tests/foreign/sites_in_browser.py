@@ -100,6 +100,11 @@ def edge(binary, folder, site):
         yield f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{tls}"
 
 
+def rows(component):
+    """What React sends of a page: rows that come, and are numbered, as they are ready."""
+    return b"\n".join(sorted(re.sub(rb"\$([A-Z@]?)[0-9a-f]+\b", rb"$\1N", re.sub(rb"^[0-9a-f]+:", b"", row)) for row in component.splitlines()))
+
+
 class Record:
     """What one visit saw, with all that differs between any two visits taken out."""
 
@@ -131,6 +136,8 @@ class Record:
                 data = response.body()
                 if "text/" in response.headers.get("content-type", "") or "json" in response.headers.get("content-type", ""):
                     data = self.masked(data.decode()).encode()
+                if "x-component" in response.headers.get("content-type", ""):
+                    data = rows(data)
                 body = hashlib.sha256(data).hexdigest()
         pairs = [(pair["name"], pair["value"]) for pair in response.headers_array()]
         return {"status": response.status, "headers": self.headers(pairs), "body": body}
@@ -148,14 +155,30 @@ class Visit:
         self.context = browser.new_context(base_url=base, ignore_https_errors=True, locale="de-CH")
         self.context.set_default_timeout(PATIENCE)
         self.page = self.context.new_page()
-        self.seen = []
+        self.seen, self.asked, self.open = [], 0, set()
+        self.page.on("request", self.begun)
+        self.page.on("requestfinished", lambda request: self.open.discard(request))
+        self.page.on("requestfailed", lambda request: self.open.discard(request))
         self.page.on("response", lambda response: self.seen.append(response))
         self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text.split(" (")[0]))
         self.errors = []
 
+    def begun(self, request):
+        self.asked += 1
+        self.open.add(request)
+
+    def settle(self):
+        """Waits until nothing is being loaded, and nothing new is for a third of a second."""
+        self.page.wait_for_load_state("networkidle")
+        deadline, quiet, asked = time.monotonic() + 10, time.monotonic(), self.asked
+        while time.monotonic() < min(deadline, quiet + 0.3):
+            self.page.wait_for_timeout(50)
+            if self.open or self.asked != asked:
+                quiet, asked = time.monotonic(), self.asked
+
     def step(self, name, *values):
         """Notes all that was loaded since the last step, and what is told."""
-        self.page.wait_for_load_state("networkidle")
+        self.settle()
         loaded = {}
         for response in self.seen:
             key = f"{response.request.method} {self.record.masked(response.url)}"
@@ -198,12 +221,15 @@ SOCKET = """() => new Promise(done => {
   const large = 'ü'.repeat(500000), bytes = new Uint8Array(3000000).map((_, index) => index * 31);
   socket.onopen = () => {
     seen.push(['open', socket.protocol]);
-    for (const message of ['hello', '', large]) socket.send(message);
-    socket.send(bytes); socket.send(new ArrayBuffer(0)); socket.send('close');
+    for (const message of ['hello', '', large, bytes, new ArrayBuffer(0)]) socket.send(message);
   };
-  socket.onmessage = ({data}) => seen.push(typeof data === 'string'
-    ? ['text', data.length, data === large || data.slice(0, 9)]
-    : ['bytes', data.byteLength, new Uint8Array(data).every((byte, index) => byte === bytes[index])]);
+  socket.onmessage = ({data}) => {
+    seen.push(typeof data === 'string'
+      ? ['text', data.length, data === large || data.slice(0, 9)]
+      : ['bytes', data.byteLength, new Uint8Array(data).every((byte, index) => byte === bytes[index])]);
+    // Not before all is back: Daphne gives a browser a second to answer its close, then resets the connection, and what was on its way is lost.
+    if (seen.length === 6) socket.send('close');
+  };
   socket.onclose = ({code, reason, wasClean}) => done([...seen, ['close', code, reason, wasClean]]);
 })"""
 
@@ -234,6 +260,9 @@ FILM = """path => new Promise(done => {
   video.muted = true; video.preload = 'metadata'; video.src = path;
   const seen = [];
   const jumps = [50, 3, 58.55];
+  // A jump is over before its picture is painted.
+  let painted;
+  const jump = () => { painted = new Promise(resolve => { video.requestVideoFrameCallback(resolve); setTimeout(resolve, 2000); }); video.currentTime = jumps[0]; };
   const shot = () => {
     const canvas = document.createElement('canvas');
     canvas.width = canvas.height = 128;
@@ -242,11 +271,12 @@ FILM = """path => new Promise(done => {
     return context.getImageData(0, 0, 128, 128).data.reduce((sum, byte) => (sum * 31 + byte) % 4294967291, 7);
   };
   video.onerror = () => done([...seen, 'error', video.error.code]);
-  video.onloadeddata = () => { seen.push([video.duration, video.videoWidth, video.videoHeight]); video.currentTime = jumps[0]; };
-  video.onseeked = () => {
+  video.onloadeddata = () => { seen.push([video.duration, video.videoWidth, video.videoHeight]); jump(); };
+  video.onseeked = async () => {
+    await painted;
     seen.push([video.currentTime, shot()]);
     jumps.shift();
-    if (jumps.length) video.currentTime = jumps[0];
+    if (jumps.length) jump();
     else { video.removeAttribute('src'); video.load(); video.remove(); done(seen); }
   };
 })"""
@@ -279,6 +309,7 @@ def mirrored(seen):
 
 def ranges_seen(visit):
     """What a browser asks for while it jumps depends on how fast it gets it; that it gets parts does not."""
+    visit.settle()
     statuses = sorted({response.status for response in visit.seen})
     visit.seen.clear()
     return statuses

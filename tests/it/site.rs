@@ -48,6 +48,9 @@ fn serve(stream: TcpStream, tell: &Sender<String>, go: &Mutex<Receiver<()>>) -> 
     let mut client = Client::on(stream)?;
     loop {
         let head = client.try_head()?;
+        if headers(&head).get("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+            client.try_send("HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
         let body = client.body(&headers(&head))?.unwrap_or_default();
         let mut words = head.split(' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());

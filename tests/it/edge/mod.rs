@@ -14,6 +14,7 @@ mod hints;
 mod identity;
 mod inject;
 mod lanes;
+mod messages;
 mod origins;
 mod ours;
 mod routes;

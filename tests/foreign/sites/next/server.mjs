@@ -4,6 +4,8 @@ import next from "next";
 import { WebSocketServer } from "ws";
 
 const port = Number(process.argv[2]);
+// As `next start` does. Without it, a server action's redirect is fetched from here by the scheme that a proxy names, over TLS too.
+process.env.__NEXT_PRIVATE_ORIGIN ??= `http://127.0.0.1:${port}`;
 const app = next({ dev: false, hostname: "127.0.0.1", port, dir: import.meta.dirname });
 const handle = app.getRequestHandler();
 await app.prepare();

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""What a proxied request costs, beside the proxies that people use and the least a Pingora program can do.
+
+The server is pinned to core 0, wrk and the site (nginx, a file of 0.8 KB) to core 1; rounds alternate between the servers and
+medians are printed. Processor time is that of the server's whole process tree. No server writes an access log, but for ours in
+one of its two rows: that is how it comes.
+
+    cargo build --release --bin real-streaming --example bare_pingora && python3 benches/proxy.py     (or benches/proxy.sh)
+
+Needs: wrk, nginx, taskset; haproxy and caddy where they are installed.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from e2e import RELEASE, World, cpu_seconds, free_port, status_kb, wait_for
+
+BODY = 800
+BARE, NGINX = "bare Pingora", "nginx"
+
+
+def tree(pid):
+    """A process and all below it."""
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid] + [below for child in children for below in tree(int(child))]
+
+
+def milliseconds(text):
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+
+
+class Servers(World):
+    """Each method starts one proxy in front of the site: `(process, port)`."""
+
+    def site(self):
+        """The site whose file is of the right size: `World.origin`, which has a file of another."""
+        port = self.origin()
+        (self.folder / "site/index.html").write_text("x" * BODY)
+        return port
+
+    def proxy(self, command, port, log):
+        child = self.run(0, *command, log=log)
+        wait_for(port)
+        return child, port
+
+    def conf(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def real_streaming(self, site, access_log):
+        port, admin = free_port(), free_port()
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        conf = self.conf("ours.yaml", (
+            f"environment: PROD\n"
+            f"server: {{ listen: ['127.0.0.1:{port}'], admin: '127.0.0.1:{admin}', threads: 1, access_log: {{ enabled: {access_log} }} }}\n"
+            f"routes: [ {{ upstreams: ['http://127.0.0.1:{site}'] }} ]\n"
+            f"writers: {{ local: {{ directory: {self.folder}/data }}, spool: {{ directory: {self.folder}/data/spool }} }}\n"))
+        return self.proxy([RELEASE / "real-streaming", "serve", "--config", conf], port, "ours.log")
+
+    def ours(self, site):
+        return self.real_streaming(site, "true")
+
+    def ours_silent(self, site):
+        return self.real_streaming(site, "false")
+
+    def bare_pingora(self, site):
+        port = free_port()
+        return self.proxy([RELEASE / "examples/bare_pingora", port, f"127.0.0.1:{site}"], port, "bare.log")
+
+    def nginx(self, site):
+        port = free_port()
+        conf = self.conf("proxy.conf", (
+            f"daemon off; worker_processes 1; pid {self.folder}/proxy.pid; error_log {self.folder}/proxy.err;\n"
+            f"events {{ worker_connections 16384; }}\n"
+            f"http {{ access_log off; keepalive_requests 1000000000;\n"
+            f"  upstream site {{ server 127.0.0.1:{site}; keepalive 256; keepalive_requests 1000000000; }}\n"
+            f"  server {{ listen 127.0.0.1:{port};\n"
+            f"    location / {{ proxy_pass http://site; proxy_http_version 1.1; proxy_set_header Connection '';\n"
+            f"      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
+            f"      proxy_set_header X-Forwarded-Proto $scheme; }} }} }}\n"))
+        return self.proxy(["nginx", "-c", conf, "-e", self.folder / "proxy.err"], port, "proxy.log")
+
+    def haproxy(self, site):
+        port = free_port()
+        conf = self.conf("haproxy.cfg", (
+            f"global\n  nbthread 1\n  maxconn 8192\n"
+            f"defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  timeout http-keep-alive 60s\n"
+            f"  option forwardfor\n  http-reuse always\n"
+            f"frontend front\n  bind 127.0.0.1:{port}\n  http-request set-header X-Forwarded-Proto http\n  default_backend site\n"
+            f"backend site\n  server one 127.0.0.1:{site}\n"))
+        return self.proxy(["haproxy", "-db", "-f", conf], port, "haproxy.log")
+
+    def caddy(self, site):
+        port = free_port()
+        conf = self.conf("Caddyfile", (
+            f"{{\n  admin off\n  auto_https off\n}}\n"
+            f"http://:{port} {{\n  bind 127.0.0.1\n  reverse_proxy 127.0.0.1:{site} {{\n"
+            f"    transport http {{\n      keepalive_idle_conns_per_host 256\n    }}\n  }}\n}}\n"))
+        # One core, as its runtime would see by itself in a container.
+        return self.proxy(["env", "GOMAXPROCS=1", "caddy", "run", "--config", conf, "--adapter", "caddyfile"], port, "caddy.log")
+
+
+SERVERS = {
+    "ours, access log on": Servers.ours,
+    "ours, access log off": Servers.ours_silent,
+    BARE: Servers.bare_pingora,
+    NGINX: Servers.nginx,
+    "HAProxy": Servers.haproxy,
+    "Caddy": Servers.caddy,
+}
+
+
+def stop(child):
+    # Asked, not killed: nginx ends its workers itself. The bare Pingora waits for minutes.
+    child.terminate()
+    try:
+        child.wait(3)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def load(port, seconds, connections):
+    """`(requests, p99 in ms)`; an answer that is no success, or a broken connection, ends the run."""
+    out = subprocess.run(
+        ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/index.html"],
+        capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in out or "Socket errors" in out:
+        sys.exit(out)
+    return int(re.search(r"(\d+) requests in", out).group(1)), milliseconds(re.search(r"99%\s+(\S+)", out).group(1))
+
+
+def measured(world, start, site, args):
+    """`(requests/s, µs of processor time, p99 in ms)`."""
+    child, port = start(world, site)
+    load(port, 1, args.connections)
+    processes = tree(child.pid)
+    before, began = sum(map(cpu_seconds, processes)), time.monotonic()
+    requests, slowest = load(port, args.seconds, args.connections)
+    spent, took = sum(map(cpu_seconds, processes)) - before, time.monotonic() - began
+    assert tree(child.pid) == processes, "a process came or went, and took its time with it"
+    stop(child)
+    return requests / took, spent * 1e6 / requests, slowest
+
+
+def idle(world, start, site, count):
+    """Bytes of resident memory that a connection takes which had one answer and waits for its next request."""
+    child, port = start(world, site)
+    load(port, 2, 64)  # What a server allocates once, it has allocated then.
+    time.sleep(2)
+
+    def resident():
+        return sum(status_kb(pid, "VmRSS") for pid in tree(child.pid)) * 1024
+
+    before, connections = resident(), []
+    for _ in range(count):
+        connection = socket.create_connection(("127.0.0.1", port), 10)
+        connection.sendall(b"GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        seen = b""
+        while len(seen.partition(b"\r\n\r\n")[2]) < BODY:
+            got = connection.recv(65536)
+            assert got and (seen + got).startswith(b"HTTP/1.1 200"), seen + got
+            seen += got
+        connections.append(connection)
+    time.sleep(3)
+    grown = resident() - before
+    for connection in connections:
+        connection.setblocking(False)
+        try:
+            assert connection.recv(1) == b"never", "the server closed an idle connection"
+        except BlockingIOError:
+            pass
+        connection.close()
+    stop(child)
+    return grown / count
+
+
+def table(head, rows):
+    rows = [head, *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths))))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--idle", type=int, default=2000, help="connections for the memory run; 0 skips it")
+    parser.add_argument("--only", default="", help="parts of names, with commas between them")
+    args = parser.parse_args()
+    for needed in ("wrk", "nginx", "taskset"):
+        shutil.which(needed) or sys.exit(f"{needed} is not installed")
+    names = [name for name in SERVERS if not args.only or any(part.lower() in name.lower() for part in args.only.split(","))]
+    for name in ("HAProxy", "Caddy"):
+        if name in names and not shutil.which(name.lower()):
+            print(f"SKIPPED: {name} is not installed", flush=True)
+            names.remove(name)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR"), ignore_cleanup_errors=True) as folder:
+        world = Servers(folder)
+        try:
+            site = world.site()
+            rounds = {name: [] for name in names}
+            for _ in range(args.rounds):
+                for name in names:
+                    rounds[name].append(measured(world, SERVERS[name], site, args))
+            medians = {name: [statistics.median(column) for column in zip(*seen)] for name, seen in rounds.items()}
+            memory = {name: idle(world, SERVERS[name], site, args.idle) for name in names} if args.idle else {}
+        finally:
+            world.close()
+
+    def ratio(name, to):
+        return f"{medians[name][1] / medians[to][1]:.2f}" if to in medians else "-"
+
+    print(f"{BODY} bytes through one core, {args.connections} connections; medians of {args.rounds} rounds of {args.seconds} s")
+    table(
+        ["", "µs CPU/request", "lowest to highest", f"to {BARE}", f"to {NGINX}", "p99 ms", "requests/s", "bytes/idle connection"],
+        [[name, f"{cost:.1f}", f"{min(r[1] for r in rounds[name]):.1f} to {max(r[1] for r in rounds[name]):.1f}", ratio(name, BARE),
+          ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}", f"{memory[name]:,.0f}" if memory else "-"]
+         for name, (rate, cost, slowest) in medians.items()])
+
+
+if __name__ == "__main__":
+    main()
