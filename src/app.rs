@@ -237,11 +237,12 @@ impl From<()> for Stop {
 
 /// Waits for requests that are still being served, or for SIGTERM; how many are left.
 fn finish(stopped: &edge::Stopped, grace: Duration) -> usize {
+    let ends = Ends::listen();
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(async {
             let finished = stopped.finish((Instant::now() + grace).into());
-            let Ok(mut ends) = Ends::listen() else { return finished.await };
+            let Ok(mut ends) = ends else { return finished.await };
             tokio::select! {
                 left = finished => left,
                 () = ends.come() => stopped.left(),

@@ -1,6 +1,7 @@
 //! The life of a process, from its configuration to its exit code.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{self, ExitCode},
@@ -79,7 +80,9 @@ pub fn serve(config: Config, beginning: Beginning) -> anyhow::Result<ExitCode> {
     // The service manager's main process is this one from now on, whichever it started.
     tell_manager(&[NotifyState::MainPid(process::id()), NotifyState::Ready]);
 
-    let Finished { drained, failed, handed_over } = app.run(stop(meeting, listeners, signals.quit));
+    // Before anybody can see that the process serves.
+    let ends = Ends::listen();
+    let Finished { drained, failed, handed_over } = app.run(stop(ends, meeting, listeners, signals.quit));
     if failed {
         error!("the server ended by itself: a bug, please report it with the lines above");
         return Ok(ExitCode::FAILURE);
@@ -102,8 +105,13 @@ pub fn serve(config: Config, beginning: Beginning) -> anyhow::Result<ExitCode> {
 
 /// Resolves when a signal ends the process, or when another process has taken the listeners. Keeps copies of them, which
 /// go with it: listeners close only when nobody has them.
-async fn stop(meeting: PathBuf, listeners: Vec<(SocketAddr, TcpListener)>, mut quit: Signal) -> Stop {
-    let Ok(mut ends) = Ends::listen() else {
+async fn stop(
+    ends: io::Result<Ends>,
+    meeting: PathBuf,
+    listeners: Vec<(SocketAddr, TcpListener)>,
+    mut quit: Signal,
+) -> Stop {
+    let Ok(mut ends) = ends else {
         error!("cannot listen for signals; stop the process with SIGKILL");
         return std::future::pending().await;
     };

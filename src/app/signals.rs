@@ -23,17 +23,23 @@ pub struct Ends {
 impl Signals {
     /// Listens from now on.
     pub fn listen() -> io::Result<Signals> {
-        // A runtime is needed for the listening alone: whichever runtime runs later brings the signal here.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let _inside = runtime.enter();
-        Ok(Signals { hang_up: signal(SignalKind::hangup())?, quit: signal(SignalKind::quit())? })
+        inside_a_runtime(|| Ok(Signals { hang_up: signal(SignalKind::hangup())?, quit: signal(SignalKind::quit())? }))
     }
 }
 
+/// A runtime is needed for the listening alone: whichever runtime runs later brings the signal.
+fn inside_a_runtime<T>(listen: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _inside = runtime.enter();
+    listen()
+}
+
 impl Ends {
-    /// Listens from now on; inside a runtime.
+    /// Listens from now on.
     pub fn listen() -> io::Result<Ends> {
-        Ok(Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        inside_a_runtime(|| {
+            Ok(Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        })
     }
 
     /// Resolves at the first SIGTERM or SIGINT; may be given up and asked again.
