@@ -199,8 +199,9 @@ mod tests {
         let lines = lines(Format::Json, None, || {
             let span = tracing::info_span!("batch", handler = "outer", sink = "l\"o\"cal", ratio = f64::NAN);
             let _inside = span.enter();
-            tracing::info!(
+            tracing::event!(
                 target: ACCESS,
+                tracing::Level::INFO,
                 http_request.status = 200,
                 "logging.googleapis.com/trace" = None::<&str>,
                 http_request.latency = %"0.1s",
