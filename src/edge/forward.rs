@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::{
     client_ip::Client,
     hops::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
-    request::{RequestId, X_REQUEST_ID},
+    request::{RequestId, X_REQUEST_ID, ip_text},
 };
 
 /// `X-Forwarded-Host`.
@@ -38,34 +38,21 @@ pub fn changes(
     id: &RequestId,
     host: Option<&HeaderValue>,
 ) -> Changes {
-    let mut changes = Changes::default();
+    let mut changes = Changes { set: Vec::with_capacity(8), remove: Vec::new() };
     let trusted = client.from_trusted_proxy;
     let mut set = |name, value: HeaderValue| changes.set.push((name, value));
 
-    let mut chain = String::new();
-    if trusted {
-        for line in headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()) {
-            if !line.trim_ascii().is_empty() {
-                chain.push_str(line);
-                chain.push_str(", ");
-            }
-        }
-        // The proxy told of the client by `Forwarded` only: whoever reads this list must not take the proxy for it.
-        let is_told_elsewhere = !headers.contains_key(X_FORWARDED_FOR) && client.ip != client.peer;
-        if client.unlisted || is_told_elsewhere {
-            chain.push_str(&format!("{}, ", client.ip));
-        }
-    }
-    chain.push_str(&client.peer.to_string());
-    set(X_FORWARDED_FOR, text(chain));
-    set(X_REAL_IP, text(client.ip.to_string()));
+    let peer = ip_text(client.peer);
+    let before = if trusted { chain(headers, client) } else { String::new() };
+    set(X_FORWARDED_FOR, text(before + &peer));
+    set(X_REAL_IP, text(if client.ip == client.peer { peer } else { ip_text(client.ip) }));
     if !(trusted && headers.contains_key(X_FORWARDED_PROTO)) {
         set(X_FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
     }
     if let Some(authority) = authority.filter(|_| !(trusted && headers.contains_key(X_FORWARDED_HOST))) {
         set(X_FORWARDED_HOST, authority.clone());
     }
-    set(X_REQUEST_ID, text(id.to_string()));
+    set(X_REQUEST_ID, text(String::from(&**id)));
     if let Some(host) = host {
         set(header::HOST, host.clone());
     }
@@ -96,6 +83,24 @@ pub fn changes(
         changes.set.push((header::FORWARDED, text(list)));
     }
     changes
+}
+
+/// What `X-Forwarded-For` of a trusted proxy says, up to the proxy itself.
+fn chain(headers: &HeaderMap, client: &Client) -> String {
+    let mut chain = String::new();
+    for line in headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()) {
+        if !line.trim_ascii().is_empty() {
+            chain.push_str(line);
+            chain.push_str(", ");
+        }
+    }
+    // The proxy told of the client by `Forwarded` only: whoever reads this list must not take the proxy for it.
+    let is_told_elsewhere = !headers.contains_key(X_FORWARDED_FOR) && client.ip != client.peer;
+    if client.unlisted || is_told_elsewhere {
+        chain.push_str(&ip_text(client.ip));
+        chain.push_str(", ");
+    }
+    chain
 }
 
 /// An element of `Forwarded`.

@@ -1,6 +1,6 @@
 //! What the edge reads off a request before anyone else does: its host and its identity. Pure, but for the randomness.
 
-use std::{borrow::Cow, fmt, ops::Deref, sync::OnceLock};
+use std::{borrow::Cow, fmt, net::IpAddr, ops::Deref, sync::OnceLock};
 
 use http::{HeaderMap, HeaderName, Uri, header};
 
@@ -13,8 +13,9 @@ pub fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Cow<'a, str> {
     let header = || headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let authority = uri.authority().map(|authority| authority.as_str()).or_else(header).unwrap_or("");
     // The port follows the last colon, unless that colon is inside an IPv6 literal.
-    let name = match authority.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => name,
+    let last = authority.bytes().rposition(|byte| matches!(byte, b':' | b']'));
+    let name = match last {
+        Some(at) if authority.as_bytes()[at] == b':' => &authority[..at],
         _ => authority,
     };
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -22,6 +23,26 @@ pub fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Cow<'a, str> {
     } else {
         Cow::Borrowed(name)
     }
+}
+
+/// The text of an address, as [`IpAddr`] shows it. Written for each request, several times: the usual kind by hand.
+pub fn ip_text(ip: IpAddr) -> String {
+    let IpAddr::V4(ip) = ip else { return ip.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (at, octet) in ip.octets().into_iter().enumerate() {
+        if at > 0 {
+            text.push('.');
+        }
+        let digit = |number: u8| char::from(b'0' + number % 10);
+        if octet >= 100 {
+            text.push(digit(octet / 100));
+        }
+        if octet >= 10 {
+            text.push(digit(octet / 10));
+        }
+        text.push(digit(octet));
+    }
+    text
 }
 
 /// 128 fresh random bits, that nobody can tell from those before.
@@ -100,6 +121,17 @@ mod tests {
                 headers.insert(header::HOST, HeaderValue::from_bytes(text.as_bytes()).unwrap());
             }
             assert_eq!(host(&uri.parse().unwrap(), &headers), expected, "{uri} {header:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_they_write_themselves() {
+        for octet in 0..=255 {
+            let ip = IpAddr::from([octet, 255 - octet, octet / 3, 10]);
+            assert_eq!(ip_text(ip), ip.to_string());
+        }
+        for ip in ["::1", "2001:db8::1", "::ffff:1.2.3.4"] {
+            assert_eq!(ip_text(ip.parse().unwrap()), ip);
         }
     }
 

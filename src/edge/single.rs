@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -42,9 +43,10 @@ impl Single {
 
     /// Whoever reads on behind the request wants to know whether the client is still there.
     fn poll_beyond(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut piece = [0; 4096];
+        // Asked for each request once or twice, and hardly ever filled: not worth zeroing.
+        let mut piece = [const { MaybeUninit::uninit() }; 4096];
         while self.ahead.len() < MAX_AHEAD {
-            let mut buf = ReadBuf::new(&mut piece);
+            let mut buf = ReadBuf::uninit(&mut piece);
             ready!(Pin::new(&mut self.inner).poll_read(context, &mut buf))?;
             if buf.filled().is_empty() {
                 return Poll::Ready(Ok(()));

@@ -8,6 +8,7 @@ mod fields;
 mod human;
 mod json;
 mod line;
+mod text;
 
 use std::{backtrace::Backtrace, backtrace::BacktraceStatus, io, panic, sync::Arc, thread};
 
@@ -191,6 +192,33 @@ mod tests {
         let location = &json["logging.googleapis.com/sourceLocation"];
         assert!(location["file"].as_str().unwrap().ends_with("telemetry/log.rs"), "{location}");
         assert!(location["line"].as_str().unwrap().parse::<u32>().is_ok());
+    }
+
+    #[test]
+    fn a_line_holds_each_value_once_in_its_place() {
+        let lines = lines(Format::Json, None, || {
+            let span = tracing::info_span!("batch", handler = "outer", sink = "l\"o\"cal", ratio = f64::NAN);
+            let _inside = span.enter();
+            tracing::event!(
+                target: ACCESS,
+                tracing::Level::INFO,
+                http_request.status = 200,
+                "logging.googleapis.com/trace" = None::<&str>,
+                http_request.latency = %"0.1s",
+                handler = ?"pro\nxy",
+                time = 1.0,
+                sampled = Some(true),
+                "GET {}",
+                "/ä\u{1}",
+            );
+        });
+        let (before, after) = lines[0].split_once(r#","message":"#).unwrap();
+        assert!(before.starts_with(r#"{"severity":"INFO","time":"20"#) && before.ends_with("Z\""), "{before}");
+        let expected = [
+            r#""GET /ä\u0001","module":"real_streaming::access","httpRequest":{"status":200,"latency":"0.1s"},"#,
+            r#""handler":"\"pro\\nxy\"","field_time":1.0,"sampled":true,"ratio":"NaN","sink":"l\"o\"cal"}"#,
+        ];
+        assert_eq!(after, expected.concat());
     }
 
     #[test]

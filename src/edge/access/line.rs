@@ -3,12 +3,15 @@
 //! In the JSON of Cloud Logging the fields that begin with `http_request.` become its `httpRequest`. Never there: the
 //! referrer, which is an address of a page with all that visitors typed, and whatever else headers and bodies hold.
 
-use std::{borrow::Cow, fmt::Write, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, Uri, Version, header};
 
 use super::{
-    super::{Config, request::host},
+    super::{
+        Config,
+        request::{host, ip_text},
+    },
     AccessLogConfig, Ended, HANDLERS, Handler,
     config::Query,
     trace::Trace,
@@ -42,7 +45,7 @@ macro_rules! line {
             http_request.responseSize = %$ended.bytes,
             http_request.userAgent = $seen.agent.as_deref(),
             http_request.remoteIp = $seen.client,
-            http_request.latency = %format_args!("{:.6}s", $ended.took.as_secs_f64()),
+            http_request.latency = %format_args!("{}.{:06}s", $ended.took.as_secs(), $ended.took.subsec_micros()),
             http_request.protocol = protocol($ended.version),
             "logging.googleapis.com/trace" = $seen.trace,
             "logging.googleapis.com/spanId" = $seen.span,
@@ -95,8 +98,7 @@ impl Style {
             return;
         }
         let url = self.url(ended.uri, ended.headers, ended.secure);
-        let client =
-            ended.client.and_then(|client| self.config.client_ip.apply(client)).map(|client| client.to_string());
+        let client = ended.client.and_then(|client| self.config.client_ip.apply(client)).map(ip_text);
         let trace = Trace::of(ended.headers);
         let (span, sampled) = trace.as_ref().map(|trace| (trace.span.clone(), trace.sampled)).unzip();
         let seen = Seen {
@@ -117,7 +119,7 @@ impl Style {
     /// Writes the line of a request whose header could not be read, if it gets one.
     pub fn refused(&self, status: u16, reason: &'static str, client: IpAddr, luck: f64) {
         if self.config.keeps(Handler::Route, status, luck) {
-            let client = self.config.client_ip.apply(client).map(|client| client.to_string());
+            let client = self.config.client_ip.apply(client).map(ip_text);
             tracing::event!(
                 target: ACCESS,
                 tracing::Level::INFO,
@@ -138,18 +140,16 @@ impl Style {
 
     /// The address that was asked for.
     fn url(&self, uri: &Uri, headers: &HeaderMap, secure: bool) -> String {
-        let scheme = if secure { "https" } else { "http" };
-        let mut url = format!("{scheme}://{}{}", host(uri, headers), uri.path());
-        if let Some(query) = uri.query().filter(|_| self.config.query != Query::Drop) {
-            // It cannot fail on a text.
-            let _ = write!(url, "?{query}");
-        }
+        let scheme = if secure { "https://" } else { "http://" };
+        let query = uri.query().filter(|_| self.config.query != Query::Drop);
+        let mark = if query.is_some() { "?" } else { "" };
+        let url = [scheme, &host(uri, headers), uri.path(), mark, query.unwrap_or_default()].concat();
         let url = match self.config.query {
-            Query::Keep => Cow::Borrowed(&*url),
+            Query::Keep => url.into(),
             // A path may hold secrets, too: `/reset;token=…`, `/unsubscribe/jane@example.com`.
             Query::Redact | Query::Drop => self.redaction.address(&url),
         };
-        clipped(&url, MAX_URL).into_owned()
+        if let Cow::Owned(short) = clipped(&url, MAX_URL) { short } else { url.into_owned() }
     }
 }
 

@@ -1,22 +1,29 @@
 //! One JSON object a line, as Cloud Logging's agents and Cloud Run read it: `severity`, `time`, `message`, `httpRequest`
 //! and `logging.googleapis.com/…` become parts of the entry, all else its payload.
+//!
+//! There is a line for each request, so that every value is written once, where it stays.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    cell::Cell,
+    fmt::{self, Write},
+};
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::Writer;
 
 use super::{
     ACCESS,
-    fields::Fields,
+    fields::{Fields, Given, MESSAGE},
     line::{HTTP_REQUEST, Line},
+    text::{Bounded, escape},
 };
 
 /// Longest text of one field, in bytes. An entry may have 256 KiB (Cloud Logging's quota); a longer one is lost whole.
 const MAX_TEXT: usize = 64 << 10;
+/// Longest memory that a thread keeps for its next line, in bytes.
+const MAX_KEPT: usize = 16 << 10;
 const SOURCE_LOCATION: &str = "logging.googleapis.com/sourceLocation";
 /// What no field of an event may be called.
 const OURS: [&str; 6] = ["severity", "time", "message", "module", "httpRequest", SOURCE_LOCATION];
@@ -25,76 +32,120 @@ const OURS: [&str; 6] = ["severity", "time", "message", "module", "httpRequest",
 pub struct Json;
 
 impl Line for Json {
-    fn write(&self, metadata: &Metadata<'_>, fields: Fields, writer: &mut Writer<'_>) -> fmt::Result {
-        let mut line = Vec::with_capacity(1024);
-        entry(metadata, &fields, &mut serde_json::Serializer::new(&mut line)).map_err(|_| fmt::Error)?;
-        writeln!(writer, "{}", std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
+    fn write(&self, metadata: &Metadata<'_>, fields: &Fields<'_>, writer: &mut Writer<'_>) -> fmt::Result {
+        // Not borrowed: a value that logs while it is shown finds empty ones.
+        let mut parts = PARTS.take();
+        let written = parts.fill(fields).and_then(|()| parts.write(metadata, writer));
+        parts.clear();
+        PARTS.set(parts);
+        written
     }
 }
 
-/// Member by member, without a tree in between: there is a line for each request.
-fn entry<S: Serializer>(metadata: &Metadata<'_>, fields: &Fields, serializer: S) -> Result<S::Ok, S::Error> {
-    let severity = match *metadata.level() {
-        Level::ERROR => "ERROR",
-        Level::WARN => "WARNING",
-        Level::INFO => "INFO",
-        Level::DEBUG | Level::TRACE => "DEBUG",
-    };
-    let mut entry = serializer.serialize_map(None)?;
-    entry.serialize_entry("severity", severity)?;
-    entry.serialize_entry("time", &format_args!("{:.6}", Timestamp::now()))?;
-    entry.serialize_entry("message", &clipped(&fields.message))?;
-    entry.serialize_entry("module", metadata.target())?;
-    if let (Some(file), Some(line)) = (metadata.file(), metadata.line())
-        && metadata.target() != ACCESS
-    {
-        // 64-bit integers are text in protobuf's JSON.
-        let location = json!({ "file": file, "line": line.to_string(), "function": metadata.module_path() });
-        entry.serialize_entry(SOURCE_LOCATION, &location)?;
-    }
-    if fields.others.iter().any(|(name, _)| name.starts_with(HTTP_REQUEST)) {
-        entry.serialize_entry("httpRequest", &HttpRequest(fields))?;
-    }
-    for (name, value) in fields.others.iter().filter(|(name, _)| !name.starts_with(HTTP_REQUEST)) {
-        let value = Clipped(value);
-        match OURS.contains(&&**name) {
-            true => entry.serialize_entry(&format!("field_{name}"), &value)?,
-            false => entry.serialize_entry(name, &value)?,
-        }
-    }
-    entry.end()
+thread_local! {
+    static PARTS: Cell<Parts> = Cell::default();
 }
 
-/// The fields that make it.
-struct HttpRequest<'a>(&'a Fields);
+/// The parts of one line whose order is not that of the fields.
+#[derive(Default)]
+struct Parts {
+    /// What stands between quotes.
+    message: String,
+    /// Members of `httpRequest`, a comma before each.
+    request: String,
+    /// Members of the entry, likewise.
+    others: String,
+}
 
-impl Serialize for HttpRequest<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut request = serializer.serialize_map(None)?;
-        for (name, value) in &self.0.others {
-            if let Some(name) = name.strip_prefix(HTTP_REQUEST) {
-                request.serialize_entry(name, &Clipped(value))?;
+impl Parts {
+    fn fill(&mut self, fields: &Fields<'_>) -> fmt::Result {
+        let mut filled = Ok(());
+        fields.each(|name, value| {
+            let written = match name.strip_prefix(HTTP_REQUEST) {
+                _ if name == MESSAGE => text(value, &mut self.message),
+                Some(name) => member("", name, value, &mut self.request),
+                None if OURS.contains(&name) => member("field_", name, value, &mut self.others),
+                None => member("", name, value, &mut self.others),
+            };
+            filled = filled.and(written);
+        });
+        filled
+    }
+
+    fn write(&self, metadata: &Metadata<'_>, writer: &mut Writer<'_>) -> fmt::Result {
+        let severity = match *metadata.level() {
+            Level::ERROR => "ERROR",
+            Level::WARN => "WARNING",
+            Level::INFO => "INFO",
+            Level::DEBUG | Level::TRACE => "DEBUG",
+        };
+        let now = Timestamp::now();
+        write!(writer, r#"{{"severity":"{severity}","time":"{now:.6}","message":""#)?;
+        writer.write_str(&self.message)?;
+        writer.write_str(r#"","module":""#)?;
+        escape(metadata.target(), writer)?;
+        writer.write_char('"')?;
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line())
+            && metadata.target() != ACCESS
+        {
+            write!(writer, r#","{SOURCE_LOCATION}":{{"file":""#)?;
+            escape(file, writer)?;
+            writer.write_str(r#"","function":"#)?;
+            match metadata.module_path() {
+                Some(path) => {
+                    writer.write_char('"')?;
+                    escape(path, writer)?;
+                    writer.write_char('"')?;
+                }
+                None => writer.write_str("null")?,
             }
+            // 64-bit integers are text in protobuf's JSON.
+            write!(writer, r#","line":"{line}"}}"#)?;
         }
-        request.end()
+        if let Some(members) = self.request.strip_prefix(',') {
+            writer.write_str(r#","httpRequest":{"#)?;
+            writer.write_str(members)?;
+            writer.write_char('}')?;
+        }
+        writer.write_str(&self.others)?;
+        writer.write_str("}\n")
+    }
+
+    fn clear(&mut self) {
+        for part in [&mut self.message, &mut self.request, &mut self.others] {
+            part.clear();
+            part.shrink_to(MAX_KEPT);
+        }
     }
 }
 
-/// A value whose text is not too long.
-struct Clipped<'a>(&'a Value);
-
-impl Serialize for Clipped<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::String(text) => serializer.serialize_str(&clipped(text)),
-            other => other.serialize(serializer),
+/// Adds a member, with a comma before it.
+fn member(prefix: &str, name: &str, value: Given<'_>, out: &mut String) -> fmt::Result {
+    out.push_str(",\"");
+    out.push_str(prefix);
+    escape(name, out)?;
+    out.push_str("\":");
+    match value {
+        Given::I64(_) | Given::U64(_) | Given::Bool(_) => write!(out, "{value}"),
+        Given::F64(number) if number.is_finite() => write!(out, "{value}"),
+        Given::Kept(kept) if !kept.is_string() => write!(out, "{kept}"),
+        _ => {
+            out.push('"');
+            text(value, out)?;
+            out.push('"');
+            Ok(())
         }
     }
 }
 
-fn clipped(text: &str) -> Cow<'_, str> {
-    if text.len() <= MAX_TEXT {
-        return Cow::Borrowed(text);
+/// Adds a value's text, as it stands between quotes.
+fn text(value: Given<'_>, out: &mut String) -> fmt::Result {
+    let mut bounded = Bounded::new(out, MAX_TEXT);
+    match value {
+        Given::Text(text) => bounded.write_str(text)?,
+        Given::Kept(Value::String(text)) => bounded.write_str(text)?,
+        value => write!(bounded, "{value}")?,
     }
-    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(MAX_TEXT)]))
+    bounded.finish();
+    Ok(())
 }

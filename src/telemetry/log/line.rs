@@ -20,7 +20,7 @@ pub const CLOUD_LOGGING: &str = "logging.googleapis.com/";
 /// A format.
 pub trait Line {
     /// Writes one event, with the end of the line.
-    fn write(&self, metadata: &Metadata<'_>, fields: Fields, writer: &mut Writer<'_>) -> fmt::Result;
+    fn write(&self, metadata: &Metadata<'_>, fields: &Fields<'_>, writer: &mut Writer<'_>) -> fmt::Result;
 }
 
 /// Events in this format.
@@ -39,6 +39,6 @@ where
     ) -> fmt::Result {
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        self.0.write(metadata, Fields::of(event, context), &mut writer)
+        self.0.write(metadata, &Fields::of(event, context), &mut writer)
     }
 }
