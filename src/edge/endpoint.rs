@@ -30,7 +30,6 @@ use crate::{
     collect::{Hit, Micros, Refusal, Reply},
     deliver::SpoolFull,
     pipeline::{Admission, Collected},
-    schema::StreamId,
     telemetry::{Metrics, metrics::ByCode},
 };
 
@@ -135,7 +134,7 @@ enum Work {
 
 impl Taken<'_> {
     /// Where its rows come from, if it is an event of which nothing but the disk is waited for.
-    pub fn stream(&self) -> Option<&StreamId> {
+    pub fn stream(&self) -> Option<&Arc<str>> {
         match &self.work {
             Ok(Work::Keep(collected)) => Some(&collected.stream),
             _ => None,
