@@ -213,17 +213,11 @@ impl Encoder {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::edge::exchange::exchange;
 
     /// The coding of an answer with these headers to a request with those; headers are `name: value` lines.
     fn coding(request: &str, status: u16, response: &str) -> (Option<String>, ResponseHeader) {
-        let mut asked = RequestHeader::build("GET", b"/", None).unwrap();
-        let mut answer = ResponseHeader::build(status, None).unwrap();
-        for (name, value) in request.lines().filter_map(|line| line.split_once(": ")) {
-            asked.append_header(name.to_owned(), value).unwrap();
-        }
-        for (name, value) in response.lines().filter_map(|line| line.split_once(": ")) {
-            answer.append_header(name.to_owned(), value).unwrap();
-        }
+        let (asked, mut answer) = exchange(request, status, response);
         let compressor = compress(&asked, &mut answer);
         let coding = answer.headers.get(header::CONTENT_ENCODING).map(|coding| coding.to_str().unwrap().to_owned());
         assert!(compressor.is_none() || coding.is_some());

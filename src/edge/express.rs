@@ -12,7 +12,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use pingora::protocols::http::date::get_cached_date;
 
-use super::{framing::is_host, route::Router};
+use super::{
+    framing::{decimal, is_host},
+    route::Router,
+};
 use crate::collect::Reply;
 
 /// Most headers of a request in this lane; browsers send about twenty.
@@ -75,6 +78,7 @@ impl Span {
 pub fn find(buffer: &mut BytesMut, router: &Router, max_body: usize) -> Found {
     let mut spans = [(Span::default(), Span::default()); MAX_HEADERS];
     let Some(outline) = outline(buffer, router, &mut spans) else { return Found::Other };
+    // From here on nothing overflows.
     if outline.body > max_body {
         return Found::Other;
     }
@@ -143,13 +147,8 @@ fn outline(bytes: &[u8], router: &Router, spans: &mut [(Span, Span); MAX_HEADERS
         }
     }
     let path = Span::of(path.as_bytes(), bytes);
-    (hosts == 1).then_some(Outline { head, body: length?, headers: request.headers.len(), path })
-}
-
-/// Digits only, and so few that nothing overflows.
-fn decimal(text: &[u8]) -> Option<usize> {
-    let plain = (1..=9).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-    plain.then(|| text.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+    let body = usize::try_from(length?).ok()?;
+    (hosts == 1).then_some(Outline { head, body, headers: request.headers.len(), path })
 }
 
 /// The values share the header's memory.

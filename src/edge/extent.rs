@@ -5,6 +5,8 @@
 //! whatever is not understood belongs to the request, whose connection ends with it. Chunks are: Pingora takes an empty
 //! line for the last chunk's, and a bare line feed for a part of an extension, which another may take for a line's end.
 
+use super::framing::decimal;
+
 /// Of one request, as it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -131,11 +133,6 @@ impl Chunks {
 fn is_websocket(value: &[u8]) -> bool {
     let mut protocols = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     protocols.any(|protocol| protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")))
-}
-
-fn decimal(text: &[u8]) -> Option<u64> {
-    let plain = (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-    plain.then(|| text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]

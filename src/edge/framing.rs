@@ -84,6 +84,12 @@ fn whole(line: &[u8]) -> Option<&[u8]> {
     line.strip_suffix(b"\r\n").filter(|line| !line.contains(&b'\r'))
 }
 
+/// A `Content-Length` of digits alone, so few that nothing overflows.
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    let plain = (1..=18).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    plain.then(|| text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
 /// Whether this can be a host, with a port or without: what it consists of (RFC 3986, 3.2.2), not whether it exists. It
 /// goes into addresses and pages. Empty is allowed.
 pub fn is_host(text: &[u8]) -> bool {

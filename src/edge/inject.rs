@@ -243,18 +243,12 @@ fn escaped(text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::edge::exchange::exchange;
 
     const TAG: &str = r#"<script async src="/static/v6.js" data-stream="1"></script>"#;
 
     fn begin(request: &str, status: u16, response: &str) -> (Option<Injector>, ResponseHeader) {
-        let mut asked = RequestHeader::build("GET", b"/", None).unwrap();
-        let mut answer = ResponseHeader::build(status, None).unwrap();
-        for (name, value) in request.lines().filter_map(|line| line.split_once(": ")) {
-            asked.append_header(name.to_owned(), value).unwrap();
-        }
-        for (name, value) in response.lines().filter_map(|line| line.split_once(": ")) {
-            answer.append_header(name.to_owned(), value).unwrap();
-        }
+        let (asked, mut answer) = exchange(request, status, response);
         let injection = Injection::new("/static/v6.js", &Inject::On).unwrap();
         (injection.begin(&asked, "a.example", true, &mut answer), answer)
     }

@@ -11,6 +11,7 @@ mod admin;
 mod alarm;
 mod answer;
 mod assets;
+mod bind_error;
 mod changes;
 mod client_hints;
 mod client_ip;
@@ -19,6 +20,8 @@ mod config;
 mod connections;
 mod cors;
 mod endpoint;
+#[cfg(test)]
+mod exchange;
 mod explain;
 mod express;
 mod extent;
@@ -45,6 +48,7 @@ mod rules;
 mod single;
 mod threads;
 mod tls;
+mod tuning;
 mod upstream;
 
 use std::{
@@ -72,6 +76,7 @@ use tokio::{
 };
 
 pub use access::{AccessLogConfig, Query};
+pub use bind_error::BindError;
 pub use config::{ConnectionsConfig, CorsConfig, ServerConfig, ShutdownConfig, TimeoutsConfig, UpgradeConfig};
 pub use cors::AllowedOrigin;
 pub use explain::{Asker, Explained};
@@ -84,6 +89,8 @@ pub use route::{HEALTH_PATH, HostPattern, PathPattern, RouteConfig, check_routes
 pub use rules::Rules;
 pub use threads::Threads;
 pub use tls::{CertificateConfig, ClientsConfig, HstsConfig, MinVersion, Setup as TlsSetup, TlsConfig};
+#[doc(hidden)]
+pub use tuning::Tuning;
 pub use upstream::{Protocol, UpstreamConfig, UpstreamTlsConfig, UpstreamUrl};
 
 /// Whatever reads a request's bytes before it has a place in the house: for the fuzz targets.
@@ -169,70 +176,6 @@ impl Config {
             tuning: Tuning::default(),
         }
     }
-}
-
-/// How long and how much the edge bears with its two sides.
-#[doc(hidden)]
-#[derive(Clone, Debug)]
-pub struct Tuning {
-    /// For the whole body of an event. A phone on a bad network sends 64 KiB, the most a browser's beacon holds, in
-    /// far less.
-    pub body: Duration,
-    /// For writing one of our own, small answers.
-    pub answer: Duration,
-    /// For a client that is still uploading to notice the answer: time,
-    pub linger: Duration,
-    /// and bytes.
-    pub linger_bytes: usize,
-    /// For writing one piece of the site's answer.
-    pub downstream_write: Duration,
-    /// For connecting to an upstream.
-    pub connect: Duration,
-    /// For silence of an upstream.
-    pub upstream_read: Duration,
-    /// For an upstream to take a piece of a request.
-    pub upstream_write: Duration,
-}
-
-impl Default for Tuning {
-    fn default() -> Tuning {
-        Tuning {
-            body: Duration::from_secs(10),
-            answer: Duration::from_secs(10),
-            linger: Duration::from_secs(3),
-            linger_bytes: 4 << 20,
-            downstream_write: Duration::from_secs(60),
-            connect: Duration::from_secs(5),
-            upstream_read: Duration::from_secs(60),
-            upstream_write: Duration::from_secs(60),
-        }
-    }
-}
-
-/// Why the edge cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The port is taken, the address is not ours, or it needs privileges.
-    #[error("cannot listen on `{address}` ({listener}): {source}")]
-    Listen {
-        /// The configuration key.
-        listener: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// Cause.
-        source: io::Error,
-    },
-    /// A certificate of ours cannot be used.
-    #[error("{0}")]
-    Certificates(String),
-    /// Checking the certificates of `https` upstreams needs the file that this variable names.
-    #[error("`SSL_CERT_FILE` names `{}`, which cannot be read: {source}", path.display())]
-    CertificateFile {
-        /// The file.
-        path: PathBuf,
-        /// Cause.
-        source: io::Error,
-    },
 }
 
 /// How a run ended. The admin listener answers until this is dropped.

@@ -6,7 +6,6 @@ use super::streams::Stream;
 use crate::collect::{Caller, Codings, Refusal};
 
 /// See the module. Found once, before the body is there.
-#[derive(Clone)]
 pub struct Admission {
     pub(super) stream: Stream,
     /// Who sends it.
