@@ -4,54 +4,17 @@ use std::fmt::{self, Write};
 
 /// Writes text so that it may stand between quotes.
 pub fn escape(text: &str, out: &mut (impl Write + ?Sized)) -> fmt::Result {
+    // Nearly all is plain, and need not be copied.
     if is_plain(text.as_bytes()) {
         return out.write_str(text);
     }
-    let mut begin = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let short = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0x08 => "\\b",
-            0x0c => "\\f",
-            0..0x20 => "",
-            _ => continue,
-        };
-        // What is escaped is one byte long, so that both ends are between characters.
-        out.write_str(&text[begin..at])?;
-        if short.is_empty() {
-            write!(out, "\\u{byte:04x}")?;
-        } else {
-            out.write_str(short)?;
-        }
-        begin = at + 1;
-    }
-    out.write_str(&text[begin..])
+    let quoted = serde_json::to_string(text).map_err(|_| fmt::Error)?;
+    out.write_str(&quoted[1..quoted.len() - 1])
 }
 
-/// Whether nothing in it has to be escaped: looked at in words of eight bytes, which is most of what a line costs.
+/// Whether nothing in it has to be escaped. Without a way out in between, which lets the compiler look at many at once.
 fn is_plain(bytes: &[u8]) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    /// The high bit of the first byte that is less than `limit` is set, and of none before.
-    fn less(word: u64, limit: u8) -> u64 {
-        word.wrapping_sub(ONES * u64::from(limit)) & !word
-    }
-    let is_plain = |word: &[u8; 8]| {
-        let word = u64::from_le_bytes(*word);
-        let found =
-            less(word, 0x20) | less(word ^ (ONES * u64::from(b'"')), 1) | less(word ^ (ONES * u64::from(b'\\')), 1);
-        found & HIGHS == 0
-    };
-    let (words, _) = bytes.as_chunks::<8>();
-    match bytes.last_chunk::<8>() {
-        // The last word may overlap the one before.
-        Some(last) => words.iter().all(is_plain) && is_plain(last),
-        None => bytes.iter().all(|byte| !matches!(byte, 0..0x20 | b'"' | b'\\')),
-    }
+    !bytes.iter().fold(false, |found, byte| found | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'))
 }
 
 /// Escapes what is written, up to a number of bytes; `…` stands for the rest.
