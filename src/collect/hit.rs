@@ -52,7 +52,7 @@ pub struct Hit<'a> {
 impl<'a> Hit<'a> {
     /// First value of a header as text; `None` when absent or not valid UTF-8.
     pub fn header(&self, name: impl AsHeaderName) -> Option<&'a str> {
-        self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        self.headers.get(name).and_then(|value| simdutf8::basic::from_utf8(value.as_bytes()).ok())
     }
 
     /// First value of a query parameter, not percent-decoded; `Some("")` when the key stands alone.

@@ -3,20 +3,20 @@
 //! The key is the whole text with all hints, compared in full, so that no two visitors can be mixed up. The memory
 //! that answers take is bounded. An answer is what goes into rows: encoded columns.
 
-use std::{
-    borrow::Cow,
-    hash::{Hash, Hasher},
-    sync::Arc,
-};
+mod question;
+mod tiers;
+
+use std::{borrow::Cow, sync::Arc};
 
 use foldhash::fast::RandomState;
 use http::header;
 use prost::Message;
-use quick_cache::{Equivalent, Weighter, sync::Cache};
+use quick_cache::{Weighter, sync::Cache};
 
+use self::question::{Key, Question};
+pub use self::tiers::Tiers;
 use super::{
     budget::Budget,
-    client_hints::{Hints, KeptHints, NAMES},
     device_data::{self, DeviceData, Lists},
     marketing, patterns,
     robots::Robot,
@@ -82,19 +82,17 @@ impl Agents {
     /// What the client is that sent this `User-Agent` among these headers. Beyond the budget what our own words tell, or
     /// what older lists told, has to do; that is not remembered.
     pub fn of(&self, text: &str, hit: &Hit<'_>) -> Arc<Known> {
-        let question = Question { text, hints: Hints::read(text, hit) };
+        let question = Question::of(text, hit);
         let lists = self.data.now();
-        let remembered = self.answers.get(&question);
-        if let Some(answer) = &remembered
-            && answer.edition == lists.edition
-        {
-            return answer.clone();
-        }
+        let outdated = match self.answers.get(&question) {
+            Some(answer) if answer.edition == lists.edition => return answer,
+            outdated => outdated,
+        };
         let (answer, is_whole) = self.answer(&question, &lists, hit.received_at);
         if !is_whole {
-            return remembered.unwrap_or(answer);
+            return outdated.unwrap_or(answer);
         }
-        self.answers.insert(Key { text: text.into(), hints: (&question.hints).into() }, answer.clone());
+        self.answers.insert(question.key(), answer.clone());
         answer
     }
 
@@ -128,7 +126,7 @@ struct Footprint;
 impl Weighter<Key, Arc<Known>> for Footprint {
     fn weight(&self, key: &Key, known: &Arc<Known>) -> u64 {
         let fixed = size_of::<Key>() + size_of::<Known>() + 128;
-        (fixed + key.text.len() + key.hints.len() + known.device.len() + known.web_info.len()) as u64
+        (fixed + key.len() + known.device.len() + known.web_info.len()) as u64
     }
 }
 
@@ -149,109 +147,6 @@ fn warm_up() {
 pub fn user_agent<'a>(hit: &Hit<'a>) -> Option<&'a str> {
     let text = hit.header(header::USER_AGENT)?.trim_ascii();
     (!text.is_empty()).then(|| url::cut(text, MAX_LENGTH))
-}
-
-/// What each tier of reading makes of a client on top of the one before, without the memory and without the budget: for
-/// explanations.
-pub struct Tiers<'a> {
-    /// Our own words.
-    pub words: Known,
-    /// The patterns.
-    pub patterns: Known,
-    /// The hints.
-    pub hinted: Known,
-    /// The table of marketing names that comes with us.
-    pub named: Known,
-    /// The lists that are configured.
-    pub listed: Known,
-    question: Question<'a>,
-}
-
-impl<'a> Tiers<'a> {
-    /// Reads the text anew for each.
-    pub fn of(agents: &Agents, text: &'a str, hit: &Hit<'a>) -> Tiers<'a> {
-        let question = Question { text, hints: Hints::read(text, hit) };
-        let named = |lists: &Lists| {
-            let mut agent = question.refined();
-            lists.name(&mut agent);
-            if let Some(detector) = lists.asks(&agent) {
-                device_data::complete(&mut agent, text, detector);
-            }
-            Known::new(agent, lists.edition)
-        };
-        Tiers {
-            words: Known::new(Reading::of(text).agent(), 0),
-            patterns: Known::new(full(text).agent(), 0),
-            hinted: Known::new(question.refined(), 0),
-            named: named(&Lists::default()),
-            listed: named(&agents.data.now()),
-            question,
-        }
-    }
-
-    /// Names of the hints that something in `hinted` hangs on: without one of them it `differs`. Where none alone makes
-    /// the difference, those that say the same by themselves.
-    pub fn hints_behind(&self, differs: impl Fn(&Known) -> bool) -> Vec<&'static str> {
-        let Question { text, hints } = self.question;
-        let answer = |hints| Known::new(Question { text, hints }.refined(), 0);
-        let sent = || NAMES.into_iter().filter(|name| hints.without(name) != hints);
-        let needed: Vec<_> = sent().filter(|name| differs(&answer(hints.without(name)))).collect();
-        let alone = |name: &&str| {
-            !differs(&answer(sent().filter(|other| other != name).fold(hints, |left, other| left.without(other))))
-        };
-        if needed.is_empty() { sent().filter(alone).collect() } else { needed }
-    }
-}
-
-/// All that can be read of a text.
-fn full(text: &str) -> Reading<'_> {
-    let mut reading = Reading::of(text);
-    if reading.is_open() {
-        reading.ask_patterns();
-    }
-    reading
-}
-
-#[derive(Clone, Copy, Hash)]
-struct Question<'a> {
-    text: &'a str,
-    hints: Hints<'a>,
-}
-
-impl<'a> Question<'a> {
-    /// All that the text and the hints tell.
-    fn refined(&self) -> Agent<'a> {
-        let mut agent = full(self.text).agent();
-        self.hints.refine(&mut agent);
-        agent
-    }
-}
-
-/// Hashes like the [`Question`] it answers.
-struct Key {
-    text: Box<str>,
-    hints: KeptHints,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
-        self.hints.hash(state);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Key) -> bool {
-        self.text == other.text && self.hints == other.hints
-    }
-}
-
-impl Eq for Key {}
-
-impl Equivalent<Key> for Question<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        *self.text == *key.text && key.hints.are(&self.hints)
-    }
 }
 
 /// GA4 repeats the name of the system before its version.

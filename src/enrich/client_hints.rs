@@ -7,11 +7,7 @@
 //! Two signs that are no hints stand beside them. A Safari that says it runs on a Macintosh and feels several fingers is
 //! an iPad, which asks for the pages of desktops. And a view inside an Android app names the app in `X-Requested-With`.
 
-use std::{
-    borrow::Cow,
-    hash::{Hash, Hasher},
-    sync::LazyLock,
-};
+use std::{borrow::Cow, sync::LazyLock};
 
 use http::HeaderMap;
 use memchr::memmem::Finder;
@@ -35,6 +31,9 @@ pub static CHROME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("Chr
 
 /// Longest hint believed, in bytes; a full version list has four or five members.
 pub const MAX_HINT: usize = 512;
+
+/// Hints that are texts.
+pub const TEXTS: usize = 7;
 
 /// Names of what tells them: the headers, then the signs beside.
 pub const NAMES: [&str; 9] = [
@@ -173,7 +172,7 @@ impl<'a> Hints<'a> {
     }
 
     /// All texts, for comparing and keeping.
-    fn texts(&self) -> [&'a str; 7] {
+    pub fn texts(&self) -> [&'a str; TEXTS] {
         [
             self.brands,
             self.full_version_list,
@@ -300,52 +299,6 @@ pub fn source(name: &'static str, browser: Option<&Browser<'_>>) -> &'static str
         _ => (false, name),
     };
     if is_told { field } else { name }
-}
-
-/// Hints kept with an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptHints {
-    texts: [Box<str>; 7],
-    aside: Option<Aside>,
-}
-
-impl From<&Hints<'_>> for KeptHints {
-    fn from(hints: &Hints<'_>) -> KeptHints {
-        KeptHints { texts: hints.texts().map(Box::from), aside: hints.aside }
-    }
-}
-
-impl KeptHints {
-    /// Bytes of the texts.
-    pub fn len(&self) -> usize {
-        self.texts.iter().map(|text| text.len()).sum()
-    }
-
-    /// Whether these are the same hints.
-    pub fn are(&self, hints: &Hints<'_>) -> bool {
-        self.aside == hints.aside && self.texts.iter().zip(hints.texts()).all(|(kept, sent)| **kept == *sent)
-    }
-}
-
-/// Most clients tell nothing, which takes no time this way.
-fn hash_told<'t, H: Hasher>(texts: impl Iterator<Item = &'t str>, aside: Option<Aside>, state: &mut H) {
-    for (index, text) in texts.enumerate().filter(|(_, text)| !text.is_empty()) {
-        (index as u8, text).hash(state);
-    }
-    aside.hash(state);
-}
-
-impl Hash for Hints<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        hash_told(self.texts().into_iter(), self.aside, state);
-    }
-}
-
-/// Hashes like the [`Hints`] they were made of.
-impl Hash for KeptHints {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        hash_told(self.texts.iter().map(|text| &**text), self.aside, state);
-    }
 }
 
 /// Safari goes with the system, down to the second number.
