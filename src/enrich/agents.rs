@@ -116,9 +116,9 @@ impl Agents {
     }
 }
 
-/// What an answer takes in memory, with its key, in bytes: a text of 150, hints of 200, columns of 100, and what holds
+/// What an answer takes in memory, with its key, in bytes: a text of 150, hints of 150, columns of 100, and what holds
 /// them together. Whoever sends the longest texts is remembered with fewer of them.
-const TYPICAL: usize = 1024;
+const TYPICAL: usize = 704;
 
 #[derive(Clone)]
 struct Footprint;

@@ -95,7 +95,7 @@ impl Default for Config {
             bots: BotAction::default(),
             device: DeviceConfig::default(),
             geo: GeoConfig::default(),
-            user_agents: 16_384,
+            user_agents: 8_192,
             traffic: TrafficConfig::default(),
         }
     }

@@ -1,5 +1,5 @@
 //! The patterns of uap-core, for what our own words leave unexplained: some fifteen microseconds a text, where the
-//! words take less than one.
+//! words take less than one. They are about texts in ASCII (`build/patterns.rs`), which user agents are.
 
 use std::{borrow::Cow, sync::LazyLock};
 

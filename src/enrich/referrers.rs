@@ -125,7 +125,8 @@ impl Sites {
         if let Some(kind) = self.by_name.get(source) {
             return Some(*kind);
         }
-        self.find(source, "").map(|known| known.kind)
+        // A name is no host.
+        source.contains('.').then(|| self.find(source, ""))?.map(|known| known.kind)
     }
 
     /// Sites with a domain per country. Whoever may register names below a suffix of a company (`google.github.io`) is

@@ -62,10 +62,12 @@ impl<'t> Reading<'t> {
         reading
     }
 
-    /// Whether something is left open that the patterns may know. Robots are not: nobody counts their machines.
+    /// Whether something is left open that the patterns may know, which are about ASCII. Robots are not: nobody counts
+    /// their machines.
     pub fn is_open(&self) -> bool {
         let agent = &self.agent;
-        agent.robot.is_none() && (agent.system.is_none() || agent.browser.is_none() || self.lacks_brand())
+        let may_be_known = agent.robot.is_none() && self.tokens.text.is_ascii();
+        may_be_known && (agent.system.is_none() || agent.browser.is_none() || self.lacks_brand())
     }
 
     /// Asks the patterns for what is open.
