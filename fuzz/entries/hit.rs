@@ -61,6 +61,7 @@ pub fn hit<'a>(query: &'a str, headers: &'a HeaderMap, body: &'a [u8]) -> Hit<'a
         headers,
         body,
         client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        client_named_in: None,
         from_trusted_proxy: true,
         secure: true,
         received_at: NOW,

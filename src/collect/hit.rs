@@ -37,6 +37,8 @@ pub struct Hit<'a> {
     pub body: &'a [u8],
     /// Address of the client, as far as the trusted proxies let us see.
     pub client_ip: IpAddr,
+    /// Name of the header that it stands in; none when it is the TCP peer's own.
+    pub client_named_in: Option<&'static str>,
     /// Whether the TCP peer is one of `server.trusted_proxies`; only then do forwarding and geo headers count.
     pub from_trusted_proxy: bool,
     /// Whether the client spoke TLS to us or, on a trusted proxy's word, to the proxy.
@@ -110,6 +112,7 @@ impl<'a> Hit<'a> {
             headers,
             body: b"",
             client_ip: [127, 0, 0, 1].into(),
+            client_named_in: None,
             from_trusted_proxy: false,
             secure: true,
             received_at: 1_750_000_000_000_000,

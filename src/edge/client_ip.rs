@@ -11,7 +11,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use super::{
-    hops::{claims_tls, hops},
+    hops::{claims_tls, hops, list},
     proxies::{Provider, TrustedProxy},
 };
 
@@ -37,6 +37,8 @@ pub struct Client {
     pub peer: IpAddr,
     /// Whether the TCP peer is a trusted proxy.
     pub from_trusted_proxy: bool,
+    /// Name of the header that the address stands in; none when it is the peer's own.
+    pub named_in: Option<&'static str>,
     /// Whether the lists of hops lead elsewhere: the provider at the other end names the client in a header of its own.
     pub unlisted: bool,
     /// Whether the client spoke TLS, on a trusted proxy's word; what our own listeners know is added later.
@@ -58,17 +60,21 @@ impl Trust {
     /// Who sent these headers over a connection from `peer`.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let peer = peer.to_canonical();
-        let stranger = Client { ip: peer, peer, from_trusted_proxy: false, unlisted: false, secure: false };
+        let stranger =
+            Client { ip: peer, peer, from_trusted_proxy: false, named_in: None, unlisted: false, secure: false };
         if !self.trusts(peer) {
             return stranger;
         }
         let listed = self.walk(peer, hops(headers)).0;
-        let ip = self.told(peer, headers).unwrap_or(listed);
+        let told = self.told(peer, headers);
+        let ip = told.map_or(listed, |(ip, _)| ip);
+        let named_in = told.map(|(_, header)| header).or_else(|| (listed != peer).then(|| list(headers)));
         // No proxy passed it on: somebody asks us directly, such as a health check.
         if self.networks.is_empty() && hops(headers).next().flatten().is_none() {
             return stranger;
         }
-        Client { ip, peer, from_trusted_proxy: true, unlisted: ip != listed, secure: claims_tls(headers) }
+        let unlisted = ip != listed;
+        Client { ip, peer, from_trusted_proxy: true, named_in, unlisted, secure: claims_tls(headers) }
     }
 
     /// Whether what this peer says about others counts.
@@ -83,7 +89,7 @@ impl Trust {
 
     /// What the provider at the other end says about the client in a header of its own. Counted hops outrank it: they
     /// may reach further than the provider's own client.
-    fn told(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+    fn told(&self, peer: IpAddr, headers: &HeaderMap) -> Option<(IpAddr, &'static str)> {
         let (provider, _) = self.providers.iter().find(|(_, networks)| contain(networks, peer))?;
         if self.hops > 0 { None } else { provider.client(headers) }
     }

@@ -109,6 +109,7 @@ impl<'a> Head<'a> {
             headers: self.headers,
             body,
             client_ip: self.client.ip,
+            client_named_in: self.client.named_in,
             from_trusted_proxy: self.client.from_trusted_proxy,
             secure: self.client.secure,
             received_at,

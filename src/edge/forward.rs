@@ -121,7 +121,11 @@ mod tests {
     fn forwarded(trusted: bool, sent: &[(HeaderName, &str)], name: HeaderName) -> Option<String> {
         let ip: IpAddr = [1, 1, 1, 1].into();
         let peer: IpAddr = [10, 0, 0, 1].into();
-        sent_on(&Client { ip, peer, from_trusted_proxy: trusted, unlisted: false, secure: false }, sent, name)
+        sent_on(
+            &Client { ip, peer, from_trusted_proxy: trusted, named_in: None, unlisted: false, secure: false },
+            sent,
+            name,
+        )
     }
 
     fn sent_on(client: &Client, sent: &[(HeaderName, &str)], name: HeaderName) -> Option<String> {

@@ -19,11 +19,20 @@ const MAX_ELEMENT: usize = 512;
 /// The hops of a request, the nearest first; `None` is one that nobody can read. `Forwarded` counts when
 /// `X-Forwarded-For` is absent.
 pub fn hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
-    let list = headers.contains_key(X_FORWARDED_FOR);
+    let list = has_list(headers);
     let (name, quotes) = if list { (X_FORWARDED_FOR, false) } else { (header::FORWARDED, true) };
     let lines = headers.get_all(name).iter().rev();
     let elements = lines.flat_map(move |line| Pieces { rest: Some(line.as_bytes()), separator: b',', quotes });
     elements.map(move |element| if list { address(element) } else { address(parameter(element, "for")?) })
+}
+
+/// Name of the header that [`hops`] reads.
+pub fn list(headers: &HeaderMap) -> &'static str {
+    if has_list(headers) { "x-forwarded-for" } else { "forwarded" }
+}
+
+fn has_list(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_FORWARDED_FOR)
 }
 
 /// Whether a proxy says at all how its client came.

@@ -90,18 +90,19 @@ impl Provider {
         lists.split_ascii_whitespace().map(|network| network.parse().expect("our own lists are networks")).collect()
     }
 
-    /// The client's address in the header that this provider alone writes. It counts on connections from the provider's
-    /// own networks only.
-    pub fn client(self, headers: &HeaderMap) -> Option<IpAddr> {
-        let value = |name| Some(headers.get(HeaderName::from_static(name))?.as_bytes());
+    /// The client's address in the header that this provider alone writes, and that header's name. It counts on
+    /// connections from the provider's own networks only.
+    pub fn client(self, headers: &HeaderMap) -> Option<(IpAddr, &'static str)> {
+        let told = |name, read: fn(&[u8]) -> Option<IpAddr>| {
+            Some((read(headers.get(HeaderName::from_static(name))?.as_bytes())?, name))
+        };
         match self {
             Provider::Gcp => None,
             Provider::Cloudflare => {
-                let address = |name| hops::address(value(name)?);
-                address("cf-connecting-ip").or_else(|| address("true-client-ip"))
+                told("cf-connecting-ip", hops::address).or_else(|| told("true-client-ip", hops::address))
             }
-            Provider::Fastly => hops::address(value("fastly-client-ip")?),
-            Provider::CloudFront => hops::address_before_port(value("cloudfront-viewer-address")?),
+            Provider::Fastly => told("fastly-client-ip", hops::address),
+            Provider::CloudFront => told("cloudfront-viewer-address", hops::address_before_port),
         }
     }
 }

@@ -63,9 +63,12 @@ impl Enricher for Address {
     }
 
     fn explain(&self, hit: &Hit<'_>, before: &Event<'_>, after: &Event<'_>, origins: &mut Origins) {
-        let whose = if hit.from_trusted_proxy { "client behind the trusted proxy" } else { "peer of the connection" };
         let kept = if self.mask == IpMask::Masked { ", its network only" } else { "" };
-        origins.note_new(before, after, |_| Some(format!("address of the {whose}{kept}")));
+        let origin = match hit.client_named_in {
+            Some(header) => format!("header {header}{kept}"),
+            None => format!("address of the peer of the connection{kept}"),
+        };
+        origins.note_new(before, after, |_| Some(origin.clone()));
     }
 }
 

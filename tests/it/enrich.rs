@@ -82,6 +82,7 @@ impl Visit {
         let hit = Hit {
             host: &self.host,
             client_ip: self.client_ip,
+            client_named_in: None,
             from_trusted_proxy: self.trusted,
             secure: self.secure,
             browser: self.browser.as_ref(),

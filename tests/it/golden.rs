@@ -107,6 +107,7 @@ impl Request {
             headers: &self.headers,
             body: &self.body,
             client_ip: [203, 0, 113, 7].into(),
+            client_named_in: None,
             from_trusted_proxy: self.trusted,
             secure: self.secure,
             received_at: RECEIVED_AT,

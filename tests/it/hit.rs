@@ -13,6 +13,7 @@ pub fn hit<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Hit<'a> {
         headers,
         body,
         client_ip: [203, 0, 113, 7].into(),
+        client_named_in: None,
         from_trusted_proxy: false,
         secure: true,
         received_at: 1_750_000_000_123_456,

@@ -92,6 +92,7 @@ fn enriched(event: Event<'_>, headers: &HeaderMap, steps: &[Box<dyn Enricher>]) 
         headers,
         body: b"",
         client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        client_named_in: None,
         from_trusted_proxy: false,
         secure: false,
         received_at: 0,
