@@ -27,7 +27,7 @@ RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "r
 BODY = (ROOT / "tests/golden/seed.json").read_text()
 BODY += " " * (1024 - len(BODY))  # the design's 1 KB body
 TICK = os.sysconf("SC_CLK_TCK")
-CONNECTIONS = 256
+CONNECTIONS = 512
 
 
 def free_port():
@@ -186,10 +186,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--events", type=int, default=5_000_000)
-    parser.add_argument("--connections", type=int, default=256)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     args = parser.parse_args()
     global CONNECTIONS
-    CONNECTIONS = args.connections  # 256 keep either server busy while groups of events wait for the disk
+    CONNECTIONS = args.connections  # enough to keep either server busy while groups of events wait for the disk
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         world = World(folder)
         try:
