@@ -126,7 +126,8 @@ fn member(prefix: &str, name: &str, value: Given<'_>, out: &mut String) -> fmt::
     escape(name, out)?;
     out.push_str("\":");
     match value {
-        Given::I64(_) | Given::U64(_) | Given::Bool(_) => write!(out, "{value}"),
+        Given::U64(number) => out.write_str(itoa::Buffer::new().format(number)),
+        Given::I64(_) | Given::Bool(_) => write!(out, "{value}"),
         Given::F64(number) if number.is_finite() => write!(out, "{value}"),
         Given::Kept(kept) if !kept.is_string() => write!(out, "{kept}"),
         _ => {
