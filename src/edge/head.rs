@@ -102,7 +102,8 @@ pub async fn refuse(mut stream: Stream, status: StatusCode, tuning: &Tuning) {
     }
     let drain = async {
         let mut taken = 0;
-        let mut piece = [0; READ];
+        // Not in the future, whose size is that of every connection's.
+        let mut piece = vec![0; READ];
         while taken < tuning.linger_bytes {
             match stream.read(&mut piece).await {
                 Ok(read @ 1..) => taken += read,
