@@ -42,6 +42,7 @@ use super::{
     proxy_protocol::introduce,
     single::Single,
     tls::{Spoken, Tls},
+    unread::Unread,
 };
 
 /// How long the express lane waits for the rest of a body; who is slower is Pingora's, and its deadlines'.
@@ -132,6 +133,10 @@ impl Front {
                     self.refuse(stream, Unfit::Misshapen).await;
                     return None;
                 }
+                if buffer.starts_with(b"CONNECT ") {
+                    self.refuse(stream, Unfit::Tunnel).await;
+                    return None;
+                }
             }
             stream = match found {
                 Found::Event(request) => {
@@ -182,10 +187,10 @@ impl Front {
             Unfit::Large => ("large_header", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Unfit::Misshapen => ("request_line", StatusCode::BAD_REQUEST),
             Unfit::Chunks => ("chunks", StatusCode::BAD_REQUEST),
+            Unfit::Tunnel => ("method", StatusCode::METHOD_NOT_ALLOWED),
             Unfit::Gone => return,
         };
-        self.parts.refused(reason);
-        self.parts.live.load().access.refused(status.as_u16(), reason, peer(&stream), fastrand::f64());
+        self.parts.turned_away(status, reason, peer(&stream));
         head::refuse(stream, status, &self.parts.tuning).await;
     }
 
@@ -267,17 +272,18 @@ impl Front {
             self.refuse(stream, Unfit::Chunks).await;
             return None;
         }
-        let session = self.session(Single::new(stream, extent), buffer.split_to(own));
+        let session = self.session(peer(&stream), Single::new(stream, extent), buffer.split_to(own));
         let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
         let (stream, ahead) = stream.into_any().downcast::<Single>().ok()?.into_parts()?;
         buffer.extend_from_slice(&ahead);
         Some(stream)
     }
 
-    /// Pingora's, of one request whose first bytes are `own`.
-    fn session(&self, single: Single, own: BytesMut) -> ServerSession {
+    /// Pingora's, of one request of this peer whose first bytes are `own`.
+    fn session(&self, peer: IpAddr, single: Single, own: BytesMut) -> ServerSession {
         let mut session = ServerSession::new_http1(Box::new(single));
         session.set_pipelined_prefix(own);
+        session.set_connection_user_context(Some(Box::new(Unread::new(self.parts.clone(), peer))));
         session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
         session
     }

@@ -5,6 +5,7 @@ mod session;
 mod verdict;
 
 use std::{
+    any::Any,
     net::Ipv4Addr,
     os::fd::RawFd,
     sync::Arc,
@@ -46,6 +47,7 @@ use super::{
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
     tls::ClientCertificate,
+    unread::Unread,
     upstream::{At, Deadline, LONG_QUIET, Passed, RetryOn, Seeker},
 };
 use crate::{collect::Reply, telemetry::proxying::RouteMeter};
@@ -82,6 +84,11 @@ impl ProxyHttp for Gateway {
             changes: Changes::default(),
             _in_flight: self.parts.lifecycle.enter(),
         })
+    }
+
+    /// What the front has put there, for a request that never comes this far.
+    fn on_connection_reuse(&self, _: &mut Session, _: &mut Self::CTX, context: Box<dyn Any + Send + Sync>) {
+        Unread::read(context);
     }
 
     /// None: Pingora's compression ignores weights and holds back streams.

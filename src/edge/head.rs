@@ -35,6 +35,8 @@ pub enum Unfit {
     Misshapen,
     /// What came of its body are no chunks.
     Chunks,
+    /// It asks for a tunnel, as of a proxy for clients.
+    Tunnel,
     /// Nobody is left to answer.
     Gone,
 }

@@ -83,8 +83,8 @@ impl RequestId {
 
 /// 32 digits.
 fn hexadecimal(bits: u128) -> Box<str> {
-    let nibbles = bits.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    nibbles.map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])).collect::<String>().into()
+    let digits = std::array::from_fn::<u8, 32, _>(|at| b"0123456789abcdef"[(bits >> (124 - 4 * at)) as usize & 0xf]);
+    str::from_utf8(&digits).expect("digits are text").into()
 }
 
 impl Deref for RequestId {
