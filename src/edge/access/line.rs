@@ -186,8 +186,8 @@ fn message(ended: &Ended<'_>, url: &str) -> String {
     }
     let nanos = ended.took.as_nanos();
     let (unit, name) = match nanos {
-        ..1_000_000 => (1_000, "µs"),
-        ..1_000_000_000 => (1_000_000, "ms"),
+        0..1_000_000 => (1_000, "µs"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
         _ => (1_000_000_000, "s"),
     };
     // As `{:.1?}` has it.
