@@ -4,7 +4,7 @@ mod config;
 mod line;
 mod trace;
 
-use std::{fmt::Display, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Uri, Version};
 use prometheus_client::metrics::counter::Counter;
@@ -98,7 +98,7 @@ pub struct Ended<'a> {
     /// The route, by its label.
     pub route: Option<&'a str>,
     /// The upstream that was asked last.
-    pub upstream: Option<&'a (dyn Display + Sync)>,
+    pub upstream: Option<&'a str>,
     /// How many upstreams were asked.
     pub attempts: usize,
     /// As told to the client; none before that was made.

@@ -5,7 +5,7 @@
 //! whatever is not understood belongs to the request, whose connection ends with it. Chunks are: Pingora takes an empty
 //! line for the last chunk's, and a bare line feed for a part of an extension, which another may take for a line's end.
 
-use super::framing::decimal;
+use super::framing::{decimal, lines};
 
 /// Of one request, as it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Extent {
     /// Of the request with this header.
     pub fn of(head: &[u8]) -> Extent {
         let mut extent = None;
-        for line in head.split(|byte| *byte == b'\n').skip(1) {
+        for line in lines(head).skip(1) {
             let Some(colon) = memchr::memchr(b':', line) else { continue };
             let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
             let found = match name.len() {

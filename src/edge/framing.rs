@@ -5,7 +5,7 @@
 /// and has been parsed.
 pub fn fault(head: &[u8]) -> Option<&'static str> {
     let start = head.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let mut lines = head[start..].split_inclusive(|byte| *byte == b'\n');
+    let mut lines = lines(&head[start..]);
     let first = lines.next().and_then(whole);
     let Some(first) = first else { return Some(BARE) };
     // A path, `*`, or a path behind a host, which the router leaves out.
@@ -78,6 +78,16 @@ pub fn is_three_words(head: &[u8]) -> bool {
 }
 
 const BARE: &str = "a line ends without its carriage return, or has another";
+
+/// The lines of a header, each with its line feed. Whatever follows the last one is none.
+pub fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut begin = 0;
+    memchr::memchr_iter(b'\n', head).map(move |at| {
+        let line = &head[begin..=at];
+        begin = at + 1;
+        line
+    })
+}
 
 /// The line without its end, if that is what it should be, and the only one.
 fn whole(line: &[u8]) -> Option<&[u8]> {

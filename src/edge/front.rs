@@ -42,6 +42,7 @@ use super::{
     proxy_protocol::introduce,
     single::Single,
     tls::{Spoken, Tls},
+    unread::Unread,
 };
 
 /// How long the express lane waits for the rest of a body; who is slower is Pingora's, and its deadlines'.
@@ -63,18 +64,38 @@ pub struct Front {
 
 #[async_trait]
 impl ServerApp for Front {
-    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        // On a task of its own: Pingora's has room for handshakes of its own (9 kB), which it would keep for as long as
+        // the connection lives.
+        tokio::spawn(self.clone().keep(stream, shutdown.clone()));
+        None
+    }
+
+    async fn cleanup(&self) {
+        sleep(self.parts.lifecycle.lingers()).await;
+        self.proxy.http_cleanup().await;
+        self.patient.http_cleanup().await;
+    }
+}
+
+impl Front {
+    /// Serves a connection until it ends; `None` says that it has.
+    ///
+    /// Most of the time it waits for the next request. What it does not need for that, and is large, it has on the heap
+    /// while it needs it.
+    async fn keep(self: Arc<Front>, mut stream: Stream, shutdown: ShutdownWatch) -> Option<()> {
         let _place = self.admit(&mut stream).await?;
-        let mut stream = self.tls.meet(stream).await?;
+        let mut stream = Box::pin(self.tls.meet(stream)).await?;
         if stream.selected_alpn_proto() == Some(ALPN::H2) {
-            return self.h2(&stream).process_new(stream, shutdown).await;
+            self.h2(&stream).process_new(stream, &shutdown).await;
+            return None;
         }
         let mut buffer = BytesMut::new();
         let (peer, tls) = (peer(&stream), stream.get_ssl_digest().is_some());
         let mut is_first = self.parts.h2c && !tls;
         let mut alarm = Alarm::default();
         let mut watch = shutdown.clone();
-        let mut ending = pin!(async move {
+        let mut ending = pin!(async {
             // An error means that the server is gone.
             let _ = watch.wait_for(|ending| *ending).await;
             sleep(self.parts.lifecycle.lingers()).await;
@@ -87,7 +108,8 @@ impl ServerApp for Front {
             }
             if std::mem::take(&mut is_first) && begins_h2(&mut stream, &mut buffer, &mut alarm).await {
                 let proxy = self.h2(&stream);
-                return proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), shutdown).await;
+                proxy.process_new(Box::new(Spoken::h2c(stream, buffer)), &shutdown).await;
+                return None;
             }
             let live = self.parts.live.load_full();
             let find = |buffer: &mut BytesMut| express::find(buffer, &live.rules.router, live.endpoint.max_body());
@@ -111,25 +133,21 @@ impl ServerApp for Front {
                     self.refuse(stream, Unfit::Misshapen).await;
                     return None;
                 }
+                if buffer.starts_with(b"CONNECT ") {
+                    self.refuse(stream, Unfit::Tunnel).await;
+                    return None;
+                }
             }
             stream = match found {
                 Found::Event(request) => {
                     let body = buffer.split_to(request.body);
                     self.serve(stream, &live, request, body, (peer, tls), &mut alarm).await?
                 }
-                Found::Part(_) | Found::Other => self.hand_over(stream, &mut buffer, shutdown).await?,
+                Found::Part(_) | Found::Other => self.hand_over(stream, &mut buffer, &shutdown).await?,
             };
         }
     }
 
-    async fn cleanup(&self) {
-        sleep(self.parts.lifecycle.lingers()).await;
-        self.proxy.http_cleanup().await;
-        self.patient.http_cleanup().await;
-    }
-}
-
-impl Front {
     /// Who serves a connection of HTTP/2.
     fn h2(&self, stream: &Stream) -> &Arc<HttpProxy<Gateway>> {
         let is_trusted = self.parts.live.load().rules.trust.trusts(peer(stream));
@@ -169,10 +187,10 @@ impl Front {
             Unfit::Large => ("large_header", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Unfit::Misshapen => ("request_line", StatusCode::BAD_REQUEST),
             Unfit::Chunks => ("chunks", StatusCode::BAD_REQUEST),
+            Unfit::Tunnel => ("method", StatusCode::METHOD_NOT_ALLOWED),
             Unfit::Gone => return,
         };
-        self.parts.refused(reason);
-        self.parts.live.load().access.refused(status.as_u16(), reason, peer(&stream), fastrand::f64());
+        self.parts.turned_away(status, reason, peer(&stream));
         head::refuse(stream, status, &self.parts.tuning).await;
     }
 
@@ -254,14 +272,20 @@ impl Front {
             self.refuse(stream, Unfit::Chunks).await;
             return None;
         }
-        let own = buffer.split_to(own);
-        let mut session = ServerSession::new_http1(Box::new(Single::new(stream, extent)));
-        session.set_pipelined_prefix(own);
-        session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
+        let session = self.session(peer(&stream), Single::new(stream, extent), buffer.split_to(own));
         let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
         let (stream, ahead) = stream.into_any().downcast::<Single>().ok()?.into_parts()?;
         buffer.extend_from_slice(&ahead);
         Some(stream)
+    }
+
+    /// Pingora's, of one request of this peer whose first bytes are `own`.
+    fn session(&self, peer: IpAddr, single: Single, own: BytesMut) -> ServerSession {
+        let mut session = ServerSession::new_http1(Box::new(single));
+        session.set_pipelined_prefix(own);
+        session.set_connection_user_context(Some(Box::new(Unread::new(self.parts.clone(), peer))));
+        session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
+        session
     }
 }
 

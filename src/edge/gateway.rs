@@ -5,7 +5,7 @@ mod session;
 mod verdict;
 
 use std::{
-    fmt::Display,
+    any::Any,
     net::Ipv4Addr,
     os::fd::RawFd,
     sync::Arc,
@@ -47,6 +47,7 @@ use super::{
     route::{Action, Asked, BODY_TOO_LARGE, Turn, View, asked},
     rules::Rules,
     tls::ClientCertificate,
+    unread::Unread,
     upstream::{At, Deadline, LONG_QUIET, Passed, RetryOn, Seeker},
 };
 use crate::{collect::Reply, telemetry::proxying::RouteMeter};
@@ -62,10 +63,11 @@ pub struct Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// Boxed: Pingora's futures hold it several times over.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context {
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context {
             started: Instant::now(),
             live: self.parts.live.load_full(),
             handler: Handler::Proxy,
@@ -81,13 +83,18 @@ impl ProxyHttp for Gateway {
             cookie: None,
             changes: Changes::default(),
             _in_flight: self.parts.lifecycle.enter(),
-        }
+        })
+    }
+
+    /// What the front has put there, for a request that never comes this far.
+    fn on_connection_reuse(&self, _: &mut Session, _: &mut Self::CTX, context: Box<dyn Any + Send + Sync>) {
+        Unread::read(context);
     }
 
     /// None: Pingora's compression ignores weights and holds back streams.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
         let (client, id) = caller(session, &context.live);
         self.greet(session, &client);
         context.caller = Some((client, id));
@@ -95,7 +102,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
         let raw = session.as_downstream().as_http1().map(|session| session.get_headers_raw_bytes());
         if let Some(fault) = raw.and_then(|raw| framing::fault(&raw)) {
@@ -170,7 +177,7 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         if context.deadline.is_none() {
             let patience = context.live.upstreams.patience(context.route);
             context.deadline = patience.map(|patience| Deadline::new(patience, context.started));
@@ -190,7 +197,7 @@ impl ProxyHttp for Gateway {
         };
         let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
-        context.last = Some(choice.lease.address.at.clone());
+        context.last = Some(choice.lease.address.clone());
         context.chosen = Some(choice.lease);
         context.chosen_at = Instant::now();
         context.cookie = choice.cookie;
@@ -204,7 +211,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         descriptor: RawFd,
         _: Option<&Digest>,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(deadline) = &mut context.deadline {
             deadline.connected(descriptor);
@@ -219,7 +226,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        context: &mut Context,
+        context: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(lease) = context.chosen.take() {
@@ -239,7 +246,7 @@ impl ProxyHttp for Gateway {
         _: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        context: &mut Context,
+        context: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         // As Pingora itself decides: an idle connection that the server closed in the same moment is no failure.
@@ -286,7 +293,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         let Some((client, id)) = &context.caller else { return Ok(()) };
         let header = session.req_header();
@@ -318,7 +325,7 @@ impl ProxyHttp for Gateway {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(route) = context.live.routes.get(context.route)
             // The bytes of an upgraded connection are no body.
@@ -343,7 +350,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         let Some(lease) = context.chosen.as_ref().filter(|_| !is_interim(response.status)) else { return Ok(()) };
         let status = response.status.as_u16();
@@ -373,7 +380,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<()> {
         close_if_ending(session);
         let route = context.live.routes.get(context.route).filter(|_| !is_interim(response.status));
@@ -410,7 +417,7 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        context: &mut Context,
+        context: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         if let Some(passed) = context.passed() {
             // What looks like the end of the answer may be the end that we have put to the connection.
@@ -423,7 +430,7 @@ impl ProxyHttp for Gateway {
         Ok(None)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Self::CTX) -> FailToProxy {
         let (status, sentence) = verdict(error);
         let hopeless = FailToProxy { error_code: 0, can_reuse_downstream: false };
         let Some(status) = status.filter(|_| !has_begun(session)) else { return hopeless };
@@ -440,12 +447,12 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Self::CTX) {
         let written = session.response_written().map(|header| header.status.as_u16());
         // A 100 alone is no answer.
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
-            let upstream = context.last.as_ref().map(tracing::field::display);
+            let upstream = context.last.as_ref().map(|address| &*address.name);
             tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
         }
         if let Some(deadline) = &mut context.deadline {
@@ -470,7 +477,7 @@ impl ProxyHttp for Gateway {
             bytes: sent,
             client: context.caller.as_ref().map(|(client, _)| client.ip),
             route: meter.map(RouteMeter::label),
-            upstream: context.last.as_ref().map(|at| at as &(dyn Display + Sync)),
+            upstream: context.last.as_ref().map(|address| &*address.name),
             attempts: context.tried.len() + usize::from(context.chosen.is_some()),
             request_id: context.caller.as_ref().map(|(_, id)| id),
             took,
@@ -480,11 +487,11 @@ impl ProxyHttp for Gateway {
     }
 
     /// Pingora's own line would carry the query; ours is written in `logging`.
-    fn suppress_error_log(&self, _: &Session, _: &Context, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Self::CTX, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 }

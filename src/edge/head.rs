@@ -35,6 +35,8 @@ pub enum Unfit {
     Misshapen,
     /// What came of its body are no chunks.
     Chunks,
+    /// It asks for a tunnel, as of a proxy for clients.
+    Tunnel,
     /// Nobody is left to answer.
     Gone,
 }
@@ -102,7 +104,8 @@ pub async fn refuse(mut stream: Stream, status: StatusCode, tuning: &Tuning) {
     }
     let drain = async {
         let mut taken = 0;
-        let mut piece = [0; READ];
+        // Not in the future, whose size is that of every connection's.
+        let mut piece = vec![0; READ];
         while taken < tuning.linger_bytes {
             match stream.read(&mut piece).await {
                 Ok(read @ 1..) => taken += read,

@@ -49,6 +49,7 @@ mod single;
 mod threads;
 mod tls;
 mod tuning;
+mod unread;
 mod upstream;
 
 use std::{

@@ -1,8 +1,9 @@
 //! What both lanes of the public listener need.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 
 use super::{Tuning, access::AccessLog, connections::Connections, head::Bounds, lifecycle::Lifecycle, live::Live};
 use crate::{
@@ -42,6 +43,12 @@ impl Parts {
     /// A connection has been refused.
     pub fn refused(&self, reason: &'static str) {
         self.metrics.connections_refused.get_or_create(&ByConnection { reason }).inc();
+    }
+
+    /// A request whose header could not be read has been answered with this status; its connection ends.
+    pub fn turned_away(&self, status: StatusCode, reason: &'static str, peer: IpAddr) {
+        self.refused(reason);
+        self.live.load().access.refused(status.as_u16(), reason, peer, fastrand::f64());
     }
 
     /// What a request's header is given.

@@ -13,7 +13,7 @@ pub fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Cow<'a, str> {
     let header = || headers.get(header::HOST).and_then(|value| value.to_str().ok());
     let authority = uri.authority().map(|authority| authority.as_str()).or_else(header).unwrap_or("");
     // The port follows the last colon, unless that colon is inside an IPv6 literal.
-    let last = authority.bytes().rposition(|byte| matches!(byte, b':' | b']'));
+    let last = memchr::memrchr2(b':', b']', authority.as_bytes());
     let name = match last {
         Some(at) if authority.as_bytes()[at] == b':' => &authority[..at],
         _ => authority,
@@ -81,11 +81,17 @@ impl RequestId {
     }
 }
 
+/// 32 digits.
+fn hexadecimal(bits: u128) -> Box<str> {
+    let digits = std::array::from_fn::<u8, 32, _>(|at| b"0123456789abcdef"[(bits >> (124 - 4 * at)) as usize & 0xf]);
+    str::from_utf8(&digits).expect("digits are text").into()
+}
+
 impl Deref for RequestId {
     type Target = str;
     fn deref(&self) -> &str {
         match self {
-            RequestId::Fresh(bits, digits) => digits.get_or_init(|| format!("{bits:032x}").into()),
+            RequestId::Fresh(bits, digits) => digits.get_or_init(|| hexadecimal(*bits)),
             RequestId::Given(text) => text,
         }
     }
@@ -144,6 +150,9 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), 2000);
         assert_eq!(RequestId::fresh().len(), 32);
+        for bits in [0, 0x0123_4567_89ab_cdef, u128::MAX, entropy()] {
+            assert_eq!(*hexadecimal(bits), format!("{bits:032x}"));
+        }
         assert_ne!(*RequestId::fresh(), *RequestId::fresh());
     }
 

@@ -95,7 +95,7 @@ pub struct ByHandshake {
 /// Why a connection was closed before it had a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ByConnection {
-    /// `total` or `per_client`: there were too many; `proxy_protocol`: it was missing; `slow_header`, `large_header`, `request_line`, `chunks`: it was none.
+    /// `total` or `per_client`: there were too many; `proxy_protocol`: it was missing; `slow_header`, `large_header`, `request_line`, `chunks`, `method`, `header`: it was none.
     pub reason: &'static str,
 }
 

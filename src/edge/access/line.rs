@@ -3,9 +3,10 @@
 //! In the JSON of Cloud Logging the fields that begin with `http_request.` become its `httpRequest`. Never there: the
 //! referrer, which is an address of a page with all that visitors typed, and whatever else headers and bodies hold.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use http::{HeaderMap, Uri, Version, header};
+use itoa::Buffer;
 
 use super::{
     super::{
@@ -31,7 +32,8 @@ pub struct Style {
     project: String,
 }
 
-/// A line's level is part of the place where it is written.
+/// A line's level is part of the place where it is written. Its values are texts and numbers, which are written as they
+/// are: whatever has to be formatted first costs as much as all the rest.
 macro_rules! line {
     ($level:expr, $ended:ident, $seen:ident) => {
         tracing::event!(
@@ -41,11 +43,11 @@ macro_rules! line {
             http_request.requestUrl = $seen.url,
             http_request.status = $ended.status,
             // 64-bit integers are text in protobuf's JSON.
-            http_request.requestSize = %$ended.received,
-            http_request.responseSize = %$ended.bytes,
+            http_request.requestSize = Buffer::new().format($ended.received),
+            http_request.responseSize = Buffer::new().format($ended.bytes),
             http_request.userAgent = $seen.agent.as_deref(),
             http_request.remoteIp = $seen.client,
-            http_request.latency = %format_args!("{}.{:06}s", $ended.took.as_secs(), $ended.took.subsec_micros()),
+            http_request.latency = latency($ended.took),
             http_request.protocol = protocol($ended.version),
             "logging.googleapis.com/trace" = $seen.trace,
             "logging.googleapis.com/spanId" = $seen.span,
@@ -53,16 +55,12 @@ macro_rules! line {
             bytes = $ended.bytes,
             handler = HANDLERS[$ended.handler as usize].1,
             route = $ended.route,
-            upstream = $ended.upstream.map(tracing::field::display),
+            upstream = $ended.upstream,
             attempts = (($ended.attempts > 0).then_some($ended.attempts)),
             aborted = $ended.aborted.then_some(true),
             client = $seen.client,
             request_id = $ended.request_id.map_or("-", |id| id),
-            "{} {} {} in {:.1?}",
-            $ended.method,
-            $seen.url,
-            $ended.status,
-            $ended.took,
+            message = message($ended, $seen.url),
         )
     };
 }
@@ -177,5 +175,71 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
         Version::HTTP_11 => "HTTP/1.1",
         _ => "HTTP/2",
+    }
+}
+
+/// The line for people: `GET http://a.example/ 200 in 1.2ms`.
+fn message(ended: &Ended<'_>, url: &str) -> String {
+    let mut line = String::with_capacity(url.len() + 48);
+    for part in [ended.method.as_str(), " ", url, " ", Buffer::new().format(ended.status), " in "] {
+        line.push_str(part);
+    }
+    let nanos = ended.took.as_nanos();
+    let (unit, name) = match nanos {
+        0..1_000_000 => (1_000, "µs"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    // As `{:.1?}` has it.
+    let tenths = (nanos * 10 + unit / 2) / unit;
+    for part in [Buffer::new().format(tenths / 10), ".", Buffer::new().format(tenths % 10), name] {
+        line.push_str(part);
+    }
+    line
+}
+
+/// A duration as protobuf's JSON has it: `0.001234s`.
+fn latency(took: Duration) -> String {
+    let mut text = String::with_capacity("3600.000000s".len());
+    text.push_str(Buffer::new().format(took.as_secs()));
+    text.push('.');
+    // With the zeros in front.
+    text.push_str(&Buffer::new().format(1_000_000 + took.subsec_micros())[1..]);
+    text.push('s');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_they_write_themselves() {
+        for nanos in [0, 999, 1_234, 999_949, 1_000_000, 1_260_000, 999_940_001, 1_000_000_000, 61_072_003_004] {
+            let took = Duration::from_nanos(nanos);
+            let ended = Ended {
+                handler: Handler::Proxy,
+                method: &Method::GET,
+                uri: &Uri::from_static("/a"),
+                version: Version::HTTP_11,
+                headers: &HeaderMap::new(),
+                secure: false,
+                received: 0,
+                status: 200,
+                bytes: 0,
+                client: None,
+                route: None,
+                upstream: None,
+                attempts: 0,
+                request_id: None,
+                took,
+                aborted: false,
+            };
+            let time = if nanos < 1_000 { format!("{:.1}µs", nanos as f64 / 1e3) } else { format!("{took:.1?}") };
+            assert_eq!(message(&ended, "/a"), format!("GET /a 200 in {time}"));
+            assert_eq!(latency(took), format!("{}.{:06}s", took.as_secs(), took.subsec_micros()));
+        }
     }
 }

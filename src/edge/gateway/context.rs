@@ -12,7 +12,7 @@ use super::super::{
     live::Live,
     request::RequestId,
     tls::ClientCertificate,
-    upstream::{At, Deadline, Lease, Passed},
+    upstream::{Address, At, Deadline, Lease, Passed},
 };
 
 /// See the module.
@@ -38,7 +38,7 @@ pub struct Context {
     /// When it has to be done, if its route says so.
     pub deadline: Option<Deadline>,
     /// The one that was in use last.
-    pub last: Option<At>,
+    pub last: Option<Arc<Address>>,
     /// What the visitor's cookie should say about its upstream from now on.
     pub cookie: Option<String>,
     /// What the answer's body goes through.

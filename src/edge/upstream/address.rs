@@ -38,6 +38,8 @@ impl fmt::Display for At {
 pub struct Address {
     /// Where.
     pub at: At,
+    /// The same as text, for the line of each request.
+    pub name: Box<str>,
     /// Milliseconds since some start; 0 is fit.
     rests_until: AtomicU64,
     /// When it was found, or found well again, likewise; 0 is from the beginning.
@@ -55,6 +57,7 @@ impl Address {
     /// A fit one, known since then; 0 is from the beginning.
     pub fn new(at: At, known_since: u64) -> Arc<Address> {
         Arc::new(Address {
+            name: at.to_string().into(),
             at,
             rests_until: AtomicU64::new(0),
             known_since: AtomicU64::new(known_since),

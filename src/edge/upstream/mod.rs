@@ -28,9 +28,8 @@ use std::{
 
 use pingora::upstreams::peer::HttpPeer;
 
-use self::{address::Address, balance::tag, identity::Identity, pool::Pool, server::Server};
 pub use self::{
-    address::{At, Lease},
+    address::{Address, At, Lease},
     config::{
         Balance, EjectionConfig, HealthConfig, MAX_ATTEMPTS, Protocol, RetriesConfig, RetryOn, ServersConfig,
         UpstreamConfig, UpstreamTlsConfig,
@@ -39,6 +38,7 @@ pub use self::{
     url::{UpstreamUrl, host_and_port},
     watch::watch_latest,
 };
+use self::{balance::tag, identity::Identity, pool::Pool, server::Server};
 use super::{Tuning, route::RouteConfig};
 use crate::{
     problem::Problem,

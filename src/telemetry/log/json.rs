@@ -8,7 +8,10 @@ use std::{
     fmt::{self, Write},
 };
 
-use jiff::Timestamp;
+use jiff::{
+    Timestamp,
+    fmt::{StdFmtWrite, temporal::DateTimePrinter},
+};
 use serde_json::Value;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::Writer;
@@ -22,6 +25,8 @@ use super::{
 
 /// Longest text of one field, in bytes. An entry may have 256 KiB (Cloud Logging's quota); a longer one is lost whole.
 const MAX_TEXT: usize = 64 << 10;
+/// To the microsecond.
+const TIME: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 /// Longest memory that a thread keeps for its next line, in bytes.
 const MAX_KEPT: usize = 16 << 10;
 const SOURCE_LOCATION: &str = "logging.googleapis.com/sourceLocation";
@@ -80,7 +85,11 @@ impl Parts {
             Level::DEBUG | Level::TRACE => "DEBUG",
         };
         let now = Timestamp::now();
-        write!(writer, r#"{{"severity":"{severity}","time":"{now:.6}","message":""#)?;
+        for part in [r#"{"severity":""#, severity, r#"","time":""#] {
+            writer.write_str(part)?;
+        }
+        TIME.print_timestamp(&now, StdFmtWrite(&mut *writer)).map_err(|_| fmt::Error)?;
+        writer.write_str(r#"","message":""#)?;
         writer.write_str(&self.message)?;
         writer.write_str(r#"","module":""#)?;
         escape(metadata.target(), writer)?;
@@ -126,7 +135,8 @@ fn member(prefix: &str, name: &str, value: Given<'_>, out: &mut String) -> fmt::
     escape(name, out)?;
     out.push_str("\":");
     match value {
-        Given::I64(_) | Given::U64(_) | Given::Bool(_) => write!(out, "{value}"),
+        Given::U64(number) => out.write_str(itoa::Buffer::new().format(number)),
+        Given::I64(_) | Given::Bool(_) => write!(out, "{value}"),
         Given::F64(number) if number.is_finite() => write!(out, "{value}"),
         Given::Kept(kept) if !kept.is_string() => write!(out, "{kept}"),
         _ => {

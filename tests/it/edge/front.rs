@@ -142,6 +142,22 @@ fn a_header_may_have_this_size_and_no_more() {
 }
 
 #[test]
+fn a_request_that_nobody_could_read_is_counted() {
+    let world = hurried();
+    let get = |lines: &str| world.ask(&format!("GET /page HTTP/1.1\r\n{lines}\r\n")).status;
+    assert_eq!(get("Host: a\r\n"), 200);
+    for (lines, count) in [("Host: a\r\nno colon\r\n", 1), ("Host: a\r\nX : a\r\n", 2)] {
+        assert_eq!(get(lines), 400);
+        world.metric(&format!(r#"real_streaming_connections_refused_total{{reason="header"}} {count}"#));
+    }
+    // What is read and then refused is counted as a request.
+    assert_eq!(get(""), 400);
+    assert_eq!(world.ask("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").status, 405);
+    world.metric(r#"real_streaming_connections_refused_total{reason="method"} 1"#);
+    world.metric(r#"real_streaming_connections_refused_total{reason="header"} 2"#);
+}
+
+#[test]
 fn there_are_as_many_connections_as_is_said() {
     let crowd = |total, per_client, trusted: bool| {
         World::with(Vec::new(), |config| {
