@@ -31,6 +31,7 @@ use super::{
     access::{Ended, Handler},
     alarm::Alarm,
     connections::Place,
+    duplex::{Duplex, End, Side},
     endpoint::Head,
     express::{self, Found, Request},
     extent::Extent,
@@ -255,10 +256,19 @@ impl Front {
             return None;
         }
         let own = buffer.split_to(own);
-        let mut session = ServerSession::new_http1(Box::new(Single::new(stream, extent)));
+        let duplex = (extent == Extent::Open).then(Arc::<Duplex>::default);
+        let end = duplex.clone().map(|duplex| End::new(Side::Client, duplex, self.parts.tuning.downstream_write));
+        let mut session = ServerSession::new_http1(Box::new(Single::new(stream, extent, end)));
         session.set_pipelined_prefix(own);
         session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
-        let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
+        let served = self.proxy.process_new_http(session, shutdown).await;
+        if let Some(duplex) = duplex {
+            drop(served);
+            let _in_flight = self.parts.lifecycle.enter();
+            duplex.part(&self.parts.tuning).await;
+            return None;
+        }
+        let (stream, _) = served?.consume();
         let (stream, ahead) = stream.into_any().downcast::<Single>().ok()?.into_parts()?;
         buffer.extend_from_slice(&ahead);
         Some(stream)
