@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """The Autobahn test suite's cases (run by `kosoku`) for web sockets that pass through the edge, in both directions.
 
-    websocket_conformance.py path/to/real-streaming [--all]
+    websocket_conformance.py path/to/real-streaming [--all | --cases 12.3.18,13.1.*]
 
 The suite plays the client in front of a server of `websockets`, then the server behind a client of it; each time directly and
 through the edge. A case has to end in the same way both times, verdict and close code; what a library gets wrong directly it
 may get wrong through the edge. `--all` adds the slow cases: every size in every fragmentation, and every setting of compression.
+`--cases` runs these alone. The suite bounds how long a case may take; the longest is told, directly and through the edge.
 """
 
+import argparse
 import asyncio
 import collections
 import contextlib
@@ -35,17 +37,17 @@ async def echo(socket):
             await socket.send(message)
 
 
-async def as_client(url, left_out):
+async def as_client(url, chosen):
     """The suite's client against what is at `url`."""
     try:
-        return await kosoku.run_fuzzingclient(url, exclude_cases=left_out, concurrency=4)
+        return await kosoku.run_fuzzingclient(url, **chosen, concurrency=4)
     except kosoku.FailureError as error:
         return error.results
 
 
-async def as_server(port, url, left_out):
+async def as_server(port, url, chosen):
     """The suite's server on `port`, a client that comes by `url`."""
-    async with kosoku.run_fuzzingserver(exclude_cases=left_out, port=port) as server:
+    async with kosoku.run_fuzzingserver(**chosen, port=port) as server:
         async def answer(path):
             with contextlib.suppress(ConnectionClosed):
                 async with connect(f"{url}{path}", max_size=None) as socket:
@@ -67,16 +69,22 @@ def compared(what, direct, through):
         return {result.case_id: (str(result.behavior).replace("NON_STRICT", "OK"), str(result.behavior_close), result.remote_close_code)
                 for result in results}
 
+    told = {result.case_id: (result.duration, slower.duration, slower.result) for result, slower in zip(direct, through)}
     direct, through = verdicts(direct), verdicts(through)
     assert direct and direct.keys() == through.keys(), (len(direct), len(through))
     print(f"{what}:", dict(collections.Counter(behavior for behavior, _, _ in through.values())))
     wrong = [case for case in direct if direct[case] != through[case]]
     for case in wrong:
-        print(f"  {case}: {direct[case]} became {through[case]}")
+        print(f"  {case}: {direct[case]} became {through[case]}; ms directly, through the edge, what the suite says: {told[case]}")
+    for case in set(direct) - set(wrong):
+        if "FAILED" in direct[case][0]:
+            print(f"  {case} fails without the edge, too; ms directly, through the edge, what the suite says: {told[case]}")
+    case = max(told, key=lambda case: max(told[case][:2]))
+    print(f"  the longest case: {case}, {told[case][0]} ms directly, {told[case][1]} ms through the edge")
     return len(direct) - len(wrong), len(wrong)
 
 
-async def run(binary, left_out):
+async def run(binary, chosen):
     totals = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = pathlib.Path(name)
@@ -89,7 +97,7 @@ async def run(binary, left_out):
                 results = []
                 for url in (f"http://127.0.0.1:{port}", plain):
                     began = time.time()
-                    results.append(await as_client(url.replace("http", "ws"), left_out))
+                    results.append(await as_client(url.replace("http", "ws"), chosen))
                     print(f"{len(results[-1])} cases at {url} in {time.time() - began:.0f} s", flush=True)
                 totals.append(compared("client, edge, server under test", *results))
         port = free_port()
@@ -97,7 +105,7 @@ async def run(binary, left_out):
             results = []
             for url in (f"http://127.0.0.1:{port}", plain):
                 began = time.time()
-                results.append(await as_server(port, url.replace("http", "ws"), left_out))
+                results.append(await as_server(port, url.replace("http", "ws"), chosen))
                 print(f"{len(results[-1])} cases for {url} in {time.time() - began:.0f} s", flush=True)
             totals.append(compared("client under test, edge, server", *results))
     right, wrong = map(sum, zip(*totals))
@@ -107,4 +115,10 @@ async def run(binary, left_out):
 
 if __name__ == "__main__":
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # that cases break connections is their purpose
-    sys.exit(bool(asyncio.run(run(pathlib.Path(sys.argv[1]).resolve(), [] if "--all" in sys.argv else SLOW))))
+    options = argparse.ArgumentParser()
+    options.add_argument("binary", type=pathlib.Path)
+    options.add_argument("--all", action="store_true")
+    options.add_argument("--cases", type=lambda names: names.split(","))
+    options = options.parse_args()
+    selection = {"cases": options.cases} if options.cases else {} if options.all else {"exclude_cases": SLOW}
+    sys.exit(bool(asyncio.run(run(options.binary.resolve(), selection))))
