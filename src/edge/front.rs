@@ -31,6 +31,7 @@ use super::{
     access::{Ended, Handler},
     alarm::Alarm,
     connections::Place,
+    duplex::{Duplex, End, Side},
     endpoint::Head,
     express::{self, Found, Request},
     extent::Extent,
@@ -272,8 +273,17 @@ impl Front {
             self.refuse(stream, Unfit::Chunks).await;
             return None;
         }
-        let session = self.session(peer(&stream), Single::new(stream, extent), buffer.split_to(own));
-        let (stream, _) = self.proxy.process_new_http(session, shutdown).await?.consume();
+        let duplex = (extent == Extent::Open).then(Arc::<Duplex>::default);
+        let end = duplex.clone().map(|duplex| End::new(Side::Client, duplex, self.parts.tuning.downstream_write));
+        let session = self.session(peer(&stream), Single::new(stream, extent, end), buffer.split_to(own));
+        let served = self.proxy.process_new_http(session, shutdown).await;
+        if let Some(duplex) = duplex {
+            drop(served);
+            let _in_flight = self.parts.lifecycle.enter();
+            duplex.part(&self.parts.tuning).await;
+            return None;
+        }
+        let (stream, _) = served?.consume();
         let (stream, ahead) = stream.into_any().downcast::<Single>().ok()?.into_parts()?;
         buffer.extend_from_slice(&ahead);
         Some(stream)

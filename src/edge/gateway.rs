@@ -27,7 +27,7 @@ use pingora::{
 pub use self::context::Context;
 use self::{
     session::{
-        authority, caller, certificate, cookie_named, has_begun, is_bodiless, is_event_stream, is_interim,
+        authority, caller, certificate, cookie_named, duplex, has_begun, is_bodiless, is_event_stream, is_interim,
         is_repeatable, may_be_quiet,
     },
     verdict::verdict,
@@ -48,7 +48,7 @@ use super::{
     rules::Rules,
     tls::ClientCertificate,
     unread::Unread,
-    upstream::{At, Deadline, LONG_QUIET, Passed, RetryOn, Seeker},
+    upstream::{At, Deadline, Handle, LONG_QUIET, Passed, RetryOn, Seeker},
 };
 use crate::{collect::Reply, telemetry::proxying::RouteMeter};
 
@@ -193,6 +193,7 @@ impl ProxyHttp for Gateway {
             cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
             quiet: may_be_quiet(session),
             upgrade: session.is_upgrade_req(),
+            duplex: duplex(session),
             left,
         };
         let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
@@ -214,7 +215,8 @@ impl ProxyHttp for Gateway {
         context: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(deadline) = &mut context.deadline {
-            deadline.connected(descriptor);
+            let handle = duplex(session).and_then(|duplex| duplex.handle());
+            deadline.connected(handle.or_else(|| Handle::of(descriptor)));
             if session.is_body_done() {
                 deadline.asked(Instant::now());
             }

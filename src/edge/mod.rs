@@ -19,6 +19,7 @@ mod compress;
 mod config;
 mod connections;
 mod cors;
+mod duplex;
 mod endpoint;
 #[cfg(test)]
 mod exchange;

@@ -16,7 +16,10 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::extent::Extent;
+use super::{
+    duplex::{Duplex, End},
+    extent::Extent,
+};
 
 /// Bytes kept of the requests behind it; more wait in the system.
 const MAX_AHEAD: usize = 64 << 10;
@@ -24,21 +27,38 @@ const MAX_AHEAD: usize = 64 << 10;
 /// See the module. What is written passes.
 #[derive(Debug)]
 pub struct Single {
-    inner: Stream,
+    /// There until it is taken by [`Single::into_parts`] or on the drop.
+    inner: Option<Stream>,
     extent: Extent,
+    /// Of a connection that may become a WebSocket.
+    end: Option<End>,
     /// What was read beyond the request.
     ahead: BytesMut,
 }
 
 impl Single {
-    /// For a request of which this is left to read.
-    pub fn new(inner: Stream, extent: Extent) -> Single {
-        Single { inner, extent, ahead: BytesMut::new() }
+    /// For a request of which this is left to read; with an `end`, the connection is left to its [`Duplex`] afterwards.
+    pub fn new(inner: Stream, extent: Extent, end: Option<End>) -> Single {
+        Single { inner: Some(inner), extent, end, ahead: BytesMut::new() }
+    }
+
+    /// Both sides of a connection that may become a WebSocket.
+    pub fn duplex(&self) -> Option<&Arc<Duplex>> {
+        self.end.as_ref().map(End::duplex)
     }
 
     /// The connection and what has been read of the next request; `None` when nobody knows where that begins.
-    pub fn into_parts(self) -> Option<(Stream, BytesMut)> {
-        self.extent.is_over().then_some((self.inner, self.ahead))
+    pub fn into_parts(mut self) -> Option<(Stream, BytesMut)> {
+        let is_over = self.extent.is_over();
+        self.inner.take_if(|_| is_over).map(|inner| (inner, std::mem::take(&mut self.ahead)))
+    }
+
+    fn inner(&self) -> &Stream {
+        self.inner.as_ref().expect("taken only at the end")
+    }
+
+    fn parts(&mut self) -> (&mut Stream, &mut Option<End>) {
+        (self.inner.as_mut().expect("taken only at the end"), &mut self.end)
     }
 
     /// Whoever reads on behind the request wants to know whether the client is still there.
@@ -47,7 +67,7 @@ impl Single {
         let mut piece = [const { MaybeUninit::uninit() }; 4096];
         while self.ahead.len() < MAX_AHEAD {
             let mut buf = ReadBuf::uninit(&mut piece);
-            ready!(Pin::new(&mut self.inner).poll_read(context, &mut buf))?;
+            ready!(Pin::new(self.parts().0).poll_read(context, &mut buf))?;
             if buf.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -65,7 +85,10 @@ impl AsyncRead for Single {
         }
         let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.inner).poll_read(context, buf))?;
+        ready!(match this.parts() {
+            (inner, Some(end)) => end.poll_read(inner, context, buf),
+            (inner, None) => Pin::new(inner).poll_read(context, buf),
+        })?;
         let read = &buf.filled()[before..];
         let own = this.extent.take(read);
         if this.extent == Extent::Broken {
@@ -79,7 +102,10 @@ impl AsyncRead for Single {
 
 impl AsyncWrite for Single {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, buf)
+        match self.parts() {
+            (inner, Some(end)) => end.poll_write(inner, context, buf),
+            (inner, None) => Pin::new(inner).poll_write(context, buf),
+        }
     }
 
     fn poll_write_vectored(
@@ -87,26 +113,50 @@ impl AsyncWrite for Single {
         context: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, bufs)
+        match self.parts() {
+            (inner, Some(end)) => {
+                let piece = bufs.iter().find(|piece| !piece.is_empty()).map_or(&[][..], |piece| piece);
+                end.poll_write(inner, context, piece)
+            }
+            (inner, None) => Pin::new(inner).poll_write_vectored(context, bufs),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        match self.parts() {
+            (inner, Some(end)) => end.poll_flush(inner, context),
+            (inner, None) => Pin::new(inner).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        match self.parts() {
+            // Pingora need not wait for that.
+            (_, Some(_)) => Poll::Ready(Ok(())),
+            (inner, None) => Pin::new(inner).poll_shutdown(context),
+        }
+    }
+}
+
+impl Drop for Single {
+    fn drop(&mut self) {
+        if let (Some(inner), Some(end)) = (self.inner.take(), &mut self.end) {
+            let waiting = end.take();
+            end.duplex().leave(inner, waiting);
+        }
     }
 }
 
 #[async_trait]
 impl Shutdown for Single {
     async fn shutdown(&mut self) {
-        self.inner.shutdown().await;
+        if let (inner, None) = self.parts() {
+            inner.shutdown().await;
+        }
     }
 }
 
@@ -120,42 +170,42 @@ impl Peek for Single {
 
 impl UniqueID for Single {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner().id()
     }
 }
 
 impl Ssl for Single {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
+        self.inner().get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        self.inner().selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for Single {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
+        self.inner().get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> std::time::Duration {
-        self.inner.get_read_pending_time()
+        self.inner().get_read_pending_time()
     }
 
     fn get_write_pending_time(&self) -> std::time::Duration {
-        self.inner.get_write_pending_time()
+        self.inner().get_write_pending_time()
     }
 }
 
 impl GetProxyDigest for Single {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        self.inner().get_proxy_digest()
     }
 }
 
 impl GetSocketDigest for Single {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        self.inner().get_socket_digest()
     }
 }

@@ -1,11 +1,16 @@
 //! What is asked of Pingora's session and its headers.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 
-use super::super::{client_ip::Client, live::Live, request::RequestId, tls::ClientCertificate};
+use super::super::{
+    client_ip::Client, duplex::Duplex, live::Live, request::RequestId, single::Single, tls::ClientCertificate,
+};
 
 /// Who sent the request, and its name.
 pub fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
@@ -17,6 +22,12 @@ pub fn caller(session: &Session, live: &Live) -> (Client, RequestId) {
 /// What the client has shown of itself, if our TLS asked for that.
 pub fn certificate(session: &Session) -> Option<ClientCertificate> {
     ClientCertificate::of(session.digest()?.ssl_digest.as_ref()?)
+}
+
+/// Both sides of a connection that is to become a WebSocket.
+pub fn duplex(session: &Session) -> Option<&Arc<Duplex>> {
+    let stream = session.as_downstream().as_http1().filter(|session| session.is_upgrade_req())?.stream();
+    (**stream).as_any().downcast_ref::<Single>()?.duplex()
 }
 
 /// Whether nothing is lost when the request is sent once more.

@@ -1,7 +1,6 @@
 //! How long a request may take at the upstreams: until the first byte of an answer, and in all.
 
 use std::{
-    os::fd::RawFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -78,19 +77,13 @@ impl Deadline {
         Some(self.shared.state.lock().total?.saturating_duration_since(now))
     }
 
-    /// There is a connection, perhaps after others. Call it within the runtime that the clock may run in.
-    pub fn connected(&mut self, descriptor: RawFd) {
+    /// There is a connection, perhaps after others, that can be ended by this. Call it within the runtime that the clock
+    /// may run in.
+    pub fn connected(&mut self, handle: Option<Arc<Handle>>) {
         {
             let mut state = self.shared.state.lock();
             let total = state.total;
-            *state = State {
-                handle: Handle::of(descriptor),
-                asked: false,
-                answered: false,
-                first_byte: None,
-                total,
-                passed: None,
-            };
+            *state = State { handle, asked: false, answered: false, first_byte: None, total, passed: None };
         }
         self.stop();
         let shared = self.shared.clone();

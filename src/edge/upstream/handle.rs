@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{Arc, LazyLock},
 };
@@ -30,6 +31,11 @@ static OPEN: LazyLock<Mutex<HashMap<RawFd, Arc<Handle>>>> = LazyLock::new(Mutex:
 pub struct Handle(OwnedFd);
 
 impl Handle {
+    /// Duplicates a socket.
+    pub fn new(socket: &impl AsFd) -> io::Result<Handle> {
+        socket.as_fd().try_clone_to_owned().map(Handle)
+    }
+
     /// Ends the connection: whoever reads from it reads its end.
     pub fn shut(&self) {
         // Fails for one that the other side has ended.
@@ -58,8 +64,8 @@ pub fn hold(peer: &mut HttpPeer) {
 type Made = Arc<Mutex<Option<(RawFd, Arc<Handle>)>>>;
 
 fn duplicate(socket: &(impl AsFd + AsRawFd), made: &Made) -> Result<()> {
-    let copy = socket.as_fd().try_clone_to_owned().or_err(ErrorType::SocketError, "no descriptor is left")?;
-    *made.lock() = Some((socket.as_raw_fd(), Arc::new(Handle(copy))));
+    let copy = Handle::new(socket).or_err(ErrorType::SocketError, "no descriptor is left")?;
+    *made.lock() = Some((socket.as_raw_fd(), Arc::new(copy)));
     Ok(())
 }
 

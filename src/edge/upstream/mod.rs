@@ -12,6 +12,7 @@ mod deadline;
 mod handle;
 mod health;
 mod identity;
+mod joined;
 mod pool;
 mod server;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pingora::upstreams::peer::HttpPeer;
+use pingora::{protocols::ALPN, upstreams::peer::HttpPeer};
 
 pub use self::{
     address::{Address, At, Lease},
@@ -35,11 +36,12 @@ pub use self::{
         UpstreamConfig, UpstreamTlsConfig,
     },
     deadline::{Deadline, Passed, Patience},
+    handle::Handle,
     url::{UpstreamUrl, host_and_port},
     watch::watch_latest,
 };
 use self::{balance::tag, identity::Identity, pool::Pool, server::Server};
-use super::{Tuning, route::RouteConfig};
+use super::{Tuning, duplex::Duplex, route::RouteConfig};
 use crate::{
     problem::Problem,
     telemetry::proxying::{Proxying, RouteMeter},
@@ -76,6 +78,8 @@ pub struct Seeker<'a> {
     pub quiet: bool,
     /// Whether the connection is to become another protocol's.
     pub upgrade: bool,
+    /// Both sides of such a connection.
+    pub duplex: Option<&'a Arc<Duplex>>,
     /// What is left of the request's time, where that is bounded.
     pub left: Option<Duration>,
 }
@@ -155,8 +159,16 @@ impl Upstreams {
             peer.group_key ^= UPGRADES;
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
-        if pool.patience.is_some() {
+        let is_held = pool.patience.is_some();
+        // Over HTTP/2 nothing becomes a WebSocket.
+        let duplex = seeker.duplex.filter(|_| peer.options.alpn == ALPN::H1);
+        if let Some(duplex) = duplex {
+            let within = within(pool.connect).unwrap_or(pool.connect);
+            joined::join(&mut peer, duplex, within, self.tuning.upstream_write, is_held);
+        } else if is_held {
             handle::hold(&mut peer);
+        }
+        if is_held {
             peer.group_key ^= HELD;
             // Over HTTP/2 a connection would be ended under the requests beside this one, so each has its own.
             peer.options.max_h2_streams = 1;

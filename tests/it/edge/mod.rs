@@ -19,6 +19,7 @@ mod origins;
 mod ours;
 mod routes;
 mod site;
+mod sockets;
 mod tls;
 mod upstreams;
 mod wire;

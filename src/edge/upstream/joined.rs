@@ -1,0 +1,132 @@
+//! Connections to upstreams that become WebSockets: each is one side of a [`Duplex`].
+
+use std::{
+    io,
+    os::fd::AsFd,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use pingora::{
+    Error, ErrorType, OrErr, Result,
+    connectors::l4::Connect,
+    protocols::l4::{
+        ext,
+        socket::SocketAddr,
+        stream::Stream,
+        virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream},
+    },
+    upstreams::peer::HttpPeer,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::{
+    super::duplex::{Duplex, End, Side},
+    handle::Handle,
+};
+
+/// Has the connection that is made to this peer be the site's side. It may take nothing for as long as `patience`. Where
+/// `is_held`, a second hold on it is kept there.
+pub fn join(peer: &mut HttpPeer, duplex: &Arc<Duplex>, connect: Duration, patience: Duration, is_held: bool) {
+    peer.options.custom_l4 = Some(Arc::new(Join { duplex: duplex.clone(), connect, patience, is_held }));
+}
+
+#[derive(Debug)]
+struct Join {
+    duplex: Arc<Duplex>,
+    connect: Duration,
+    patience: Duration,
+    is_held: bool,
+}
+
+#[async_trait]
+impl Connect for Join {
+    async fn connect(&self, at: &SocketAddr) -> Result<Stream> {
+        let connect = async {
+            match at {
+                SocketAddr::Inet(at) => self.joined(ext::connect(at, None).await?),
+                SocketAddr::Unix(at) => {
+                    let path = at.as_pathname();
+                    let path = path.ok_or_else(|| Error::explain(ErrorType::ConnectError, "the socket has no path"))?;
+                    self.joined(ext::connect_uds(path).await?)
+                }
+            }
+        };
+        let connected = timeout(self.connect, connect).await;
+        connected.map_err(|_| Error::explain(ErrorType::ConnectTimedout, format!("no connection to {at} in time")))?
+    }
+}
+
+impl Join {
+    fn joined<S: Socket>(&self, socket: S) -> Result<Stream> {
+        if self.is_held {
+            let handle = Handle::new(&socket).or_err(ErrorType::SocketError, "no descriptor is left")?;
+            self.duplex.hold(Arc::new(handle));
+        }
+        let end = End::new(Side::Site, self.duplex.clone(), self.patience);
+        Ok(VirtualSocketStream::new(Box::new(Joined { socket, end })).into())
+    }
+}
+
+/// What systems connect by.
+trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync + std::fmt::Debug + 'static {
+    fn set_nodelay(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Socket for TcpStream {
+    fn set_nodelay(&self) -> io::Result<()> {
+        TcpStream::set_nodelay(self, true)
+    }
+}
+
+impl Socket for tokio::net::UnixStream {}
+
+#[derive(Debug)]
+struct Joined<S> {
+    socket: S,
+    end: End,
+}
+
+impl<S: Socket> VirtualSocket for Joined<S> {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.socket.set_nodelay(),
+            // No peer asks for another.
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S: Socket> AsyncRead for Joined<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Joined { socket, end } = &mut *self;
+        end.poll_read(socket, context, buf)
+    }
+}
+
+impl<S: Socket> AsyncWrite for Joined<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        let Joined { socket, end } = &mut *self;
+        end.poll_write(socket, context, piece)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Joined { socket, end } = &mut *self;
+        end.poll_flush(socket, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Joined { socket, end } = &mut *self;
+        ready!(end.poll_drain(socket, context));
+        Pin::new(socket).poll_shutdown(context)
+    }
+}
