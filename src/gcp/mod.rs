@@ -7,11 +7,13 @@ pub mod auth;
 pub mod bigquery;
 mod call;
 pub mod codec;
+mod connector;
 pub mod endpoint;
 pub mod failure;
 pub mod proto;
 pub mod pubsub;
 pub mod rest;
+pub mod tasks;
 pub mod write;
 
 pub use auth::{Auth, AuthError, Tokens};
