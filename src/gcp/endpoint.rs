@@ -8,7 +8,7 @@ use http::{
 };
 use tonic::transport::{Channel, ClientTlsConfig, Error};
 
-use super::{connector::Connector, tasks::Tasks};
+use super::tasks::Tasks;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -50,18 +50,19 @@ impl Endpoint {
 
     /// A gRPC connection of its own, made at the first call and again after it broke. It lives as long as calls do.
     pub fn channel(&self) -> Result<Channel, Error> {
-        Ok(connected(self.settings()?))
+        Ok(self.settings()?.connect_lazy())
     }
 
     /// [`channel`](Endpoint::channel), whose connection can be cut.
     pub fn channel_on(&self, tasks: Tasks) -> Result<Channel, Error> {
-        Ok(connected(self.settings()?.executor(tasks)))
+        Ok(self.settings()?.executor(tasks).connect_lazy())
     }
 
     fn settings(&self) -> Result<tonic::transport::Endpoint, Error> {
         let settings = tonic::transport::Endpoint::from_shared(self.to_string())?
             .user_agent(super::USER_AGENT)?
             .connect_timeout(CONNECT)
+            .tcp_nodelay(true)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE)
             .keep_alive_while_idle(true)
@@ -72,10 +73,6 @@ impl Endpoint {
         }
         settings.tls_config(ClientTlsConfig::new().with_enabled_roots())
     }
-}
-
-fn connected(settings: tonic::transport::Endpoint) -> Channel {
-    settings.connect_with_connector_lazy(Connector::new(CONNECT))
 }
 
 impl FromStr for Endpoint {

@@ -7,7 +7,6 @@ pub mod auth;
 pub mod bigquery;
 mod call;
 pub mod codec;
-mod connector;
 pub mod endpoint;
 pub mod failure;
 pub mod proto;
