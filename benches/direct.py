@@ -13,8 +13,9 @@ is that of the writer's own process (/proc/PID/stat, getrusage): wall clock says
 - Google's: the same rows, requests of a megabyte, 64 in flight. Once as bytes that lie ready, and once serialized from messages,
   which is what a program has that did not write them down before.
 
-Then the time from the 200 to the table at 5,000 events a second, and the memory while the stand-in stands still at that rate.
-Needs google-cloud-bigquery-storage and grpcio-tools (tests/foreign/google-requirements.txt).
+Then the time from the 200 to the table at 5,000 events a second, and the memory while the stand-in stands still at that rate and
+when it takes rows again; every row must have come then. `--rounds 0 --latency 0 --stall 600` runs that alone, for ten minutes.
+All but that needs google-cloud-bigquery-storage and grpcio-tools (tests/foreign/google-requirements.txt).
 """
 
 import argparse
@@ -191,24 +192,53 @@ def latency(seconds, rate):
 
 
 def stalled(seconds, rate):
-    """Megabytes resident at most while nothing is taken, and before; rows in the spool by then."""
-    with World(["count"]) as world:
-        world.accept(25, 1_000)
-        world.drained()
-        pid = world.server.process.pid
+    """Megabytes resident: before, at most while nothing is taken, at most while it catches up, and half a minute later; rows in
+    the spool by then, how many came in a second, and how long they took. Every event that was answered 200 is in the table in the end,
+    and every one was, or this fails."""
+    with World(["moments"]) as world:
+        server = world.server
+        load = faults.Load(server.public, rate, params=PARAMS, bad=None)
+        time.sleep(2)
+        pid = server.process.pid
         before = memory_mb(pid, "VmRSS")
         world.control("/stall", {"on": True})
-        load = faults.Load(world.server.public, rate, params=PARAMS)
-        highest = 0
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        highest, end = 0, time.monotonic() + seconds
+        while (now := time.monotonic()) < end:
             highest = max(highest, memory_mb(pid, "VmRSS"))
-            time.sleep(0.5)
+            time.sleep(min(0.2, end - now))
         load.stop()
         waiting = world.in_spool()
+        # The high-water mark begins anew.
+        pathlib.Path(f"/proc/{pid}/clear_refs").write_text("5")
         world.control("/stall", {"on": False})
+        started = time.monotonic()
         world.drained()
-        return before, highest, memory_mb(pid, "VmHWM"), waiting
+        caught_up = time.monotonic() - started
+        peak = memory_mb(pid, "VmHWM")
+        time.sleep(min(30, seconds))
+        after = memory_mb(pid, "VmRSS")
+        wrong = faults.balance(world.control("/tally"), faults.dead_letters(world.folder), load)
+        if wrong or load.statuses[200] < load.next:
+            raise SystemExit(f"answers {dict(load.statuses)}; the books do not balance: {wrong}; log:\n"
+                             + (world.folder / "log").read_text()[-3000:])
+        return before, highest, peak, after, waiting, waiting / seconds, caught_up
+
+
+def compare(count, rounds):
+    """Prints what a row costs, ours and Google's, in turns."""
+    rows, file = sample(2_000)
+    size = sum(map(len, rows)) // len(rows)
+    print(f"rows of {size} bytes", flush=True)
+    results = {"ours": [], "Google's for Python, bytes ready": [], "Google's for Python, serialized": []}
+    for _ in range(rounds):
+        *mine, fake = ours(count, size)
+        results["ours"].append(mine)
+        print(f"  (the stand-in: {fake:.2f} µs CPU/row)", flush=True)
+        for name, ready in list(zip(results, (None, True, False)))[1:]:
+            results[name].append(googles_python(rows, file, count // 2, ready))
+    for name, figures in results.items():
+        rate, cost = (statistics.median(column) for column in zip(*figures))
+        print(f"{name:34} {rate:9.0f} rows/s with the stand-in   {cost:7.2f} µs CPU/row, so {1e6 / cost:9.0f} rows/s of a core", flush=True)
 
 
 def main():
@@ -219,26 +249,15 @@ def main():
     parser.add_argument("--latency", type=int, default=30)
     parser.add_argument("--rate", type=int, default=5_000)
     options = parser.parse_args()
-    rows, file = sample(2_000)
-    size = sum(map(len, rows)) // len(rows)
-    print(f"rows of {size} bytes", flush=True)
-    results = {"ours": [], "Google's for Python, bytes ready": [], "Google's for Python, serialized": []}
-    for _ in range(options.rounds):
-        *mine, fake = ours(options.rows, size)
-        results["ours"].append(mine)
-        print(f"  (the stand-in: {fake:.2f} µs CPU/row)", flush=True)
-        for name, ready in list(zip(results, (None, True, False)))[1:]:
-            results[name].append(googles_python(rows, file, options.rows // 2, ready))
-    for name, rounds in results.items():
-        rate, cost = (statistics.median(column) for column in zip(*rounds))
-        print(f"{name:34} {rate:9.0f} rows/s with the stand-in   {cost:7.2f} µs CPU/row, so {1e6 / cost:9.0f} rows/s of a core", flush=True)
+    if options.rounds:
+        compare(options.rows, options.rounds)
     if options.latency:
         median, p99, most, had = latency(options.latency, options.rate)
         print(f"from 200 to the table at {had:.0f} events/s: median {median:.0f} ms, p99 {p99:.0f} ms, highest {most:.0f} ms", flush=True)
     if options.stall:
-        before, highest, peak, waiting = stalled(options.stall, options.rate)
-        print(f"stalled for {options.stall} s with {waiting} rows in the spool: {highest:.0f} MB resident at most, {before:.0f} before, "
-              f"{peak:.0f} when it caught up")
+        before, highest, peak, after, waiting, had, caught_up = stalled(options.stall, options.rate)
+        print(f"stalled for {options.stall} s at {had:.0f} events/s with {waiting} rows in the spool: {highest:.0f} MB resident at most, {before:.0f} before, "
+              f"{peak:.0f} at most in the {caught_up:.0f} s in which it caught up, {after:.0f} thereafter; no row is missing")
 
 
 if __name__ == "__main__":

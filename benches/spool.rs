@@ -33,7 +33,7 @@ fn main() {
 
 fn row(n: u64) -> Row {
     let id = format!("{n:036}");
-    Row::from_parts(Date(20_000), "shop".into(), id.into(), vec![n as u8; 800].into())
+    Row::from_parts(Date(20_000), "shop".into(), &id, &vec![n as u8; 800])
 }
 
 struct World {

@@ -31,15 +31,13 @@ fn arrow(bencher: Bencher, parameters: usize) {
     let rows = rows(parameters);
     bencher
         .counter(ItemsCount::new(ROWS))
-        .bench(|| schema::arrow::record_batch(black_box(&rows).iter().map(|row| &row.bytes()[..])).unwrap());
+        .bench(|| schema::arrow::record_batch(black_box(&rows).iter().map(|row| row.bytes())).unwrap());
 }
 
 #[divan::bench]
 fn arrow_one_row(bencher: Bencher) {
     let row = page_view(0, 10);
-    bencher
-        .counter(ItemsCount::new(1usize))
-        .bench(|| schema::arrow::record_batch([&black_box(&row).bytes()[..]]).unwrap());
+    bencher.counter(ItemsCount::new(1usize)).bench(|| schema::arrow::record_batch([black_box(&row).bytes()]).unwrap());
 }
 
 #[divan::bench(args = PARAMETERS)]
@@ -58,14 +56,14 @@ fn json(bencher: Bencher, parameters: usize) {
 /// What a row is made with.
 #[divan::bench(args = PARAMETERS)]
 fn encode(bencher: Bencher, parameters: usize) {
-    let event = proto::Event::from(Event::decode(&page_view(0, parameters).bytes()[..]).unwrap());
+    let event = proto::Event::from(Event::decode(page_view(0, parameters).bytes()).unwrap());
     bencher.counter(ItemsCount::new(1usize)).bench(|| Encode::encode_to_vec(black_box(&event)));
 }
 
 /// The yardstick: prost's encoder.
 #[divan::bench(args = PARAMETERS)]
 fn prost_encode(bencher: Bencher, parameters: usize) {
-    let event = Event::decode(&page_view(0, parameters).bytes()[..]).unwrap();
+    let event = Event::decode(page_view(0, parameters).bytes()).unwrap();
     bencher.counter(ItemsCount::new(1usize)).bench(|| Message::encode_to_vec(black_box(&event)));
 }
 
@@ -75,7 +73,7 @@ fn prost_decode(bencher: Bencher, parameters: usize) {
     let rows = rows(parameters);
     bencher
         .counter(ItemsCount::new(ROWS))
-        .bench(|| black_box(&rows).iter().map(|row| Event::decode(&row.bytes()[..]).unwrap()).collect::<Vec<_>>());
+        .bench(|| black_box(&rows).iter().map(|row| Event::decode(row.bytes()).unwrap()).collect::<Vec<_>>());
 }
 
 fn rows(parameters: usize) -> Vec<Row> {

@@ -91,7 +91,7 @@ pub fn rows_of(pipeline: &Pipeline, hit: &Hit<'_>) -> Vec<Value> {
     let again = pipeline.collect(hit).expect("the same hit is taken again");
     assert_eq!(collected.rows, again.rows, "the same hit gives the same rows");
 
-    let batch = arrow::record_batch(collected.rows.iter().map(|row| row.bytes().as_ref()));
+    let batch = arrow::record_batch(collected.rows.iter().map(|row| row.bytes()));
     let batch = batch.expect("our own rows can be read");
     assert_eq!(batch.num_rows(), collected.rows.len());
     collected.rows.iter().map(|row| json::value(row.bytes()).expect("our own rows can be read")).collect()

@@ -126,11 +126,11 @@ pub fn dead_letters(data: &[u8]) {
         let text = serde_json::to_vec(letter).expect("a letter can be written");
         assert_eq!(serde_json::from_slice::<DeadLetter>(&text).ok().as_ref(), Some(letter));
         if let Some(row) = letter.row() {
-            assert_eq!((row.date.to_string(), row.bytes().as_ref()), (letter.date.clone(), letter.row.as_slice()));
+            assert_eq!((row.date.to_string(), row.bytes()), (letter.date.clone(), letter.row.as_slice()));
         }
     }
 
-    let row = Row::from_parts(Date(0), "shop".into(), "e".into(), Vec::from(*b"row").into());
+    let row = Row::from_parts(Date(0), "shop".into(), "e", b"row");
     let fresh = DeadLetter::new("local", 1, 1, &row, Reason::Refused, "too odd".into());
     let known = ids.contains(fresh.id.as_str());
     DeadLetters::open(folder).and_then(|letters| letters.add(std::slice::from_ref(&fresh))).expect("one more fits");

@@ -53,7 +53,7 @@ pub fn folder(data: &[u8]) {
     let Some((spool, mut readers, recovery)) = open() else { return };
     let backlog = &recovery.consumers[0];
     assert!(backlog.position <= spool.end());
-    let row = Row::from_parts(Date(0), "fresh".into(), "fresh".into(), Vec::new().into());
+    let row = Row::from_parts(Date(0), "fresh".into(), "fresh", &[]);
     let (end, waiting) = runtime.block_on(async {
         spool.append(vec![row.clone()]).await.expect("an opened spool takes rows");
         spool.close().await;
@@ -121,8 +121,8 @@ fn checked(contents: &[u8]) -> Vec<u8> {
 fn record(bytes: &[u8], segment: &mut Vec<u8>) {
     let &[kind, position, preceding, length] = bytes else { return segment.extend_from_slice(bytes) };
     let (key, position, start) = (frame::Key::of(ID), u64::from(position), segment.len());
-    let payload = vec![kind; usize::from(length)].into();
-    let row = Row::from_parts(Date(i32::from(kind)), "shop".into(), "id".into(), payload);
+    let payload = vec![kind; usize::from(length)];
+    let row = Row::from_parts(Date(i32::from(kind)), "shop".into(), "id", &payload);
     match kind % 8 {
         0 => frame::encode_seal(position, key, segment),
         1 => segment.extend_from_slice(row.bytes()),

@@ -149,7 +149,6 @@ fn first(batch: &Batch) -> Position {
 mod tests {
     use std::time::Duration;
 
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -158,8 +157,7 @@ mod tests {
     const LIMITS: BatchLimits = BatchLimits { rows: 4, bytes: 100, linger: Duration::from_secs(5), window: 1 };
 
     fn row(position: Position, day: i32, size: usize) -> Spooled {
-        let bytes = Bytes::from(vec![0; size]);
-        Spooled { position, row: Row::from_parts(Date(day), "1".into(), "id".into(), bytes) }
+        Spooled { position, row: Row::from_parts(Date(day), "1".into(), "id", &vec![0; size]) }
     }
 
     fn positions(batch: &Batch) -> Vec<Position> {

@@ -385,7 +385,7 @@ impl Courier {
         for (spooled, reason, message) in rows {
             // An index beyond the batch would be the sink's bug; there is no row to keep.
             let Some(Spooled { position, row }) = spooled else { continue };
-            tracing::debug!(sink, position, event_id = %row.id, reason = reason.label(), message, "dead letter");
+            tracing::debug!(sink, position, event_id = row.id(), reason = reason.label(), message, "dead letter");
             letters.push(DeadLetter::new(sink, spool, position, &row, reason, message));
             booked.push((row.stream, reason));
         }

@@ -273,13 +273,12 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
     use crate::schema::Date;
 
     fn row(stream: &str) -> Row {
-        Row::from_parts(Date(1), stream.into(), "id".into(), Bytes::new())
+        Row::from_parts(Date(1), stream.into(), "id", b"")
     }
 
     fn spooled(stream: &str) -> Spooled {

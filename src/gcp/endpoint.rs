@@ -6,7 +6,9 @@ use http::{
     Uri,
     uri::{Authority, Scheme},
 };
-use tonic::transport::{Channel, ClientTlsConfig};
+use tonic::transport::{Channel, ClientTlsConfig, Error};
+
+use super::tasks::Tasks;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -46,9 +48,18 @@ impl Endpoint {
         format!("{self}{path}")
     }
 
-    /// A gRPC connection of its own, made at the first call and again after it broke.
-    pub fn channel(&self) -> Result<Channel, tonic::transport::Error> {
-        let mut endpoint = tonic::transport::Endpoint::from_shared(self.to_string())?
+    /// A gRPC connection of its own, made at the first call and again after it broke. It lives as long as calls do.
+    pub fn channel(&self) -> Result<Channel, Error> {
+        Ok(self.settings()?.connect_lazy())
+    }
+
+    /// [`channel`](Endpoint::channel), whose connection can be cut.
+    pub fn channel_on(&self, tasks: Tasks) -> Result<Channel, Error> {
+        Ok(self.settings()?.executor(tasks).connect_lazy())
+    }
+
+    fn settings(&self) -> Result<tonic::transport::Endpoint, Error> {
+        let settings = tonic::transport::Endpoint::from_shared(self.to_string())?
             .user_agent(super::USER_AGENT)?
             .connect_timeout(CONNECT)
             .tcp_nodelay(true)
@@ -57,10 +68,10 @@ impl Endpoint {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
-        if !self.plaintext {
-            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots())?;
+        if self.plaintext {
+            return Ok(settings);
         }
-        Ok(endpoint.connect_lazy())
+        settings.tls_config(ClientTlsConfig::new().with_enabled_roots())
     }
 }
 

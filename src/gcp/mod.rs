@@ -12,6 +12,7 @@ pub mod failure;
 pub mod proto;
 pub mod pubsub;
 pub mod rest;
+pub mod tasks;
 pub mod write;
 
 pub use auth::{Auth, AuthError, Tokens};

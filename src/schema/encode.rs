@@ -10,12 +10,19 @@ pub trait Encode {
 
     /// The message's bytes.
     fn encode_to_vec(&self) -> Vec<u8> {
+        self.encode_behind(&[])
+    }
+
+    /// The message's bytes, behind `head`.
+    fn encode_behind(&self, head: &[u8]) -> Vec<u8> {
         thread_local! {
             static SCRATCH: RefCell<Backwards> = RefCell::new(Backwards::new());
         }
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
             self.encode(scratch);
+            scratch.reserve(head.len());
+            scratch.bytes(head);
             let bytes = scratch.as_slice().to_vec();
             scratch.shrink();
             bytes

@@ -197,7 +197,7 @@ mod tests {
         let narrow = Narrow::to(&without(&["user_pseudo_id", "rs_info.ip"])).unwrap();
         let rs_info = Some(RsInfo { event_id: Some("e".into()), ..RsInfo::default() });
         let expected = Event { user_pseudo_id: None, rs_info, ..event };
-        assert_eq!(&narrow.row(row.bytes()).unwrap(), Row::freeze(&expected, Date(1), "1".into()).bytes());
+        assert_eq!(narrow.row(row.bytes()).unwrap(), Row::freeze(&expected, Date(1), "1".into()).bytes());
     }
 
     proptest! {

@@ -52,35 +52,60 @@ pub type StreamId = Arc<str>;
 
 /// One finished event.
 ///
-/// `bytes` is the protobuf encoding of [`Event`]; `date`, `stream` and `id` repeat the three columns that delivery
-/// needs for cutting batches, for the ledger and for de-duplication, so that it never has to decode.
+/// [`Row::bytes`] is the protobuf encoding of [`Event`]; `date`, `stream` and [`Row::id`] repeat the three columns that delivery
+/// needs for cutting batches, for the ledger and for dead letters, so that it never has to decode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Column `date`.
     pub date: Date,
     /// Column `stream_id`.
     pub stream: StreamId,
-    /// Column `rs_info.event_id`.
-    pub id: Box<str>,
-    /// The encoded event.
-    bytes: Bytes,
+    /// Bytes of the id.
+    id_len: u32,
+    /// The id, and behind it the encoded event: as the spool has them, and one allocation instead of two.
+    record: Bytes,
 }
 
 impl Row {
     /// Encodes `event`. `stream` is passed in because rows of one stream share its allocation.
     pub fn freeze(event: &Event<'_>, date: Date, stream: StreamId) -> Row {
-        let id = event.rs_info.as_ref().and_then(|info| info.event_id.as_deref()).unwrap_or_default().into();
-        Row { date, stream, id, bytes: event.encode_to_vec().into() }
+        let id = event.rs_info.as_ref().and_then(|info| info.event_id.as_deref()).unwrap_or_default();
+        Row { date, stream, id_len: id.len() as u32, record: event.encode_behind(id.as_bytes()).into() }
     }
 
-    /// Puts a row together again from what the spool kept of it.
-    pub fn from_parts(date: Date, stream: StreamId, id: Box<str>, bytes: Bytes) -> Row {
-        Row { date, stream, id, bytes }
+    /// Puts a row together again from its parts.
+    pub fn from_parts(date: Date, stream: StreamId, id: &str, bytes: &[u8]) -> Row {
+        Row { date, stream, id_len: id.len() as u32, record: [id.as_bytes(), bytes].concat().into() }
+    }
+
+    /// The row whose [`record`](Row::record) begins with an id of `id_len` bytes of UTF-8; `None` when it is shorter.
+    pub fn from_record(date: Date, stream: StreamId, id_len: u32, record: Bytes) -> Option<Row> {
+        (id_len as usize <= record.len()).then_some(Row { date, stream, id_len, record })
+    }
+
+    /// Column `rs_info.event_id`.
+    pub fn id(&self) -> &str {
+        str::from_utf8(&self.record[..self.id_len as usize]).unwrap_or_default()
+    }
+
+    /// Bytes of the id.
+    pub fn id_len(&self) -> u32 {
+        self.id_len
     }
 
     /// The protobuf encoding of the event.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn bytes(&self) -> &[u8] {
+        &self.record[self.id_len as usize..]
+    }
+
+    /// The same, sharing its memory with the row.
+    pub fn to_bytes(&self) -> Bytes {
+        self.record.slice(self.id_len as usize..)
+    }
+
+    /// The id, and behind it the encoded event.
+    pub fn record(&self) -> &[u8] {
+        &self.record
     }
 }
 

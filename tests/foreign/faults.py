@@ -28,7 +28,6 @@ import time
 import urllib.request
 
 BATCH = 25
-# One in so many is a row that the table refuses.
 BAD = 499
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 
@@ -91,8 +90,10 @@ writers:
 class Load:
     """Sends numbered events at a rate, and notes how each request was answered."""
 
-    def __init__(self, port, rate, threads=2, moments=None, params=""):
+    def __init__(self, port, rate, threads=2, moments=None, params="", bad=BAD):
         self.port, self.pause, self.params = port, threads * BATCH / rate, params
+        # One in so many is a row that the table refuses; `None`: none is.
+        self.bad = bad
         # When the request was answered whose first event has this number.
         self.moments = moments
         self.lock = threading.Lock()
@@ -115,7 +116,7 @@ class Load:
                 self.answered.extend(bytes(BATCH))
             events = ",".join(
                 '{"event_id":"f%d","event_name":"%s","event_params":[{"key":"n","value":{"int_value":%d}}%s]}'
-                % (n, "bad" if n % BAD == 0 else "page_view", n, self.params)
+                % (n, "bad" if self.bad and n % self.bad == 0 else "page_view", n, self.params)
                 for n in range(first, first + BATCH)
             )
             try:
@@ -183,10 +184,10 @@ def balance(tally, letters, load):
         faults.append(f"{len(lost)} events that were answered 200 are nowhere, such as f{lost[0]}")
     if tally["strays"] or len(times) > load.next:
         faults.append("rows were stored that nobody sent")
-    wrong = [letter for letter in letters if int(letter[1:]) % BAD]
+    wrong = [letter for letter in letters if not load.bad or int(letter[1:]) % load.bad]
     if wrong:
         faults.append(f"{len(wrong)} good rows are dead letters, such as {wrong[0]}")
-    bad = [n for n in range(0, load.next, BAD) if times[n]]
+    bad = [n for n in range(0, load.next, load.bad) if times[n]] if load.bad else []
     if bad:
         faults.append(f"{len(bad)} bad rows were stored")
     doubled = tally["rows"] - tally["distinct"]

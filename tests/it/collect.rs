@@ -59,8 +59,8 @@ fn the_same_hit_gives_the_same_rows() {
     let (first, second) = (post(&HeaderMap::new(), body, 5).unwrap(), post(&HeaderMap::new(), body, 5).unwrap());
     assert_eq!(first.rows, second.rows);
     let other = post(&HeaderMap::new(), body, 6).unwrap();
-    assert_ne!(first.rows[0].id, other.rows[0].id);
-    assert_ne!(first.rows[0].id, first.rows[1].id);
+    assert_ne!(first.rows[0].id(), other.rows[0].id());
+    assert_ne!(first.rows[0].id(), first.rows[1].id());
 }
 
 /// JSON, more or less: known keys and hostile values in any arrangement.
@@ -142,10 +142,8 @@ fn check_end(headers: &HeaderMap, body: &[u8]) -> Result<(), TestCaseError> {
         Ok(collected) => {
             prop_assert!(!collected.rows.is_empty());
             prop_assert!(collected.dropped.iter().is_sorted_by(|a, b| a.0 < b.0));
-            let indexes = collected
-                .rows
-                .iter()
-                .map(|row| Event::decode(row.bytes().clone()).map(|event| event.batch_event_index));
+            let indexes =
+                collected.rows.iter().map(|row| Event::decode(row.bytes()).map(|event| event.batch_event_index));
             for index in indexes {
                 prop_assert!(index.is_ok());
             }
@@ -210,7 +208,7 @@ fn a_browser_that_objects_is_not_followed() {
             pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect();
         let pipeline = pipeline().with_privacy(&PrivacyConfig { honor_gpc });
         let collected = pipeline.collect(&hit(&headers, body)).unwrap();
-        let event = Event::decode(&**collected.rows[0].bytes()).unwrap();
+        let event = Event::decode(collected.rows[0].bytes()).unwrap();
         let session = event.event_params.iter().any(|param| param.key.as_deref() == Some("ga_session_id"));
         let cookie = collected.reply.headers.iter().any(|(name, _)| name == header::SET_COOKIE);
         let storage = event.privacy_info.unwrap().analytics_storage.unwrap();

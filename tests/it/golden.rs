@@ -146,11 +146,11 @@ fn reply(reply: &Reply) -> serde_json::Value {
 fn row(row: &Row) -> serde_json::Value {
     let pool = DescriptorPool::decode(DESCRIPTOR_SET).expect("the build wrote it");
     let descriptor = pool.get_message_by_name("real_streaming.Event").expect("the schema has it");
-    let message = DynamicMessage::decode(descriptor, row.bytes().clone()).expect("rows are events");
+    let message = DynamicMessage::decode(descriptor, row.bytes()).expect("rows are events");
     let columns = members(&message);
     assert_eq!(columns["date"], row.date.0, "the row repeats its date");
     assert_eq!(columns["stream_id"], *row.stream, "the row repeats its stream");
-    assert_eq!(columns["rs_info"]["event_id"], *row.id, "the row repeats its identifier");
+    assert_eq!(columns["rs_info"]["event_id"], row.id(), "the row repeats its identifier");
     columns
 }
 

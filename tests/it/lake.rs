@@ -261,7 +261,7 @@ fn a_blocked_lake_holds_rows_until_someone_acts() {
 fn a_row_that_is_no_event_becomes_a_dead_letter_that_can_be_replayed_once_while_the_server_is_stopped() {
     let world = World::new();
     let run = world.start();
-    let broken = Row::from_parts(Date(DAY), "shop".into(), "broken".into(), vec![0x0a, 0xff].into());
+    let broken = Row::from_parts(Date(DAY), "shop".into(), "broken", &[0x0a, 0xff]);
     run.accept(vec![row(0, DAY), broken.clone(), row(1, DAY)]);
     let refused = replay(&world.config, &Selection::All).unwrap_err().to_string();
     assert!(refused.contains("in use") && refused.contains("while the server is stopped"), "{refused}");
@@ -289,7 +289,7 @@ fn a_row_that_is_no_event_comes_again_after_a_crash_and_is_one_dead_letter() {
     for letter_is_lost in [false, true] {
         let world = World::new();
         let run = world.start();
-        let broken = Row::from_parts(Date(DAY), "shop".into(), "broken".into(), vec![0x0a, 0xff].into());
+        let broken = Row::from_parts(Date(DAY), "shop".into(), "broken", &[0x0a, 0xff]);
         run.accept(vec![row(0, DAY), broken, row(1, DAY)]);
         run.stop();
         std::fs::remove_file(world.folder.path().join("data/spool/local.cursor")).unwrap();

@@ -32,7 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const KEPT_CRATES: &[(&str, &[&str])] = &[
     ("pingora", &["edge"]),
     ("tokio", &["acme", "edge", "deliver", "gcp", "demo", "app", "cli"]),
-    ("hyper", &["edge", "demo"]),
+    ("hyper", &["edge", "demo", "gcp"]),
     ("tonic", &["gcp", "deliver"]),
     ("gcp_auth", &["gcp"]),
     ("instant_acme", &["acme"]),

@@ -64,7 +64,7 @@ impl World {
     }
 
     async fn accept_rows(&mut self, rows: Vec<Row>) {
-        self.accepted.extend(rows.iter().map(|row| row.id.to_string()));
+        self.accepted.extend(rows.iter().map(|row| row.id().to_owned()));
         self.delivery.accept(rows).await.unwrap();
     }
 

@@ -26,7 +26,7 @@ fn random_row(seed: u64, density: u8) -> (Vec<u8>, Value) {
     let expected = forms::reference(&event);
     let decoded = reference::Event::decode(event.encode_to_vec().as_slice()).expect("both types come from one file");
     let row = Row::freeze(&Event::from(decoded.clone()), Date(0), "1".into());
-    assert_eq!(row.bytes(), &decoded.encode_to_vec(), "our encoder and prost's write the same bytes");
+    assert_eq!(row.bytes(), decoded.encode_to_vec(), "our encoder and prost's write the same bytes");
     (row.bytes().to_vec(), expected)
 }
 

@@ -55,7 +55,7 @@ impl LakeFile {
         let info = batch.column_by_name("rs_info").and_then(|info| info.as_struct_opt());
         let ids = info.and_then(|info| info.column_by_name("event_id"));
         let row = |(at, bytes): (usize, Vec<u8>)| {
-            Row::from_parts(self.date, text(streams, at).into(), text(ids, at).into(), bytes.into())
+            Row::from_parts(self.date, text(streams, at).into(), &text(ids, at), &bytes)
         };
         Ok(rows.into_iter().enumerate().map(row).collect())
     }

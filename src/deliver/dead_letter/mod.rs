@@ -93,7 +93,7 @@ impl DeadLetter {
             message,
             stream: row.stream.to_string(),
             date: row.date.to_string(),
-            event_id: row.id.to_string(),
+            event_id: row.id().to_owned(),
             row: row.bytes().to_vec(),
         }
     }
@@ -101,8 +101,7 @@ impl DeadLetter {
     /// The row as it was; `None` when the letter's date makes no sense.
     pub fn row(&self) -> Option<Row> {
         let date = Date::parse(&self.date)?;
-        let bytes = self.row.clone().into();
-        Some(Row::from_parts(date, self.stream.as_str().into(), self.event_id.as_str().into(), bytes))
+        Some(Row::from_parts(date, self.stream.as_str().into(), &self.event_id, &self.row))
     }
 }
 
@@ -233,12 +232,11 @@ fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
 
     pub(super) fn letter(position: Position) -> DeadLetter {
-        let row = Row::from_parts(Date(19_782), "shop".into(), "e-1".into(), Bytes::from_static(b"\x00\xffbytes"));
+        let row = Row::from_parts(Date(19_782), "shop".into(), "e-1", b"\x00\xffbytes");
         DeadLetter::new("local", 0xabc, position, &row, Reason::Refused, "too odd".into())
     }
 
@@ -249,8 +247,8 @@ mod tests {
         let (found, status) = show(folder.path(), "local-0000000000000abc-7").unwrap().unwrap();
         assert_eq!((status, found.reason, found.message.as_str()), (Status::Waiting, Reason::Refused, "too odd"));
         let row = found.row().unwrap();
-        assert_eq!((row.date, &*row.stream, &*row.id), (Date(19_782), "shop", "e-1"));
-        assert_eq!(row.bytes().as_ref(), b"\x00\xffbytes");
+        assert_eq!((row.date, &*row.stream, row.id()), (Date(19_782), "shop", "e-1"));
+        assert_eq!(row.bytes(), b"\x00\xffbytes");
         assert_eq!(show(folder.path(), "local-0-7").unwrap(), None);
     }
 

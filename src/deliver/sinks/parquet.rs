@@ -61,7 +61,7 @@ impl Sink for ParquetSink {
     async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
         let lake = self.lake.clone();
         let date = batch.date;
-        let rows: Vec<_> = batch.rows.iter().map(|spooled| (spooled.position, spooled.row.bytes().clone())).collect();
+        let rows: Vec<_> = batch.rows.iter().map(|spooled| (spooled.position, spooled.row.to_bytes())).collect();
         let rejected = blocking(move || lake.write(date, &rows)).await?;
         Ok(Written { rejected: rejected.into_iter().map(|rejected| (rejected.index, rejected.reason)).collect() })
     }

@@ -217,7 +217,7 @@ mod tests {
     const KEY: Key = Key(7);
 
     fn row(n: u64, size: usize) -> Row {
-        Row::from_parts(Date(n as i32), "shop".into(), n.to_string().into(), vec![n as u8; size].into())
+        Row::from_parts(Date(n as i32), "shop".into(), &n.to_string(), &vec![n as u8; size])
     }
 
     fn records(sizes: &[usize]) -> (Vec<u8>, Vec<usize>) {
@@ -282,7 +282,7 @@ mod tests {
         let mut forged = Vec::new();
         encode(&row(9, 10), 9, 0, Key(8), &mut forged);
         let mut bytes = Vec::new();
-        let carrier = Row::from_parts(Date(0), "shop".into(), "".into(), forged.into());
+        let carrier = Row::from_parts(Date(0), "shop".into(), "", &forged);
         encode(&carrier, 0, 0, KEY, &mut bytes);
         bytes[0] ^= 1;
         assert_eq!(positions(&bytes), [] as [u64; 0]);

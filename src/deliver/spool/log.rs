@@ -222,7 +222,7 @@ mod tests {
     use crate::schema::Date;
 
     fn group(first: Position, rows: usize, size: usize) -> Group {
-        let row = Row::from_parts(Date(0), "1".into(), "".into(), "".into());
+        let row = Row::from_parts(Date(0), "1".into(), "", b"");
         Group { first, rows: vec![row; rows], size, place: Place::default() }
     }
 

@@ -149,7 +149,7 @@ impl World {
     fn rows(&mut self, count: usize) -> (Vec<Tag>, Vec<Row>) {
         let tags: Vec<Tag> = (0..count as u64).map(|n| self.rounds.len() as u64 + n).collect();
         self.rounds.extend(tags.iter().map(|tag| (*tag, self.round)));
-        let row = |tag: &Tag| Row::from_parts(Date(9), "shop".into(), tag.to_string().into(), contents(*tag).into());
+        let row = |tag: &Tag| Row::from_parts(Date(9), "shop".into(), &tag.to_string(), &contents(*tag));
         (tags.clone(), tags.iter().map(row).collect())
     }
 
@@ -175,7 +175,7 @@ impl World {
     fn take(&mut self, index: usize, rows: Vec<Spooled>) {
         let consumer = &mut self.consumers[index];
         for Spooled { position, row } in rows {
-            let tag: Tag = row.id.parse().expect("ids are tags");
+            let tag: Tag = row.id().parse().expect("ids are tags");
             assert_eq!(row.bytes()[..], contents(tag), "a row comes back as it was");
             assert!(consumer.last < Some(position), "positions grow");
             let before = consumer.last.and_then(|last| self.tags.get(&last)).map(|tag| self.rounds[tag]);
@@ -351,7 +351,7 @@ impl World {
             for (position, row) in rows(&before) {
                 if !left.contains_key(&position) {
                     self.damaged.insert(position);
-                    self.damaged_tags.insert(row.id.parse().expect("ids are tags"));
+                    self.damaged_tags.insert(row.id().parse().expect("ids are tags"));
                 }
             }
             return;

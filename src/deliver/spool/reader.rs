@@ -207,6 +207,7 @@ impl Reader {
                     segment: segment.first,
                     next: from.max(segment.first),
                     scan: None,
+                    over: None,
                 });
                 let result = walk.read(&*files, &segment, place, key, max_rows, max_bytes);
                 Looked { from, walk, result }
@@ -288,6 +289,8 @@ struct Walk {
     /// Position of the next row to return.
     next: Position,
     scan: Option<(Scan, Streams)>,
+    /// The next row, which was too much for the last window: alone it would be the whole of the following one.
+    over: Option<Spooled>,
 }
 
 impl Walk {
@@ -327,13 +330,21 @@ impl Walk {
         scan.extend(segment.len);
         let mut bytes = 0;
         while chunk.rows.len() < max_rows && bytes < max_bytes {
+            if let Some(over) = self.over.take() {
+                bytes += over.row.bytes().len();
+                self.keep(over, &mut chunk);
+                continue;
+            }
             match scan.next()? {
                 Some(Found::Row { position, payload, .. }) if position >= self.next && position < segment.end => {
-                    let Some(row) = frame::decode(&payload, |stream| streams.share(stream)) else { continue };
-                    self.pass_over(position, &mut chunk);
-                    bytes += row.bytes().len();
-                    chunk.rows.push_back(Spooled { position, row });
-                    self.next = position + 1;
+                    let Some(row) = frame::decode(payload, |stream| streams.share(stream)) else { continue };
+                    let spooled = Spooled { position, row };
+                    bytes += spooled.row.bytes().len();
+                    if bytes > max_bytes && !chunk.rows.is_empty() {
+                        self.over = Some(spooled);
+                        break;
+                    }
+                    self.keep(spooled, &mut chunk);
                 }
                 // As recovery has it: what stands behind either belongs to positions above it.
                 Some(Found::Seal { end }) if end <= segment.end => self.pass_over(end, &mut chunk),
@@ -349,6 +360,12 @@ impl Walk {
         }
         self.scan = Some((scan, streams));
         Ok(chunk)
+    }
+
+    fn keep(&mut self, spooled: Spooled, chunk: &mut Chunk) {
+        self.pass_over(spooled.position, chunk);
+        self.next = spooled.position + 1;
+        chunk.rows.push_back(spooled);
     }
 
     /// Goes on at `position`, if that lies ahead; nothing was found for the positions below.
@@ -369,10 +386,12 @@ struct Streams {
 }
 
 impl Streams {
-    fn share(&mut self, stream: &str) -> StreamId {
-        if let Some(last) = self.last.as_ref().filter(|last| ***last == *stream) {
-            return last.clone();
+    /// `None` when it is not text.
+    fn share(&mut self, stream: &[u8]) -> Option<StreamId> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.as_bytes() == stream) {
+            return Some(last.clone());
         }
+        let stream = str::from_utf8(stream).ok()?;
         let shared = match self.known.get(stream) {
             Some(known) => known.clone(),
             None => {
@@ -385,6 +404,6 @@ impl Streams {
             }
         };
         self.last = Some(shared.clone());
-        shared
+        Some(shared)
     }
 }

@@ -192,7 +192,7 @@ mod tests {
         let key = Key::of(1);
         let mut bytes = Vec::new();
         for (n, &size) in sizes.iter().enumerate() {
-            let row = Row::from_parts(Date(0), "1".into(), "".into(), vec![7; size].into());
+            let row = Row::from_parts(Date(0), "1".into(), "", &vec![7; size]);
             frame::encode(&row, n as u64, 0, key, &mut bytes);
         }
         let end = bytes.len() as u64;

@@ -22,12 +22,12 @@ const QUICK: Limits = Limits {
 };
 
 fn rows(ids: std::ops::Range<u64>, size: usize) -> Vec<Row> {
-    let row = |id: u64| Row::from_parts(Date(1), "shop".into(), id.to_string().into(), vec![id as u8; size].into());
+    let row = |id: u64| Row::from_parts(Date(1), "shop".into(), &id.to_string(), &vec![id as u8; size]);
     ids.map(row).collect()
 }
 
 fn ids(rows: &[Spooled]) -> Vec<u64> {
-    rows.iter().map(|spooled| spooled.row.id.parse().unwrap()).collect()
+    rows.iter().map(|spooled| spooled.row.id().parse().unwrap()).collect()
 }
 
 fn on(sim: &Sim, names: &[&'static str]) -> (Spool, Vec<Reader>, Recovery) {

@@ -18,6 +18,7 @@ use crate::gcp::{
         append_rows_response::Response,
         big_query_write_client::BigQueryWriteClient,
     },
+    tasks::Tasks,
 };
 
 /// Who wrote the rows, for Google's support. The service wants a word before a colon.
@@ -32,6 +33,7 @@ pub struct Connection {
     pub schema: Arc<WriterSchema>,
     /// The token it was opened with.
     token: Option<HeaderValue>,
+    tasks: Tasks,
     first: bool,
 }
 
@@ -49,7 +51,8 @@ impl Connection {
     pub async fn open(target: &Target, stream: &str, schema: Arc<WriterSchema>) -> Result<Connection, Broken> {
         let token = target.tokens.header().await;
         let token = token.map_err(|error| Broken::from(Failure::without_token(&error)))?;
-        let channel = match target.endpoint.channel() {
+        let tasks = Tasks::default();
+        let channel = match target.endpoint.channel_on(tasks.clone()) {
             Ok(channel) => channel,
             Err(error) => return Err(Broken { failure: Failure::unreachable(&error), token }),
         };
@@ -62,7 +65,7 @@ impl Connection {
             client.append_rows(call).await.map(tonic::Response::into_inner)
         });
         let answers = Box::pin(answers.try_flatten());
-        Ok(Connection { requests, answers, stream: stream.to_owned(), schema, token, first: true })
+        Ok(Connection { requests, answers, stream: stream.to_owned(), schema, token, tasks, first: true })
     }
 
     /// Sends rows, at `offset` unless the stream has none. At most [`MAX_IN_FLIGHT`] may be without an answer.
@@ -92,8 +95,9 @@ impl Connection {
         }
     }
 
-    /// It ended like this.
+    /// It ended like this. What was handed to it and not sent is not sent any more.
     pub fn broken(self, failure: Failure) -> Broken {
+        self.tasks.cut();
         Broken { failure, token: self.token }
     }
 

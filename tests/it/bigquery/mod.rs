@@ -22,7 +22,7 @@
 //! | 19, 20, 22 | broken streams | `stream::unanswered_requests_are_sent_again_in_order` |
 //! | 21 | GOAWAY | `stream::a_server_that_goes_away_in_good_order_loses_nothing` |
 //! | 23 | reset connections | `stream::connections_that_are_reset_under_load_lose_nothing` |
-//! | 24 | black hole | `stream::a_peer_that_went_silent_is_given_up`, `a_server_that_never_answers_is_given_up` |
+//! | 24 | black hole | `stream::a_peer_that_went_silent_is_given_up`, `a_server_that_never_answers_is_given_up`, `a_server_that_wakes_up_is_not_sent_what_was_given_up` |
 //! | 25 | lost answers | `stream::a_lost_answer_doubles_at_most_what_was_not_answered` |
 //! | 26 | flapping | `stream::a_stream_that_keeps_breaking_is_tried_more_and_more_slowly` |
 //! | 27, 28 | quotas | `stream::a_quota_is_waited_for_…`, `calls_that_cannot_be_opened_are_tried_again`; the window: `deliver/tests.rs` |
@@ -126,7 +126,7 @@ impl World {
     }
 
     async fn accept_rows(&mut self, rows: Vec<Row>) {
-        self.accepted.extend(rows.iter().map(|row| row.id.to_string()));
+        self.accepted.extend(rows.iter().map(|row| row.id().to_owned()));
         self.delivery.accept(rows).await.unwrap();
     }
 

@@ -166,6 +166,28 @@ async fn a_server_that_never_answers_is_given_up() {
     assert!(retried(&world) >= 1);
 }
 
+/// Case 24: one that was given up and wakes up finds no more than what had gone out: the rest went another way meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wakes_up_is_not_sent_what_was_given_up() {
+    let timing = Timing { answer: Duration::from_secs(1), ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.state().stalled = true;
+    // Each makes a request of its own, and three fill the window of the server's connection.
+    let title = "x".repeat(400 << 10);
+    for number in 1..40 {
+        world.accept_rows(vec![super::row(&format!("e{number}"), &title)]).await;
+    }
+    let calls = world.state().calls;
+    assert!(until(|| world.state().calls >= calls + 2).await);
+    world.state().stalled = false;
+    let settled = world.settled().await;
+    // Of each connection, the request in hand and those in the window of a megabyte, and not all of the 39.
+    let given_up = world.state().calls - calls;
+    assert!(settled.doubled <= given_up * 5, "{} rows doubled by {given_up} connections", settled.doubled);
+}
+
 /// Case 26: a stream that breaks a hundred times is not opened in a hot loop.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_keeps_breaking_is_tried_more_and_more_slowly() {

@@ -189,7 +189,7 @@ async fn a_refused_token_is_replaced_once_and_a_second_refusal_is_told() {
     };
     let appender = Appender::new(target, Timing::default());
     let schema = Arc::new(WriterSchema::new(real_streaming::schema::descriptor::self_contained()));
-    let append = |id: &str| appender.append(schema.clone(), vec![row(id, "e").bytes().clone()]);
+    let append = |id: &str| appender.append(schema.clone(), vec![row(id, "e").to_bytes()]);
     append("a").await.unwrap();
     let token = |fake: &BigQuery| fake.seen().last().unwrap().authorization.clone().unwrap();
     assert_eq!(token(&fake), "Bearer t0");
@@ -243,7 +243,7 @@ async fn a_name_or_a_certificate_that_is_no_good_is_waited_out() {
             stream: "projects/p/datasets/d/tables/events/streams/_default".into(),
         };
         let appender = Appender::new(target, Timing::default());
-        let error = appender.append(schema.clone(), vec![row("a", "e").bytes().clone()]).await.unwrap_err();
+        let error = appender.append(schema.clone(), vec![row("a", "e").to_bytes()]).await.unwrap_err();
         let real_streaming::gcp::write::AppendError::Failed(failure) = error else { panic!("{error}") };
         assert!(matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal), "{failure:?}");
         assert!(failure.message.contains(words), "{failure:?}");

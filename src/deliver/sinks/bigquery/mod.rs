@@ -212,7 +212,7 @@ impl Sink for BigQuerySink {
         for _ in 0..ROUNDS {
             let writer = table.writer().await?;
             let mut encoded = Vec::with_capacity(indexes.len());
-            indexes.retain(|&index| match writer.row(batch.rows[index].row.bytes()) {
+            indexes.retain(|&index| match writer.row(&batch.rows[index].row) {
                 Ok(bytes) => {
                     encoded.push(bytes);
                     true

@@ -28,7 +28,7 @@ use crate::{
         bigquery::{TableName, paths},
         write::{self, AppendError, Target, Timing, WriterSchema},
     },
-    schema::{descriptor, narrow::Narrow, wire::WireError},
+    schema::{Row, descriptor, narrow::Narrow, wire::WireError},
 };
 
 /// A new table may be unknown to the Write API for some minutes; longer means that something is wrong.
@@ -81,10 +81,10 @@ impl Writer {
     }
 
     /// The row as the table takes it: as it is, unless the table lacks columns.
-    pub fn row(&self, bytes: &Bytes) -> Result<Bytes, WireError> {
+    pub fn row(&self, row: &Row) -> Result<Bytes, WireError> {
         match &self.narrow {
-            None => Ok(bytes.clone()),
-            Some(narrow) => narrow.row(bytes),
+            None => Ok(row.to_bytes()),
+            Some(narrow) => narrow.row(row.bytes()),
         }
     }
 }

@@ -44,7 +44,7 @@ impl DeadLetterTopic {
     ) -> Result<(), SinkError> {
         let attributes = [
             ("reason", reason),
-            ("event_id", &row.id),
+            ("event_id", row.id()),
             ("stream_id", &row.stream),
             ("date", &row.date.to_string()),
             ("encoding", encoding.name()),
@@ -66,7 +66,7 @@ impl DeadLetterTopic {
             }
             Err(failure) => {
                 let topic = self.publisher.topic();
-                tracing::error!(topic, event_id = %row.id, %failure, "the dead-letter topic does not take a refused row");
+                tracing::error!(topic, event_id = row.id(), %failure, "the dead-letter topic does not take a refused row");
                 Ok(())
             }
         }

@@ -72,7 +72,7 @@ impl PubSubSink {
     /// The body of a row's message; the reason when the row is damaged.
     fn body(&self, row: &Row) -> Result<Bytes, String> {
         match self.encoding {
-            Encoding::Protobuf => Ok(row.bytes().clone()),
+            Encoding::Protobuf => Ok(row.to_bytes()),
             Encoding::Json => {
                 json::row(row.bytes()).map(Bytes::from).map_err(|error| format!("the row is damaged: {error}"))
             }

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 
 use super::{Key, Step, decode, next_marker, step};
-use crate::{deliver::Position, schema::Row};
+use crate::{
+    deliver::Position,
+    schema::{Row, StreamId},
+};
 
 /// What [`recover`] found.
 #[derive(Debug, Default, PartialEq)]
@@ -32,7 +35,8 @@ pub fn recover(bytes: &[u8], key: Key) -> Recovered {
             Step::Row { position, payload, .. } => {
                 let next = payload.end;
                 let payload = Bytes::copy_from_slice(&bytes[payload]);
-                found.rows.extend(decode(&payload, |stream| stream.into()).map(|row| (position, row)));
+                let row = decode(payload, |stream| str::from_utf8(stream).ok().map(StreamId::from));
+                found.rows.extend(row.map(|row| (position, row)));
                 found.whole = next;
                 next
             }

@@ -126,7 +126,7 @@ mod tests {
         let (mut bytes, mut position) = (Vec::new(), 100);
         for &group in groups {
             for n in 0..group {
-                let row = Row::from_parts(Date(0), "1".into(), "".into(), vec![7; 20].into());
+                let row = Row::from_parts(Date(0), "1".into(), "", &[7; 20]);
                 frame::encode(&row, position, n, KEY(), &mut bytes);
                 position += 1;
             }
