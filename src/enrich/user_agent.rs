@@ -136,3 +136,15 @@ impl<'t> Reading<'t> {
         agent.brand.is_none() && may_have_one
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_patterns_are_asked_about_ascii_alone() {
+        let text = "Mozilla/5.0 (Nintendo WiiU) AppleWebKit/536.28 (KHTML, like Gecko) NX/3.0.3.12.6 NintendoBrowser/2.0.0.9362.EU";
+        assert!(Reading::of(text).is_open());
+        assert!(!Reading::of(&text.replace(')', "é)")).is_open());
+    }
+}
