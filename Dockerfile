@@ -1,5 +1,5 @@
 # Builds with a C compiler only; the result holds the binary, its configuration, CA certificates and nothing else of ours.
-# tests/foreign/dockerfile_in_chroot.py runs the steps of the second stage in a chroot, as they stand here.
+# tests/foreign/dockerfile_in_chroot.py runs the steps of both stages in chroots, as they stand here.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .

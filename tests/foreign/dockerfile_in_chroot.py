@@ -1,11 +1,13 @@
-"""Runs the steps of the Dockerfile's last stage in a chroot that debootstrap made, then the container's own command as
-its own user, in a network of its own, under the variables of conf/cloud-run.yaml, until SIGTERM.
+"""Runs the steps of the Dockerfile in chroots that debootstrap made, then the container's own command as its own user, in a
+network of its own, under the variables of conf/cloud-run.yaml, until SIGTERM.
 
-usage: dockerfile_in_chroot.py <real-streaming>
+usage: dockerfile_in_chroot.py [<real-streaming>]
 
-The steps are read from the Dockerfile, so they cannot differ from it. The stage that compiles is not run: the binary is
-taken from the argument, in the place of what that stage makes. Exits 0 when all is well; 1 when not; 3 when it cannot be
-tried: it needs Linux, root and debootstrap.
+The steps are read from the Dockerfile, so they cannot differ from it. The image of the stage that compiles is made of what
+it is in Docker's library: Debian's with a C compiler and a Rust toolchain, which is this machine's, and the crates that
+this machine has fetched. With an argument that stage, which takes minutes, is left out, and the binary taken from there in
+the place of what it makes. Exits 0 when all is well; 1 when not; 3 when it cannot be tried: it needs Linux, root and
+debootstrap.
 """
 
 import ctypes
@@ -29,7 +31,7 @@ if os.geteuid() != 0 or not shutil.which("debootstrap"):
     print("missing: root or debootstrap")
     sys.exit(3)
 
-binary = pathlib.Path(sys.argv[1]).resolve()
+binary = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None
 root = pathlib.Path(__file__).resolve().parents[2]
 base = pathlib.Path(os.environ.get("REAL_STREAMING_CHROOTS", pathlib.Path.home() / ".cache" / "real-streaming-chroots"))
 
@@ -76,11 +78,13 @@ class Container:
     def start(self, arguments, **options):
         line = shlex.join(["cd", self.directory]) + " && exec " + shlex.join(arguments)
         chroot = ["chroot", f"--userspec={self.user}", str(self.folder), "/bin/sh", "-c", line]
-        return subprocess.Popen(chroot, env=self.environment, **options)
+        # In a namespace of mounts that ends with it: nothing has to be unmounted, whatever goes wrong.
+        line = shlex.join(["mount", "-t", "proc", "proc", str(self.folder / "proc")]) + " && exec " + shlex.join(chroot)
+        return subprocess.Popen(["unshare", "--mount", "/bin/sh", "-c", line], env=self.environment, **options)
 
     def run(self, arguments):
         done = self.start(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        output, _ = done.communicate(timeout=300)
+        output, _ = done.communicate(timeout=3600)
         if done.returncode != 0:
             sys.exit(f"{arguments} ended with {done.returncode}:\n{output.decode()}")
         return output.decode()
@@ -94,6 +98,11 @@ class Container:
                 # The binary, under the name that the other stage gives it.
                 assert sources[1:] == ["/src/target/release/real-streaming"], sources
                 self.copy(binary, target, "real-streaming")
+            elif sources == ["."]:
+                ignored = [root / line for line in (root / ".dockerignore").read_text().split()]
+                inside = self.folder / self.directory.lstrip("/")
+                shutil.copytree(root, inside, symlinks=True, dirs_exist_ok=True,
+                                ignore=lambda folder, names: [name for name in names if pathlib.Path(folder, name) in ignored])
             else:
                 ignored = (root / ".dockerignore").read_text().split()
                 assert all(source.split("/")[0] not in ignored for source in sources), sources
@@ -120,6 +129,31 @@ class Container:
             inside = inside / name
         inside.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, inside)
+
+    def remove(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class RustContainer(Container):
+    """From an image `rust:<version>-slim-<suite>`. Copies, no mounts: whatever goes wrong, this machine's own files stay."""
+
+    def __init__(self, image):
+        version, suite = re.fullmatch(r"rust:([\d.]+)-slim-(\w+)", image).groups()
+        ours = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout
+        if not ours.startswith(f"rustc {version}"):
+            print(f"the image has Rust {version}, this machine {ours}")
+        super().__init__(f"debian:{suite}-slim")
+        self.step("RUN", "apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev")
+        sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, capture_output=True, text=True).stdout.strip()
+        local = self.folder / "usr" / "local"
+        leave = shutil.ignore_patterns("doc", "share")
+        shutil.copytree(sysroot, local / "rust", symlinks=True, ignore=leave)
+        subprocess.run(["cargo", "fetch", "--quiet", "--locked"], cwd=root, check=True)
+        crates = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo")) / "registry"
+        for part in ("index", "cache"):
+            shutil.copytree(crates / part, local / "cargo" / "registry" / part)
+        path = self.environment["PATH"]
+        self.environment |= {"CARGO_HOME": "/usr/local/cargo", "PATH": f"/usr/local/rust/bin:{path}"}
 
 
 def network_of_its_own():
@@ -191,6 +225,17 @@ def check(container, environment, code):
 assert any("cargo build --release" in rest for _, rest in first), "the first stage builds the binary"
 container = Container(image)
 try:
+    if binary is None:
+        started = time.monotonic()
+        compiler = RustContainer(build)
+        try:
+            for word, rest in first:
+                compiler.step(word, rest)
+            binary = container.folder / "tmp" / "real-streaming"
+            shutil.copy(compiler.folder / "src/target/release/real-streaming", binary)
+        finally:
+            compiler.remove()
+        print(f"{len(first)} steps of the stage that compiles, {time.monotonic() - started:.0f} s", flush=True)
     for word, rest in steps:
         container.step(word, rest)
     network_of_its_own()
@@ -204,5 +249,5 @@ try:
     assert before == after, f"written outside of its folder: {sorted(after - before)}"
     size = (container.folder / "usr/local/bin/real-streaming").stat().st_size
 finally:
-    shutil.rmtree(container.folder, ignore_errors=True)
+    container.remove()
 print(f"{len(steps)} steps of the Dockerfile; a binary of {size >> 20} MB; stopped in {delivered:.1f} s, with Google out of reach in {unreached:.1f} s")
