@@ -749,6 +749,47 @@ fn the_files_we_ship_are_sound_and_full_is_minimal_spelled_out() {
     Case::new().env_file(&template).ok();
 }
 
+#[test]
+fn the_example_of_several_sites_lacks_nothing_but_its_folders() {
+    let folders = ["routes[1].files.root", "routes[6].files.root"];
+    let problems = shipped("conf/sites.yaml").problems();
+    assert_eq!(problems.len(), folders.len(), "{problems:#?}");
+    for (problem, folder) in problems.iter().zip(folders) {
+        assert!(problem.contains(folder) && problem.contains("is not a folder"), "{problem}");
+    }
+    let yaml = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/sites.yaml")).unwrap();
+    let case = Case::new();
+    let folder = case.folder.path().display().to_string();
+    case.yaml(yaml.replace("/srv/www/assets", &folder).replace("/srv/docs", &folder)).ok();
+}
+
+/// Whatever stands in the second column in backquotes and is no setting of the server's.
+#[test]
+fn what_stands_beside_nginx_is_a_route() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proxy.md")).unwrap();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("down.html"), "down").unwrap();
+    let mut routes = 0;
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
+        let cell = row.split(" | ").nth(1).unwrap();
+        if cell.contains("server.") || cell.contains('…') || !cell.contains(": ") {
+            continue;
+        }
+        for piece in cell.split('`').skip(1).step_by(2).filter(|piece| piece.contains(": ")) {
+            let mut route = piece.replace("/srv/www", &folder.path().display().to_string());
+            if !["hosts:", "path:"].iter().any(|key| route.starts_with(key)) {
+                route += ", path: /";
+            }
+            if !["upstreams:", "redirect:", "respond:", "files:"].iter().any(|key| route.contains(key)) {
+                route += r#", upstreams: ["http://127.0.0.1:3000"]"#;
+            }
+            Case::new().yaml(format!("routes: [{{{route}}}]")).ok();
+            routes += 1;
+        }
+    }
+    assert!(routes > 20, "{routes}");
+}
+
 /// `conf/full.yaml` is the reference; these turn it into `docs/configuration.md`.
 mod reference {
     use super::*;
@@ -805,7 +846,8 @@ mod reference {
              Durations are written like `250ms`, `2s`, `5m`, `400d`; sizes like `64KiB`, `10GB`. Unknown keys are errors. \
              `real-streaming check --config FILE` prints every problem at once, each with its place.\n\n\
              Shipped files: `conf/minimal.yaml` has the least that is needed, `conf/real-streaming.yaml` what most sites \
-             set, `conf/full.yaml` every key with its default.\n",
+             set, `conf/full.yaml` every key with its default; `conf/sites.yaml` is an example of several sites \
+             ([proxy.md](proxy.md)).\n",
         );
         let keys = keys(yaml);
         for (index, key) in keys.iter().enumerate() {
