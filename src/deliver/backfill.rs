@@ -33,7 +33,7 @@ use self::{
     progress::Progress,
 };
 use super::{
-    config::{Strategies, Strategy, TableLayout, WritersConfig},
+    config::{Strategies, Strategy, WritersConfig},
     delivery::Delivery,
     lock,
     sink::{Position, Sink},
@@ -241,7 +241,8 @@ fn deliver(config: &WritersConfig, folder: &Path, runtime: &Runtime) -> Result<(
         max_size: bytesize::ByteSize(SPOOL),
         ..spool::Config::default()
     };
-    config.bq.exactly_once = config.bq.table_layout == TableLayout::Partitioned;
+    // With a table for each day, too: rows come in the order of their days.
+    config.bq.exactly_once = true;
     let _on_runtime = runtime.enter();
     let sink = Arc::new(BigQuerySink::new(&config)?);
     let mut end = 0;

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Output, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::process::Backend;
@@ -14,12 +14,24 @@ use crate::{
     world::{World, eventually},
 };
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A lake with so many rows of today, and the first and the last day of them: at midnight there are two.
 fn lake(world: &World, rows: usize) -> (String, String) {
+    lake_of_days(world, rows, 1)
+}
+
+/// The same with rows of so many days up to today, in turns.
+fn lake_of_days(world: &World, rows: usize, days: usize) -> (String, String) {
     let mut process = world.spawn();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     for first in (0..rows).step_by(100) {
         let events: Vec<_> = (first..(first + 100).min(rows))
-            .map(|n| format!(r#"{{"event_name":"e","event_id":"b{n}","params":{{"n":{n},"t":"x{n}","z":0}}}}"#))
+            .map(|n| {
+                let at = (now - DAY * (n % days) as u32).as_micros();
+                let params = format!(r#"{{"n":{n},"t":"x{n}","z":0}}"#);
+                format!(r#"{{"event_name":"e","event_id":"b{n}","event_timestamp":{at},"params":{params}}}"#)
+            })
             .collect();
         let answer = post(process.public, "/api/v1/streaming/1", &format!("[{}]", events.join(","))).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -34,6 +46,10 @@ fn lake(world: &World, rows: usize) -> (String, String) {
 }
 
 fn start(world: &World, backend: &Backend, from: &str, to: &str) -> Child {
+    start_into("partitioned", world, backend, from, to)
+}
+
+fn start_into(layout: &str, world: &World, backend: &Backend, from: &str, to: &str) -> Child {
     let path = world.dir.path().join("backfill.yaml");
     std::fs::write(&path, world.yaml("127.0.0.1:0", "127.0.0.1:0")).unwrap();
     Command::new(env!("CARGO_BIN_EXE_real-streaming"))
@@ -43,6 +59,7 @@ fn start(world: &World, backend: &Backend, from: &str, to: &str) -> Child {
             ("APP_CONFIG__WRITERS__PROJECT_ID", "p"),
             ("APP_CONFIG__WRITERS__BQ__DATASET_ID", "d"),
             ("APP_CONFIG__WRITERS__BQ__TABLE_ID", "events"),
+            ("APP_CONFIG__WRITERS__BQ__TABLE_LAYOUT", layout),
             ("BIGQUERY_STORAGE_GRPC_ENDPOINT", &format!("http://{}", backend.fake.grpc)),
             ("BIGQUERY_EMULATOR_HOST", &format!("http://{}", backend.fake.rest)),
             ("RUST_LOG", "off"),
@@ -89,8 +106,19 @@ fn the_lake_comes_into_the_table_once_and_only_once() {
 
 #[test]
 fn a_backfill_that_is_killed_goes_on_where_it_was() {
+    killed_again_and_again("partitioned", 1);
+}
+
+#[test]
+fn one_into_a_table_for_each_day_does_so_too() {
+    let tables = killed_again_and_again("sharded", 3);
+    assert!(tables >= 3, "{tables}");
+}
+
+/// How many tables there are in the end.
+fn killed_again_and_again(layout: &str, days: usize) -> usize {
     let (world, backend) = (World::new(), Backend::start());
-    let (first, last) = lake(&world, 6_000);
+    let (first, last) = lake_of_days(&world, 6_000, days);
     let mut random = fastrand::Rng::with_seed(3);
     let mut halfway = 0;
     for round in 0.. {
@@ -106,7 +134,7 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
                 _ => Act::StoreAndClose(tonic::Code::PermissionDenied, "for a moment"),
             }));
         }
-        let mut child = start(&world, &backend, &first, &last);
+        let mut child = start_into(layout, &world, &backend, &first, &last);
         if round == 0 {
             assert!(eventually(Duration::from_secs(20), || !backend.fake.ids().is_empty()));
             let _ = child.kill();
@@ -126,6 +154,7 @@ fn a_backfill_that_is_killed_goes_on_where_it_was() {
     let doubled: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).take(5).collect();
     assert!(doubled.is_empty(), "{doubled:?}");
     assert_eq!(counts.len(), 6_000);
+    backend.fake.state.lock().tables.len()
 }
 
 #[test]

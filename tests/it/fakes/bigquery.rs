@@ -224,9 +224,11 @@ impl BigQuery {
         self.state.lock().seen.clone()
     }
 
-    /// Rows of table `events`, in the order in which they were stored.
+    /// Rows of table `events`, or of its days one after the other, in the order in which they were stored.
     pub fn rows(&self) -> Vec<Stored> {
-        self.state.lock().tables.get("p/d/events").map(|table| table.rows.clone()).unwrap_or_default()
+        let state = self.state.lock();
+        let tables = state.tables.iter().filter(|(name, _)| name.starts_with("p/d/events"));
+        tables.flat_map(|(_, table)| table.rows.iter().cloned()).collect()
     }
 
     /// Their event ids.

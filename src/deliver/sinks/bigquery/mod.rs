@@ -56,11 +56,16 @@ pub const LIMITS: BatchLimits =
 /// Tables that have a stream at the same time, with a table for each day. Rows come some days late, not more.
 const MAX_TABLES: usize = 16;
 
+/// The same where each row comes once and days come in their order: a table with rows in flight must not be forgotten,
+/// and each batch may be of another day.
+const MAX_TABLES_ONCE: usize = LIMITS.window + 1;
+
 /// Times a batch is sent again without the rows that the service named, when it names ever more. Beyond, halves of it are
 /// less work.
 const ROUNDS: usize = 16;
 
-/// File in the spool's directory that says which rows were sent to which offset.
+/// File in the spool's directory that says which rows were sent to which offset; with a table for each day, what the name of
+/// each day's begins with.
 const OFFSETS: &str = "direct.offsets";
 
 /// Why the sink cannot be made.
@@ -134,7 +139,8 @@ impl BigQuerySink {
         if let Some(table) = tables.get(&key) {
             return table.clone();
         }
-        if tables.len() >= MAX_TABLES {
+        let most = if self.ledger.is_some() { MAX_TABLES_ONCE } else { MAX_TABLES };
+        if tables.len() >= most {
             // The oldest day; what it has in flight is still answered.
             tables.pop_first();
         }
@@ -143,7 +149,10 @@ impl BigQuerySink {
         let name = TableName { project: self.project.clone(), dataset: self.config.dataset_id.clone(), table };
         let target =
             Target { endpoint: self.endpoint.clone(), tokens: self.tokens.clone(), stream: name.default_stream() };
-        let ledger = self.ledger.as_ref().map(|ledger| ledger.lock().clone());
+        let mut ledger = self.ledger.as_ref().map(|ledger| ledger.lock().clone());
+        if let Some(ledger) = ledger.as_mut().filter(|_| sharded) {
+            ledger.path.add_extension(date.compact());
+        }
         let table = Arc::new(Table::new(name, target, self.timing, self.registrar.clone(), ledger));
         table.settled_below(self.floor.load(Ordering::Relaxed));
         tables.insert(key, table.clone());
