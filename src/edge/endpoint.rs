@@ -296,10 +296,17 @@ impl Endpoint {
         for (_, reason) in dropped {
             delivery.dropped(&stream, reason.label());
         }
-        if let (Some(within), Some(end)) = (self.ack, end)
-            && alarm.within(within, delivery.delivered(end)).await.is_err()
-        {
-            return Err(Refusal::Undelivered { retry_after: RETRY_AFTER });
+        if let (Some(within), Some(end)) = (self.ack, end) {
+            let delivered = async {
+                tokio::select! {
+                    biased;
+                    () = delivery.delivered(end) => true,
+                    () = self.intake.late() => false,
+                }
+            };
+            if alarm.within(within, delivered).await != Ok(true) {
+                return Err(Refusal::Undelivered { retry_after: RETRY_AFTER });
+            }
         }
         Ok(reply)
     }

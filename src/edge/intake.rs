@@ -30,6 +30,8 @@ struct Inner {
     waiting: Semaphore,
     /// Requests with events that are being served.
     events: AtomicUsize,
+    /// Whoever waits for destinations must not wait any longer.
+    is_late: watch::Sender<bool>,
     /// Why the spool could not be had, though its owner is gone.
     trouble: Mutex<Option<String>>,
 }
@@ -52,6 +54,7 @@ impl Intake {
             is_open: watch::Sender::new(false),
             waiting: Semaphore::new(MAX_WAITING),
             events: AtomicUsize::new(0),
+            is_late: watch::Sender::new(false),
             trouble: Mutex::default(),
         }))
     }
@@ -94,6 +97,17 @@ impl Intake {
     /// Requests with events that are being served.
     pub fn events(&self) -> usize {
         self.0.events.load(Ordering::Acquire)
+    }
+
+    /// Has [`late`](Intake::late) return: the process will soon be gone, and whoever waits should hear something before.
+    pub fn hasten(&self) {
+        self.0.is_late.send_replace(true);
+    }
+
+    /// Returns when there is no more time to wait for destinations.
+    pub async fn late(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.is_late.subscribe().wait_for(|late| *late).await;
     }
 
     /// Whether requests should come. They should while events only wait.

@@ -373,12 +373,21 @@ impl Edge {
                 if handed_over { lifecycle.quiet(|| intake.events()).await } else { lifecycle.idle().await }
             };
             // Closing takes no time, but for the lingering. Whoever is still there after the deadline is counted below.
-            let _ = timeout_at(Instant::now() + lifecycle.lingers() + grace, quiet).await;
+            let deadline = Instant::now() + lifecycle.lingers() + grace;
+            let last_words = deadline - LAST_WORDS.min(grace / 4);
+            tokio::pin!(quiet);
+            if timeout_at(last_words, &mut quiet).await.is_err() {
+                intake.hasten();
+                let _ = timeout_at(deadline, quiet).await;
+            }
             (handed_over, failed)
         });
         Stopped { in_flight: lifecycle.in_flight(), handed_over, lifecycle, failed, _admin: admin }
     }
 }
+
+/// What is left of the grace when those who wait for destinations are told that it has been in vain.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// How long Pingora's own threads outlive [`Edge::run`] if the process lasts.
 const SECONDS_ASLEEP: u64 = 24 * 60 * 60;

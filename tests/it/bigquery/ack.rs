@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, net::SocketAddr, thread, time::Duration};
 
-use super::process::Backend;
+use super::process::{Backend, metric};
 use crate::{
     client::{Answer, Client, request},
     fakes::bigquery::Act,
@@ -78,6 +78,28 @@ fn what_is_late_is_answered_503_and_delivered_all_the_same() {
     assert!(eventually(Duration::from_secs(30), || plain(process.public, "plain").status == 200));
     assert!(backend.counts()["plain"] > 1);
     assert_eq!(process.terminate(), Some(0));
+}
+
+#[test]
+fn at_the_end_of_the_process_it_is_said_that_it_was_in_vain() {
+    let (world, backend) = (World::new(), Backend::start());
+    let mut process = backend.spawn_with(&world, "direct", &delivered("20s"));
+    assert_eq!(plain(process.public, "before").status, 200);
+    backend.fake.script([Act::Silent]);
+    let addr = process.public;
+    let waiting = [("plain", plain as fn(SocketAddr, &str) -> Answer), ("unusual", unusual)]
+        .map(|(name, lane)| thread::spawn(move || lane(addr, name)));
+    // They are in the spool: the stand-in has seen a request of theirs.
+    assert!(eventually(Duration::from_secs(20), || backend.fake.seen().len() > 1));
+    let sum = || metric(process.admin, "real_streaming_events_received").is_some_and(|sum| sum == 3.0);
+    assert!(eventually(Duration::from_secs(20), sum));
+    assert_eq!(process.terminate(), Some(1), "what nobody has taken stays in the spool");
+    for client in waiting {
+        let answer = client.join().unwrap();
+        assert!(answer.status == 503 && answer.text().contains(r#""code":"undelivered""#), "{}", answer.text());
+        assert!(answer.header("retry-after").is_some());
+    }
+    assert!(!world.log().contains("requests were cut off"), "{}", world.log());
 }
 
 #[test]

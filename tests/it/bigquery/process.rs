@@ -73,7 +73,7 @@ pub fn send(addr: SocketAddr, id: &str) -> bool {
 }
 
 /// One metric's value.
-fn metric(admin: SocketAddr, name: &str) -> Option<f64> {
+pub fn metric(admin: SocketAddr, name: &str) -> Option<f64> {
     let answer = get(admin, "/metrics").ok()?;
     let line = answer.text().lines().find(|line| line.starts_with(name))?.to_owned();
     line.rsplit(' ').next()?.parse().ok()
