@@ -46,7 +46,7 @@ use super::{
 };
 use crate::{
     schema::StreamId,
-    telemetry::{Metrics, metrics::BySink},
+    telemetry::{Metrics, Seldom, metrics::BySink},
 };
 
 /// Between two looks into the spool while rows linger: they wait anyway, and one look at many rows is cheaper than
@@ -101,6 +101,9 @@ pub struct Courier {
     look: Instant,
     /// When the log last spoke of the blocked sink.
     reminded: Option<Instant>,
+    /// The same of failures that pass, and of rows that were set aside.
+    failing: Seldom,
+    setting_aside: Seldom,
 }
 
 /// A batch, or a part of one, and its history.
@@ -147,6 +150,8 @@ impl Courier {
             skipped: 0,
             look: Instant::now(),
             reminded: None,
+            failing: Seldom::default(),
+            setting_aside: Seldom::default(),
         }
     }
 
@@ -392,7 +397,10 @@ impl Courier {
         if letters.is_empty() {
             return booked;
         }
-        tracing::warn!(sink, rows = letters.len(), reason = letters[0].message, "rows become dead letters");
+        if let Some(unsaid) = self.setting_aside.due(Instant::now().into_std()) {
+            let (rows, reason) = (letters.len(), &letters[0].message);
+            tracing::warn!(sink, rows, reason, unsaid, "rows become dead letters");
+        }
         let letters = Arc::new(letters);
         let mut failures = 0;
         loop {

@@ -3,5 +3,7 @@
 pub mod log;
 pub mod metrics;
 pub mod proxying;
+mod seldom;
 
 pub use metrics::{ByDataFile, Metrics};
+pub use seldom::Seldom;

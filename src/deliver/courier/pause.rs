@@ -25,8 +25,8 @@ impl Courier {
         if blocked && self.reminded.is_none_or(|at| now - at >= REMIND) {
             self.reminded = Some(now);
             tracing::error!(sink, error = %failure, "nothing is delivered until someone acts");
-        } else if !blocked {
-            tracing::warn!(sink, failures, retry_in = ?wait, error = %failure, "delivery failed");
+        } else if !blocked && let Some(unsaid) = self.failing.due(now.into_std()) {
+            tracing::warn!(sink, failures, unsaid, retry_in = ?wait, error = %failure, "delivery failed");
         }
         self.office.metrics.sink_blocked.get_or_create(&self.label).set(i64::from(blocked));
         self.status.in_trouble(failure.to_string());
