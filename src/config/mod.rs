@@ -238,8 +238,16 @@ fn own_certificate(tree: &mut Node, domains: &[String]) {
     otherwise(tls.entry("redirect", place), true.into());
 }
 
-/// The variables by which Google's clients find emulators, where the configuration does not name an endpoint itself.
-fn emulators(tree: &mut Node, variables: &[Variable]) {
+/// The variables by which Google's clients find project and emulators, where the configuration does not name them itself.
+fn of_google(tree: &mut Node, variables: &[Variable]) {
+    let otherwise = |node: &mut Node, value: String, place: &Place| {
+        if matches!(node.value, tree::Value::Null) {
+            *node = Node::from_json(value.into(), place);
+        }
+    };
+    if let Some((project, place)) = variables::get(variables, "GOOGLE_CLOUD_PROJECT") {
+        otherwise(tree.entry("writers", place).entry("project_id", place), project.to_owned(), place);
+    }
     for (name, part, key) in [
         ("BIGQUERY_EMULATOR_HOST", "bq", "rest_endpoint"),
         ("BIGQUERY_STORAGE_GRPC_ENDPOINT", "bq", "endpoint"),
@@ -247,10 +255,7 @@ fn emulators(tree: &mut Node, variables: &[Variable]) {
     ] {
         let Some((host, place)) = variables::get(variables, name) else { continue };
         let url = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
-        let node = tree.entry("writers", place).entry(part, place).entry(key, place);
-        if matches!(node.value, tree::Value::Null) {
-            *node = Node::from_json(url.into(), place);
-        }
+        otherwise(tree.entry("writers", place).entry(part, place).entry(key, place), url, place);
     }
 }
 
@@ -275,7 +280,7 @@ fn resolve(mut tree: Node, variables: &[Variable], flags: Flags<'_>, found: &mut
         }
     }
 
-    emulators(&mut tree, variables);
+    of_google(&mut tree, variables);
 
     let (config, misread) = read::read::<Config>(&mut tree, found);
     faulty.extend(misread);

@@ -220,7 +220,11 @@ fn json_in_a_variable_is_laid_over_the_file_key_by_key() {
 }
 
 #[test]
-fn emulators_are_found_by_the_variables_of_googles_clients() {
+fn project_and_emulators_are_found_by_the_variables_of_googles_clients() {
+    let on_google = |case: Case| text(&case.var("GOOGLE_CLOUD_PROJECT", "p-1").ok(), "/writers/project_id");
+    assert_eq!(on_google(Case::new().yaml("writers: { strategy: local }")), "p-1");
+    assert_eq!(on_google(Case::new().yaml("writers: { project_id: p-2 }")), "p-2");
+    assert_eq!(on_google(Case::new().var("APP_CONFIG__WRITERS__PROJECT_ID", "p-3")), "p-3");
     let emulators = |case: Case| {
         case.var("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9050")
             .var("BIGQUERY_STORAGE_GRPC_ENDPOINT", "127.0.0.1:9060")
