@@ -8,9 +8,16 @@ mod fields;
 mod human;
 mod json;
 mod line;
+mod outlet;
 mod text;
 
-use std::{backtrace::Backtrace, backtrace::BacktraceStatus, io, panic, sync::Arc, thread};
+use std::{
+    backtrace::Backtrace,
+    backtrace::BacktraceStatus,
+    io, panic,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
 use tracing::{Subscriber, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
 use tracing_log::AsLog;
@@ -19,6 +26,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, filter::ParseError, fmt::Ma
 use super::Metrics;
 use fields::StoredFields;
 use line::{Line, Lines};
+use outlet::Outlet;
 
 /// Target of the lines that tell of requests. Where they are written says nothing.
 pub const ACCESS: &str = concat!(env!("CARGO_CRATE_NAME"), "::access");
@@ -60,25 +68,59 @@ pub enum InstallError {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// Nothing can be written.
+    #[error("cannot log to standard output: {0}")]
+    Output(#[from] io::Error),
     /// Logging has begun already.
     #[error("logging is installed already")]
     Twice(#[from] SetGlobalDefaultError),
 }
 
+/// The way out, once logging has begun.
+static OUTLET: OnceLock<Outlet> = OnceLock::new();
+
+/// Writes what is still in memory when it goes: whoever begins logging keeps it until the process ends.
+#[must_use]
+#[derive(Debug)]
+pub struct Guard(());
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
 /// Begins logging, for the rest of the process. `filter` is the value of `RUST_LOG`.
-pub fn install(format: Format, filter: Option<&str>) -> Result<(), InstallError> {
+pub fn install(format: Format, filter: Option<&str>) -> Result<Guard, InstallError> {
     let filter = parse(filter)?;
     // What no one will see is not even formatted: pingora's debug lines are on the path of every request.
     let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
-    tracing::subscriber::set_global_default(subscriber(format, filter, io::stdout))?;
+    let outlet = Outlet::stdout()?;
+    tracing::subscriber::set_global_default(subscriber(format, filter, outlet.clone()))?;
+    OUTLET.get_or_init(|| outlet);
     if bridge::install(most.as_log()).is_err() {
         tracing::warn!("another logger took the `log` crate's lines, they are not shown here");
     }
-    Ok(())
+    Ok(Guard(()))
 }
 
-/// Logs panics, with the place and, when `RUST_BACKTRACE` is set, the way there; and counts them.
-pub fn watch_panics(metrics: Arc<Metrics>) {
+/// Writes what is still in memory, for a process that ends without another word.
+pub fn flush() {
+    if let Some(outlet) = OUTLET.get() {
+        outlet.flush();
+    }
+}
+
+/// Counts in these metrics the lines that are lost, and panics; and logs those.
+pub fn watch(metrics: Arc<Metrics>) {
+    if let Some(outlet) = OUTLET.get() {
+        outlet.count_in(metrics.log_lines_lost.clone());
+    }
+    watch_panics(metrics);
+}
+
+/// With the place and, when `RUST_BACKTRACE` is set, the way there.
+fn watch_panics(metrics: Arc<Metrics>) {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         metrics.panics.inc();
