@@ -23,8 +23,6 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::ACCESS;
-
 /// How long a line waits for others.
 const LINGER: Duration = Duration::from_millis(100);
 /// Bytes that wait for no more.
@@ -80,18 +78,6 @@ enum Haste {
     Awaited,
 }
 
-impl Haste {
-    fn of(metadata: &Metadata<'_>) -> Haste {
-        let level = *metadata.level();
-        match metadata.target() == ACCESS {
-            true if level > Level::WARN => Haste::Gathered,
-            false if level <= Level::INFO => Haste::Awaited,
-            // Too many at times for somebody to wait for each.
-            _ => Haste::AtOnce,
-        }
-    }
-}
-
 impl Outlet {
     /// To standard output.
     pub fn stdout() -> io::Result<Outlet> {
@@ -108,6 +94,12 @@ impl Outlet {
         let writing = shared.clone();
         thread::Builder::new().name("log".into()).spawn(move || writing.write(out, piece))?;
         Ok(Outlet(shared))
+    }
+
+    /// Takes the line of a request.
+    pub fn access(&self, level: Level, line: &str) {
+        let haste = if level > Level::WARN { Haste::Gathered } else { Haste::AtOnce };
+        self.0.put(line.as_bytes(), haste);
     }
 
     /// Counts lost lines here, with those that were lost before.
@@ -251,7 +243,9 @@ impl<'w> MakeWriter<'w> for Outlet {
     }
 
     fn make_writer_for(&'w self, metadata: &Metadata<'_>) -> Pen<'w> {
-        Pen { shared: &self.0, haste: Haste::of(metadata) }
+        // Of the others there are too many at times for somebody to wait for each.
+        let haste = if *metadata.level() <= Level::INFO { Haste::Awaited } else { Haste::AtOnce };
+        Pen { shared: &self.0, haste }
     }
 }
 
