@@ -455,7 +455,13 @@ impl ProxyHttp for Gateway {
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let upstream = context.last.as_ref().map(|address| &*address.name);
-            tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
+            let request_id = context.id();
+            // A WebSocket's end: sites reset the connection after the last frames, since what comes then interests nobody.
+            if status == StatusCode::SWITCHING_PROTOCOLS.as_u16() {
+                tracing::debug!(%error, upstream, request_id, "a connection that was upgraded broke off");
+            } else {
+                tracing::warn!(%error, status, upstream, request_id, "a request failed");
+            }
         }
         if let Some(deadline) = &mut context.deadline {
             deadline.done();

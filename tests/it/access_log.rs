@@ -1,8 +1,10 @@
 //! One line for each request, with what an operator needs and without what visitors typed.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
     process::{Command, Stdio},
+    thread,
 };
 
 use serde_json::Value;
@@ -218,4 +220,30 @@ fn a_reader_that_stands_still_keeps_no_request_waiting_and_lost_lines_are_counte
     client.send("GET /after HTTP/1.1\r\nHost: shop.example\r\n\r\n");
     assert_eq!(client.answer(false).status, 200);
     assert!(lines.next().unwrap().unwrap().contains("/after"));
+}
+
+#[test]
+fn a_websocket_that_the_site_resets_is_no_warning() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut world = World::new();
+    world.site.url = format!("http://{}", listener.local_addr().unwrap());
+    let site = thread::spawn(move || {
+        let mut site = Client(BufReader::with_capacity(1, listener.accept().unwrap().0));
+        site.try_head().unwrap();
+        site.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nbye");
+        // What has come and is not read makes a reset of the end.
+        site.0.get_ref().peek(&mut [0]).unwrap();
+    });
+    let process = world.spawn_with(&[("RUST_LOG", "info,real_streaming=debug")]);
+    let mut client = Client::connect(process.public);
+    client.send("GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert!(client.try_head().unwrap().contains(" 101 "));
+    client.send("last words");
+    site.join().unwrap();
+    let mut rest = Vec::new();
+    let _ = client.0.read_to_end(&mut rest);
+    assert_eq!(rest, b"bye");
+    until("the line", || world.log().contains("/socket 101 in ").then_some(()));
+    assert!(world.log().contains("a connection that was upgraded broke off"), "{}", world.log());
+    assert!(!world.log().contains("WARNING"), "{}", world.log());
 }
