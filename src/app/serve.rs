@@ -47,7 +47,7 @@ impl Beginning {
 pub fn serve(config: Config, beginning: Beginning) -> anyhow::Result<ExitCode> {
     let Beginning { sources, mut sockets, upgrade, signals } = beginning;
     let metrics = Arc::new(Metrics::new());
-    log::watch_panics(metrics.clone());
+    log::watch(metrics.clone());
     let meeting = upgrade::socket(&config);
     let app = if upgrade {
         let (predecessor, inherited) = Predecessor::meet(&meeting)?;

@@ -5,6 +5,8 @@ use std::{io, process, thread};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::telemetry::log;
+
 /// Those that would end a process that does not listen for them. Heard from the beginning: one that comes while the
 /// process still starts is not lost, and does not end it.
 pub struct Signals {
@@ -56,6 +58,7 @@ impl Ends {
         let wait = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             if runtime.is_ok_and(|runtime| runtime.block_on(self.interrupt.recv()).is_some()) {
+                log::flush();
                 process::exit(130);
             }
         };

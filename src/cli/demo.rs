@@ -42,7 +42,7 @@ impl Demo {
         }
         let filter = environment.iter().find(|(name, _)| name == "RUST_LOG").and_then(|(_, value)| value.to_str());
         // Between a person's clicks, the lines that matter are warnings.
-        log::install(log::Format::Human { colour: wants_colour(&environment) }, filter.or(Some("warn")))?;
+        let _log = log::install(log::Format::Human { colour: wants_colour(&environment) }, filter.or(Some("warn")))?;
 
         // One small thread beside the edge's own; it lives as long as the runtime.
         let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;

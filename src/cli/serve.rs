@@ -48,10 +48,13 @@ impl Serve {
             Err(problems) => return Ok(refuse(&problems)),
         };
         let format = log::Format::of(&loaded.config.environment, colour);
-        if let Err(error) = log::install(format, loaded.log_filter.as_deref()) {
-            eprintln!("{error}");
-            return Ok(ExitCode::from(WRONG_USAGE));
-        }
+        let _log = match log::install(format, loaded.log_filter.as_deref()) {
+            Ok(guard) => guard,
+            Err(error) => {
+                eprintln!("{error}");
+                return Ok(ExitCode::from(WRONG_USAGE));
+            }
+        };
         let sockets = passed_sockets().context("cannot use the sockets of the service manager")?;
         app::serve(loaded.config, Beginning { sources: Some(sources), sockets, upgrade: self.upgrade, signals })
     }

@@ -79,6 +79,8 @@ pub struct Ended<'a> {
     pub handler: Handler,
     /// As sent.
     pub method: &'a Method,
+    /// As the request's `host` says.
+    pub host: &'a str,
     /// As sent.
     pub uri: &'a Uri,
     /// As sent.

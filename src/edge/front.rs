@@ -41,6 +41,7 @@ use super::{
     live::Live,
     parts::Parts,
     proxy_protocol::introduce,
+    request::host,
     single::Single,
     tls::{Spoken, Tls},
     unread::Unread,
@@ -238,6 +239,7 @@ impl Front {
                 let ended = Ended {
                     handler: Handler::Collect,
                     method: &request.method,
+                    host: &host(&request.uri, &request.headers),
                     uri: &request.uri,
                     version: Version::HTTP_11,
                     headers: &request.headers,

@@ -67,17 +67,19 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Box<Context> {
+        let now = Instant::now();
         Box::new(Context {
-            started: Instant::now(),
+            started: now,
             live: self.parts.live.load_full(),
             handler: Handler::Proxy,
             caller: None,
+            host: Box::default(),
             certificate: None,
             route: usize::MAX,
             target: None,
             tried: Vec::new(),
             chosen: None,
-            chosen_at: Instant::now(),
+            chosen_at: now,
             deadline: None,
             last: None,
             cookie: None,
@@ -99,6 +101,8 @@ impl ProxyHttp for Gateway {
         self.greet(session, &client);
         context.caller = Some((client, id));
         context.certificate = certificate(session);
+        let header = session.req_header();
+        context.host = request::host(&header.uri, &header.headers).into();
         Ok(())
     }
 
@@ -113,8 +117,8 @@ impl ProxyHttp for Gateway {
             return Ok(true);
         }
         let header = session.req_header();
-        let host = request::host(&header.uri, &header.headers);
-        let asked = asked(header, &host);
+        let host = &*context.host;
+        let asked = asked(header, host);
         let rules = &context.live.rules;
         let action = rules.router.action(&asked);
         if let Some(proof) = self.parts.challenges.http(header.uri.path()) {
@@ -126,7 +130,7 @@ impl ProxyHttp for Gateway {
         }
         // Events are asked for theirs by the endpoint, in both lanes.
         let insists = !matches!(action, Action::Health | Action::Collect { .. });
-        if let Some(elsewhere) = rules.insistence.redirect(client.secure, &host, &header.uri).filter(|_| insists) {
+        if let Some(elsewhere) = rules.insistence.redirect(client.secure, host, &header.uri).filter(|_| insists) {
             context.handler = Handler::Route;
             send(session, elsewhere, &self.parts.tuning).await;
             return Ok(true);
@@ -146,9 +150,8 @@ impl ProxyHttp for Gateway {
                     Turn::File(mut head, pieces) => {
                         context.handler = Handler::Route;
                         strict(&mut head.headers, rules, client);
-                        let host = host.into_owned();
                         let changes = |request: &RequestHeader, response: &mut ResponseHeader| {
-                            Changes::begin(&context.live.routes[route], request, &host, client.secure, response)
+                            Changes::begin(&context.live.routes[route], request, host, client.secure, response)
                         };
                         send_pieces(session, head, pieces, changes, &self.parts.tuning).await;
                         return Ok(true);
@@ -311,13 +314,12 @@ impl ProxyHttp for Gateway {
         if let Some(target) = context.target.clone() {
             request.set_uri(Uri::from(target));
         }
-        let host = request::host(&header.uri, &header.headers);
         if let Some(route) = context.live.routes.get(context.route) {
             if route.injection.as_ref().is_some_and(|injection| injection.wants_plain(&header.method, &header.headers))
             {
                 request.insert_header(header::ACCEPT_ENCODING, IDENTITY)?;
             }
-            route.change_request(&view(asked(header, &host), client, id, &context.certificate), request);
+            route.change_request(&view(asked(header, &context.host), client, id, &context.certificate), request);
         }
         Ok(())
     }
@@ -388,10 +390,9 @@ impl ProxyHttp for Gateway {
         let route = context.live.routes.get(context.route).filter(|_| !is_interim(response.status));
         if let (Some(route), Some((client, id))) = (route, &context.caller) {
             let header = session.req_header();
-            let host = request::host(&header.uri, &header.headers);
-            route.change_response(&view(asked(header, &host), client, id, &context.certificate), response);
+            route.change_response(&view(asked(header, &context.host), client, id, &context.certificate), response);
             // After the route's own changes: they may say `no-transform`, or of what type the answer is.
-            context.changes = Changes::begin(route, header, &host, client.secure, response);
+            context.changes = Changes::begin(route, header, &context.host, client.secure, response);
             if let Some(lease) = &context.chosen {
                 lease.address.succeed();
             }
@@ -440,8 +441,7 @@ impl ProxyHttp for Gateway {
         let header = session.req_header();
         let reply = match (context.live.routes.get(context.route), &context.caller) {
             (Some(route), Some((client, id))) => {
-                let host = request::host(&header.uri, &header.headers);
-                route.page(status, sentence, &view(asked(header, &host), client, id, &context.certificate))
+                route.page(status, sentence, &view(asked(header, &context.host), client, id, &context.certificate))
             }
             _ => page(status, sentence, context.id(), &header.headers),
         };
@@ -455,7 +455,13 @@ impl ProxyHttp for Gateway {
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let upstream = context.last.as_ref().map(|address| &*address.name);
-            tracing::warn!(%error, status, upstream, request_id = context.id(), "a request failed");
+            let request_id = context.id();
+            // A WebSocket's end: sites reset the connection after the last frames, since what comes then interests nobody.
+            if status == StatusCode::SWITCHING_PROTOCOLS.as_u16() {
+                tracing::debug!(%error, upstream, request_id, "a connection that was upgraded broke off");
+            } else {
+                tracing::warn!(%error, status, upstream, request_id, "a request failed");
+            }
         }
         if let Some(deadline) = &mut context.deadline {
             deadline.done();
@@ -470,6 +476,7 @@ impl ProxyHttp for Gateway {
         let ended = Ended {
             handler: context.handler,
             method: &header.method,
+            host: &context.host,
             uri: &header.uri,
             version: header.version,
             headers: &header.headers,

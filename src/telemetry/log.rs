@@ -3,25 +3,35 @@
 //!
 //! What other crates say through `log` comes the same way, over the `bridge`.
 
+mod access;
 mod bridge;
 mod fields;
 mod human;
 mod json;
 mod line;
+mod outlet;
 mod text;
 
-use std::{backtrace::Backtrace, backtrace::BacktraceStatus, io, panic, sync::Arc, thread};
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    cell::Cell,
+    fmt, io, panic,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
-use tracing::{Subscriber, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
+use tracing::{Level, Subscriber, level_filters::LevelFilter, subscriber::SetGlobalDefaultError};
 use tracing_log::AsLog;
 use tracing_subscriber::{EnvFilter, Layer, Registry, filter::ParseError, fmt::MakeWriter, layer::SubscriberExt};
 
 use super::Metrics;
+pub use access::{About, Access, Request};
 use fields::StoredFields;
 use line::{Line, Lines};
+use outlet::Outlet;
 
-/// Target of the lines that tell of requests. Where they are written says nothing.
-pub const ACCESS: &str = concat!(env!("CARGO_CRATE_NAME"), "::access");
+/// Target of the lines that tell of requests, for the filter.
+const ACCESS: &str = concat!(env!("CARGO_CRATE_NAME"), "::access");
 
 /// Level when nobody asked for another.
 const DEFAULT_FILTER: &str = "info";
@@ -29,6 +39,9 @@ const DEFAULT_FILTER: &str = "info";
 /// Directives that stand before the user's, who can still override them: below these levels the crates narrate every
 /// connection and every start-up step.
 const QUIET: &str = "pingora=warn,h2=warn,rustls=warn,hyper=warn";
+
+/// Longest memory that a thread keeps for its next line, in bytes.
+const MAX_KEPT: usize = 16 << 10;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,25 +73,97 @@ pub enum InstallError {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// Nothing can be written.
+    #[error("cannot log to standard output: {0}")]
+    Output(#[from] io::Error),
     /// Logging has begun already.
     #[error("logging is installed already")]
     Twice(#[from] SetGlobalDefaultError),
 }
 
+/// Once logging has begun.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+struct Log {
+    format: Format,
+    outlet: Outlet,
+    /// Whether the filter lets lines of requests through that succeed, and of those that fail: asked once, not per request.
+    shown: [bool; 2],
+}
+
+/// Writes what is still in memory when it goes: whoever begins logging keeps it until the process ends.
+#[must_use]
+#[derive(Debug)]
+pub struct Guard(());
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
 /// Begins logging, for the rest of the process. `filter` is the value of `RUST_LOG`.
-pub fn install(format: Format, filter: Option<&str>) -> Result<(), InstallError> {
+pub fn install(format: Format, filter: Option<&str>) -> Result<Guard, InstallError> {
     let filter = parse(filter)?;
     // What no one will see is not even formatted: pingora's debug lines are on the path of every request.
     let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
-    tracing::subscriber::set_global_default(subscriber(format, filter, io::stdout))?;
+    let outlet = Outlet::stdout()?;
+    tracing::subscriber::set_global_default(subscriber(format, filter, outlet.clone()))?;
+    let shown = [tracing::enabled!(target: ACCESS, Level::INFO), tracing::enabled!(target: ACCESS, Level::WARN)];
+    LOG.get_or_init(|| Log { format, outlet, shown });
     if bridge::install(most.as_log()).is_err() {
         tracing::warn!("another logger took the `log` crate's lines, they are not shown here");
     }
-    Ok(())
+    Ok(Guard(()))
 }
 
-/// Logs panics, with the place and, when `RUST_BACKTRACE` is set, the way there; and counts them.
-pub fn watch_panics(metrics: Arc<Metrics>) {
+/// Whether lines that tell of requests are shown: those of failures, or all.
+pub fn shows_access(is_failure: bool) -> bool {
+    LOG.get().is_some_and(|log| log.shown[usize::from(is_failure)])
+}
+
+/// Writes the line of one request: a warning when it is a failure.
+pub fn access(is_failure: bool, access: &Access<'_>) {
+    let Some(Log { format, outlet, .. }) = LOG.get() else { return };
+    let level = if is_failure { Level::WARN } else { Level::INFO };
+    let mut line = LINE.take();
+    if access_line(*format, level, access, &mut line).is_ok() {
+        outlet.access(level, &line);
+    }
+    line.clear();
+    line.shrink_to(MAX_KEPT);
+    LINE.set(line);
+}
+
+thread_local! {
+    /// Memory for a line.
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+fn access_line(format: Format, level: Level, access: &Access<'_>, line: &mut String) -> fmt::Result {
+    match format {
+        Format::Human { colour } => human::Human { colour }.access(level, access, line),
+        Format::Json => json::Json.access(level, access, line),
+    }
+}
+
+/// Writes what is still in memory, for a process that ends without another word.
+pub fn flush() {
+    if let Some(log) = LOG.get() {
+        log.outlet.flush();
+    }
+}
+
+/// Counts in these metrics the lines that are lost, and panics; and logs those.
+pub fn watch(metrics: Arc<Metrics>) {
+    if let Some(log) = LOG.get() {
+        log.outlet.count_in(metrics.log_lines_lost.clone());
+    }
+    watch_panics(metrics);
+}
+
+/// With the place and, when `RUST_BACKTRACE` is set, the way there.
+fn watch_panics(metrics: Arc<Metrics>) {
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         metrics.panics.inc();
@@ -199,12 +284,10 @@ mod tests {
         let lines = lines(Format::Json, None, || {
             let span = tracing::info_span!("batch", handler = "outer", sink = "l\"o\"cal", ratio = f64::NAN);
             let _inside = span.enter();
-            tracing::event!(
-                target: ACCESS,
-                tracing::Level::INFO,
-                http_request.status = 200,
-                "logging.googleapis.com/trace" = None::<&str>,
-                http_request.latency = %"0.1s",
+            tracing::info!(
+                status = 200,
+                trace = None::<&str>,
+                latency = %"0.1s",
                 handler = ?"pro\nxy",
                 time = 1.0,
                 sampled = Some(true),
@@ -214,11 +297,72 @@ mod tests {
         });
         let (before, after) = lines[0].split_once(r#","message":"#).unwrap();
         assert!(before.starts_with(r#"{"severity":"INFO","time":"20"#) && before.ends_with("Z\""), "{before}");
+        let (message, after) = after.split_once(r#","module""#).unwrap();
+        assert_eq!(message, r#""GET /ä\u0001""#);
+        let (_, after) = after.split_once("},").unwrap();
         let expected = [
-            r#""GET /ä\u0001","module":"real_streaming::access","httpRequest":{"status":200,"latency":"0.1s"},"#,
+            r#""status":200,"latency":"0.1s","#,
             r#""handler":"\"pro\\nxy\"","field_time":1.0,"sampled":true,"ratio":"NaN","sink":"l\"o\"cal"}"#,
         ];
         assert_eq!(after, expected.concat());
+    }
+
+    fn access_line(format: Format, access: &Access<'_>) -> String {
+        let mut line = String::new();
+        super::access_line(format, Level::INFO, access, &mut line).unwrap();
+        line
+    }
+
+    #[test]
+    fn cloud_logging_gets_requests_as_it_knows_them() {
+        let line = access_line(Format::Json, &access::tests::full());
+        let (before, after) = line.split_once(r#","message":"#).unwrap();
+        assert!(before.starts_with(r#"{"severity":"INFO","time":"20"#) && before.ends_with("Z\""), "{before}");
+        let time = &before[r#"{"severity":"INFO","time":""#.len()..before.len() - 1];
+        assert_eq!(time.len(), "2024-01-15T10:30:46.456789Z".len());
+        let age = jiff::Timestamp::now().duration_since(time.parse().unwrap());
+        assert!(age.as_secs_f64().abs() < 60.0, "{time}");
+        let expected = [
+            r#""GET http://a.example/?q=\"1\" 200 in 12.3ms","module":"real_streaming::access","httpRequest":{"#,
+            r#""status":200,"remoteIp":"203.0.113.0","requestMethod":"GET","requestUrl":"http://a.example/?q=\"1\"","#,
+            r#""requestSize":"7","responseSize":"5120","latency":"0.012345s","protocol":"HTTP/1.1","#,
+            r#""userAgent":"Tester/1 (a b)"},"bytes":5120,"logging.googleapis.com/trace":"projects/p/traces/t","#,
+            r#""logging.googleapis.com/spanId":"b7ad6b7169203331","logging.googleapis.com/trace_sampled":true,"#,
+            r#""route":"*/ all","upstream":"10.0.0.7:3000","attempts":1,"aborted":true,"request_id":"r-1","#,
+            r#""handler":"proxy","client":"203.0.113.0"}"#,
+            "\n",
+        ];
+        assert_eq!(after, expected.concat());
+        let line = access_line(Format::Json, &access::tests::bare());
+        let json: Value = serde_json::from_str(&line).unwrap();
+        assert!(json.get("client").is_none() && json.get("attempts").is_none(), "{line}");
+        let about = About::Unreadable("slow_header");
+        let line = access_line(Format::Json, &Access { status: 408, about, ..access::tests::full() });
+        let json: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["httpRequest"], serde_json::json!({"status": 408, "remoteIp": "203.0.113.0"}));
+        assert_eq!((&json["reason"], &json["client"]), (&"slow_header".into(), &"203.0.113.0".into()));
+    }
+
+    #[test]
+    fn people_get_requests_as_they_read_them() {
+        let line = |access: &Access<'_>| {
+            let line = access_line(Format::Human { colour: false }, access);
+            line.split_once(" - access - ").unwrap().1.to_owned()
+        };
+        assert_eq!(
+            line(&access::tests::full()),
+            "GET http://a.example/?q=\"1\" 200 in 12.3ms bytes=5120 handler=proxy route=\"*/ all\" \
+             upstream=10.0.0.7:3000 attempts=1 aborted=true client=203.0.113.0 request_id=r-1\n"
+        );
+        assert_eq!(
+            line(&access::tests::bare()),
+            "GET http://a.example/?q=\"1\" 200 in 12.3ms bytes=5120 handler=proxy request_id=r-1\n"
+        );
+        let about = About::Unreadable("slow_header");
+        assert_eq!(
+            line(&Access { status: 408, client: None, about, ..access::tests::full() }),
+            "a request without a readable header 408 handler=proxy reason=slow_header\n"
+        );
     }
 
     #[test]

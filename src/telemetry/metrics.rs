@@ -169,6 +169,8 @@ pub struct Metrics {
     pub tls_certificate_ends: Family<ByCertificate, Gauge>,
     /// Configurations read again while running.
     pub config_reloads: Family<ByReload, Counter>,
+    /// Log lines that standard output did not take.
+    pub log_lines_lost: Counter,
     /// Panics caught; each one is a bug.
     pub panics: Counter,
     /// Of routes and upstreams.
@@ -227,6 +229,7 @@ impl Metrics {
             tls_handshakes: Family::default(),
             tls_certificate_ends: Family::default(),
             config_reloads: Family::default(),
+            log_lines_lost: Counter::default(),
             panics: Counter::default(),
         };
         let r = &mut metrics.registry;
@@ -285,6 +288,7 @@ impl Metrics {
             "Configurations read again while running, by outcome",
             metrics.config_reloads.clone(),
         );
+        r.register("log_lines_lost", "Log lines that standard output did not take", metrics.log_lines_lost.clone());
         r.register("panics", "Panics caught; each one is a bug", metrics.panics.clone());
         metrics
     }

@@ -1,10 +1,17 @@
 //! One line for each request, with what an operator needs and without what visitors typed.
 
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    process::{Command, Stdio},
+    thread,
+};
+
 use serde_json::Value;
 
 use crate::{
     client::{Client, get, post},
-    world::{Process, World, until},
+    world::{Process, World, signal, until},
 };
 
 const STREAM: &str = "/api/v1/streaming/1";
@@ -116,4 +123,127 @@ fn people_get_a_line_they_can_read_once_for_each_request() {
     }
     assert_eq!((about("streaming/1 200").len(), about("streaming/1 400").len()), (1, 1), "{log}");
     assert_eq!(about("reason=request_line").len(), 1);
+}
+
+/// The numbers in `/page<number>` of the access log, in its order.
+fn pages(log: &str) -> Vec<usize> {
+    let about = log.lines().filter(|line| line.contains(" - access - ")).filter_map(|line| line.split_once("/page"));
+    about.map(|(_, rest)| rest[..rest.find(' ').unwrap()].parse().unwrap()).collect()
+}
+
+fn ask_for_pages(process: &Process, count: usize) {
+    let mut client = Client::connect(process.public);
+    for n in 0..count {
+        client.send(format!("GET /page{n} HTTP/1.1\r\nHost: shop.example\r\n\r\n"));
+        assert_eq!(client.answer(false).status, 200);
+    }
+}
+
+#[test]
+fn lines_come_by_themselves_and_the_last_ones_at_the_end() {
+    let world = World::new();
+    let mut process = world.spawn();
+    ask_for_pages(&process, 1);
+    // Nothing else is logged meanwhile that would take it along.
+    until("the line", || (pages(&world.log()) == [0]).then_some(()));
+    ask_for_pages(&process, 500);
+    assert_eq!(process.terminate(), Some(0));
+    let log = world.log();
+    assert_eq!(pages(&log), (0..1).chain(0..500).collect::<Vec<_>>(), "{log}");
+    let position = |text: &str| log.find(text).unwrap_or_else(|| panic!("no `{text}` in {log}"));
+    assert!(position("/page499 ") < position("SIGTERM: finishing what is in flight"), "{log}");
+}
+
+#[test]
+fn a_process_that_hands_over_leaves_no_line_behind() {
+    let world = World::new();
+    let mut old = world.spawn();
+    let child = world.serve(&["--upgrade"]).spawn().unwrap();
+    let mut new = Process { child, public: old.public, admin: old.admin };
+    until("the new process waits", || world.log().contains("waiting for the process before").then_some(()));
+    ask_for_pages(&old, 100);
+    let mut open = Client::connect(old.public);
+    open.send("GET /healthz HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!(open.answer(false).status, 200);
+    signal(&old.child, "QUIT");
+    until("the new process serves", || (world.log().matches("serving ").count() > 1).then_some(()));
+    // Within the linger of the old one, whose last line it is.
+    open.send("GET /page100 HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!(open.answer(false).status, 200);
+    until("the old process ends", || old.has_ended().then_some(()));
+    assert_eq!(pages(&world.log()), (0..101).collect::<Vec<_>>(), "{}", world.log());
+    ask_for_pages(&new, 1);
+    assert_eq!(new.terminate(), Some(0));
+    assert_eq!(pages(&world.log()).last(), Some(&0));
+}
+
+#[test]
+fn a_reader_that_stands_still_keeps_no_request_waiting_and_lost_lines_are_counted() {
+    let world = World::new();
+    let mut process = world.spawn_with(&[]);
+    process.kill();
+    let mut command: Command = world.serve(&[]);
+    process.child = command.env("APP_CONFIG__ENVIRONMENT", "PROD").stdout(Stdio::piped()).spawn().unwrap();
+    until("it serves", || get(process.public, "/healthz").ok());
+    // Some 4 KB a line, twice what has room in the pipe and in memory together.
+    let long = "x".repeat(2000);
+    let mut client = Client::connect(process.public);
+    for n in 0..600 {
+        client.send(format!("GET /page{n}/{long} HTTP/1.1\r\nHost: shop.example\r\n\r\n"));
+        assert_eq!(client.answer(false).status, 200);
+    }
+    // The line of a request is there before the next one on its connection is answered.
+    client.send("GET /healthz HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!(client.answer(false).status, 200);
+    let metrics = || get(process.admin, "/metrics").unwrap().text().to_owned();
+    let lost = |metrics: &str| {
+        let value = metrics.lines().find_map(|line| line.strip_prefix("real_streaming_log_lines_lost_total "));
+        value.unwrap().parse::<usize>().unwrap()
+    };
+    let lost = lost(&metrics());
+    assert!((1..600).contains(&lost), "{lost}");
+    let mut lines = BufReader::new(process.child.stdout.take().unwrap()).lines();
+    let mut seen = 0;
+    for line in &mut lines {
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if line["message"] == "log lines are lost, standard output did not take them" {
+            assert_eq!((&line["severity"], &line["lines"]), (&"WARNING".into(), &lost.into()));
+            break;
+        }
+        if line["module"] == "real_streaming::access" {
+            assert!(line["message"].as_str().unwrap().contains(&format!("/page{seen}/")), "{line}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen + lost, 600);
+    // It goes on as if nothing had been.
+    client.send("GET /after HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+    assert_eq!(client.answer(false).status, 200);
+    assert!(lines.next().unwrap().unwrap().contains("/after"));
+}
+
+#[test]
+fn a_websocket_that_the_site_resets_is_no_warning() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut world = World::new();
+    world.site.url = format!("http://{}", listener.local_addr().unwrap());
+    let site = thread::spawn(move || {
+        let mut site = Client(BufReader::with_capacity(1, listener.accept().unwrap().0));
+        site.try_head().unwrap();
+        site.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nbye");
+        // What has come and is not read makes a reset of the end.
+        site.0.get_ref().peek(&mut [0]).unwrap();
+    });
+    let process = world.spawn_with(&[("RUST_LOG", "info,real_streaming=debug")]);
+    let mut client = Client::connect(process.public);
+    client.send("GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert!(client.try_head().unwrap().contains(" 101 "));
+    client.send("last words");
+    site.join().unwrap();
+    let mut rest = Vec::new();
+    let _ = client.0.read_to_end(&mut rest);
+    assert_eq!(rest, b"bye");
+    until("the line", || world.log().contains("/socket 101 in ").then_some(()));
+    assert!(world.log().contains("a connection that was upgraded broke off"), "{}", world.log());
+    assert!(!world.log().contains("WARNING"), "{}", world.log());
 }

@@ -1,23 +1,22 @@
 //! The line of one request: what is shown of it, and what is not.
 //!
-//! In the JSON of Cloud Logging the fields that begin with `http_request.` become its `httpRequest`. Never there: the
-//! referrer, which is an address of a page with all that visitors typed, and whatever else headers and bodies hold.
+//! Never there: the referrer, which is an address of a page with all that visitors typed, and whatever else headers and
+//! bodies hold.
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, Uri, Version, header};
-use itoa::Buffer;
+use http::{HeaderMap, Version, header};
 
 use super::{
-    super::{
-        Config,
-        request::{host, ip_text},
-    },
+    super::{Config, request::ip_text},
     AccessLogConfig, Ended, HANDLERS, Handler,
     config::Query,
     trace::Trace,
 };
-use crate::{collect::Redaction, telemetry::log::ACCESS};
+use crate::{
+    collect::Redaction,
+    telemetry::log::{self, About, Access, Request},
+};
 
 /// Longest address shown, in bytes.
 const MAX_URL: usize = 2048;
@@ -30,49 +29,6 @@ pub struct Style {
     redaction: Redaction,
     /// Whose traces are named; empty when nobody knows.
     project: String,
-}
-
-/// A line's level is part of the place where it is written. Its values are texts and numbers, which are written as they
-/// are: whatever has to be formatted first costs as much as all the rest.
-macro_rules! line {
-    ($level:expr, $ended:ident, $seen:ident) => {
-        tracing::event!(
-            target: ACCESS,
-            $level,
-            http_request.requestMethod = $ended.method.as_str(),
-            http_request.requestUrl = $seen.url,
-            http_request.status = $ended.status,
-            // 64-bit integers are text in protobuf's JSON.
-            http_request.requestSize = Buffer::new().format($ended.received),
-            http_request.responseSize = Buffer::new().format($ended.bytes),
-            http_request.userAgent = $seen.agent.as_deref(),
-            http_request.remoteIp = $seen.client,
-            http_request.latency = latency($ended.took),
-            http_request.protocol = protocol($ended.version),
-            "logging.googleapis.com/trace" = $seen.trace,
-            "logging.googleapis.com/spanId" = $seen.span,
-            "logging.googleapis.com/trace_sampled" = $seen.sampled,
-            bytes = $ended.bytes,
-            handler = HANDLERS[$ended.handler as usize].1,
-            route = $ended.route,
-            upstream = $ended.upstream,
-            attempts = (($ended.attempts > 0).then_some($ended.attempts)),
-            aborted = $ended.aborted.then_some(true),
-            client = $seen.client,
-            request_id = $ended.request_id.map_or("-", |id| id),
-            message = message($ended, $seen.url),
-        )
-    };
-}
-
-/// What is shown beside what stands in the request.
-struct Seen<'a> {
-    url: &'a str,
-    agent: Option<Cow<'a, str>>,
-    client: Option<&'a str>,
-    trace: Option<String>,
-    span: Option<String>,
-    sampled: Option<bool>,
 }
 
 impl Style {
@@ -95,53 +51,59 @@ impl Style {
         if !self.config.keeps(ended.handler, ended.status, luck) {
             return;
         }
-        let url = self.url(ended.uri, ended.headers, ended.secure);
-        let client = ended.client.and_then(|client| self.config.client_ip.apply(client)).map(ip_text);
-        let trace = Trace::of(ended.headers);
-        let (span, sampled) = trace.as_ref().map(|trace| (trace.span.clone(), trace.sampled)).unzip();
-        let seen = Seen {
-            url: &url,
-            agent: agent(ended.headers),
-            client: client.as_deref(),
-            trace: trace.map(|trace| self.trace(trace)),
-            span: span.flatten(),
-            sampled,
-        };
-        if ended.status >= 500 {
-            line!(tracing::Level::WARN, ended, seen);
-        } else {
-            line!(tracing::Level::INFO, ended, seen);
+        let is_failure = ended.status >= 500;
+        if !log::shows_access(is_failure) {
+            return;
         }
+        let url = self.url(ended);
+        let client = ended.client.and_then(|client| self.config.client_ip.apply(client)).map(ip_text);
+        let agent = agent(ended.headers);
+        let trace = Trace::of(ended.headers);
+        let trace_name = trace.as_ref().map(|trace| self.trace(trace));
+        let request = Request {
+            method: ended.method.as_str(),
+            url: &url,
+            protocol: protocol(ended.version),
+            agent: agent.as_deref(),
+            received: ended.received,
+            bytes: ended.bytes,
+            took: ended.took,
+            trace: trace_name.as_deref(),
+            span: trace.as_ref().and_then(|trace| trace.span.as_deref()),
+            sampled: trace.as_ref().map(|trace| trace.sampled),
+            route: ended.route,
+            upstream: ended.upstream,
+            attempts: ended.attempts,
+            aborted: ended.aborted,
+            id: ended.request_id.map_or("-", |id| id),
+        };
+        let about = About::Request(request);
+        log::access(is_failure, &line(ended.handler, ended.status, client.as_deref(), about));
     }
 
     /// Writes the line of a request whose header could not be read, if it gets one.
     pub fn refused(&self, status: u16, reason: &'static str, client: IpAddr, luck: f64) {
-        if self.config.keeps(Handler::Route, status, luck) {
+        if self.config.keeps(Handler::Route, status, luck) && log::shows_access(false) {
             let client = self.config.client_ip.apply(client).map(ip_text);
-            tracing::event!(
-                target: ACCESS,
-                tracing::Level::INFO,
-                http_request.status = status,
-                http_request.remoteIp = client,
-                handler = HANDLERS[Handler::Route as usize].1,
-                reason,
-                client,
-                "a request without a readable header {status}",
-            );
+            log::access(false, &line(Handler::Route, status, client.as_deref(), About::Unreadable(reason)));
         }
     }
 
     /// The name by which the trace's other entries are found; without a project, its identity.
-    fn trace(&self, trace: Trace) -> String {
-        if self.project.is_empty() { trace.id } else { format!("projects/{}/traces/{}", self.project, trace.id) }
+    fn trace<'a>(&self, trace: &'a Trace) -> Cow<'a, str> {
+        if self.project.is_empty() {
+            Cow::Borrowed(&trace.id)
+        } else {
+            Cow::Owned(format!("projects/{}/traces/{}", self.project, trace.id))
+        }
     }
 
     /// The address that was asked for.
-    fn url(&self, uri: &Uri, headers: &HeaderMap, secure: bool) -> String {
-        let scheme = if secure { "https://" } else { "http://" };
-        let query = uri.query().filter(|_| self.config.query != Query::Drop);
+    fn url(&self, ended: &Ended<'_>) -> String {
+        let scheme = if ended.secure { "https://" } else { "http://" };
+        let query = ended.uri.query().filter(|_| self.config.query != Query::Drop);
         let mark = if query.is_some() { "?" } else { "" };
-        let url = [scheme, &host(uri, headers), uri.path(), mark, query.unwrap_or_default()].concat();
+        let url = [scheme, ended.host, ended.uri.path(), mark, query.unwrap_or_default()].concat();
         let url = match self.config.query {
             Query::Keep => url.into(),
             // A path may hold secrets, too: `/reset;token=…`, `/unsubscribe/jane@example.com`.
@@ -149,6 +111,10 @@ impl Style {
         };
         if let Cow::Owned(short) = clipped(&url, MAX_URL) { short } else { url.into_owned() }
     }
+}
+
+fn line<'a>(handler: Handler, status: u16, client: Option<&'a str>, about: About<'a>) -> Access<'a> {
+    Access { status, client, handler: HANDLERS[handler as usize].1, about }
 }
 
 fn agent(headers: &HeaderMap) -> Option<Cow<'_, str>> {
@@ -175,71 +141,5 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
         Version::HTTP_11 => "HTTP/1.1",
         _ => "HTTP/2",
-    }
-}
-
-/// The line for people: `GET http://a.example/ 200 in 1.2ms`.
-fn message(ended: &Ended<'_>, url: &str) -> String {
-    let mut line = String::with_capacity(url.len() + 48);
-    for part in [ended.method.as_str(), " ", url, " ", Buffer::new().format(ended.status), " in "] {
-        line.push_str(part);
-    }
-    let nanos = ended.took.as_nanos();
-    let (unit, name) = match nanos {
-        0..1_000_000 => (1_000, "µs"),
-        1_000_000..1_000_000_000 => (1_000_000, "ms"),
-        _ => (1_000_000_000, "s"),
-    };
-    // As `{:.1?}` has it.
-    let tenths = (nanos * 10 + unit / 2) / unit;
-    for part in [Buffer::new().format(tenths / 10), ".", Buffer::new().format(tenths % 10), name] {
-        line.push_str(part);
-    }
-    line
-}
-
-/// A duration as protobuf's JSON has it: `0.001234s`.
-fn latency(took: Duration) -> String {
-    let mut text = String::with_capacity("3600.000000s".len());
-    text.push_str(Buffer::new().format(took.as_secs()));
-    text.push('.');
-    // With the zeros in front.
-    text.push_str(&Buffer::new().format(1_000_000 + took.subsec_micros())[1..]);
-    text.push('s');
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use http::Method;
-
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_they_write_themselves() {
-        for nanos in [0, 999, 1_234, 999_949, 1_000_000, 1_260_000, 999_940_001, 1_000_000_000, 61_072_003_004] {
-            let took = Duration::from_nanos(nanos);
-            let ended = Ended {
-                handler: Handler::Proxy,
-                method: &Method::GET,
-                uri: &Uri::from_static("/a"),
-                version: Version::HTTP_11,
-                headers: &HeaderMap::new(),
-                secure: false,
-                received: 0,
-                status: 200,
-                bytes: 0,
-                client: None,
-                route: None,
-                upstream: None,
-                attempts: 0,
-                request_id: None,
-                took,
-                aborted: false,
-            };
-            let time = if nanos < 1_000 { format!("{:.1}µs", nanos as f64 / 1e3) } else { format!("{took:.1?}") };
-            assert_eq!(message(&ended, "/a"), format!("GET /a 200 in {time}"));
-            assert_eq!(latency(took), format!("{}.{:06}s", took.as_secs(), took.subsec_micros()));
-        }
     }
 }

@@ -23,6 +23,8 @@ pub struct Context {
     pub handler: Handler,
     /// Known from the first phase on.
     pub caller: Option<(Client, RequestId)>,
+    /// The requested host, likewise.
+    pub host: Box<str>,
     /// What it has shown, if it was asked for that.
     pub certificate: Option<ClientCertificate>,
     /// Index of the route, once the request is found to be the site's.

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use itoa::Buffer;
 use jiff::ZonedDateTime;
 use serde_json::Value;
 use tracing::{Level, Metadata};
@@ -9,8 +10,9 @@ use tracing_subscriber::fmt::format::Writer;
 
 use super::{
     ACCESS,
+    access::{About, Access},
     fields::{Fields, Given, MESSAGE},
-    line::{CLOUD_LOGGING, HTTP_REQUEST, Line},
+    line::Line,
 };
 
 /// Lines for people.
@@ -21,7 +23,59 @@ pub struct Human {
 
 impl Line for Human {
     fn write(&self, metadata: &Metadata<'_>, fields: &Fields<'_>, writer: &mut Writer<'_>) -> fmt::Result {
-        let (level, colour) = match *metadata.level() {
+        let target = metadata.target();
+        self.head(*metadata.level(), target, writer)?;
+        let (mut message, mut others) = (String::new(), String::new());
+        fields.each(|name, value| {
+            // It cannot fail on a text, but for a value that fails itself, and then its beginning is shown.
+            let _ = match name {
+                MESSAGE => write!(message, "{value}"),
+                _ => field(name, value, &mut others),
+            };
+        });
+        write!(writer, "{message}{others}")?;
+        // Of other crates it would be a path on the machine that built the binary.
+        if let (Some(file), Some(line)) = (metadata.file(), metadata.line())
+            && !file.starts_with('/')
+        {
+            write!(writer, " - [{file}:{line}]")?;
+        }
+        writeln!(writer)
+    }
+
+    fn access(&self, level: Level, access: &Access<'_>, line: &mut String) -> fmt::Result {
+        self.head(level, ACCESS, line)?;
+        access.message(|part| line.push_str(part.text()));
+        // What only a program can use is left out; people read it in the message.
+        let Access { client, handler, .. } = *access;
+        let mut text = |name, value: Option<&str>| value.map_or(Ok(()), |value| field(name, Given::Text(value), line));
+        match &access.about {
+            About::Unreadable(reason) => {
+                text("handler", Some(handler))?;
+                text("reason", Some(reason))?;
+                text("client", client)?;
+            }
+            About::Request(request) => {
+                let mut number = Buffer::new();
+                text("bytes", Some(number.format(request.bytes)))?;
+                text("handler", Some(handler))?;
+                text("route", request.route)?;
+                text("upstream", request.upstream)?;
+                text("attempts", (request.attempts > 0).then(|| number.format(request.attempts)))?;
+                text("aborted", request.aborted.then_some("true"))?;
+                text("client", client)?;
+                text("request_id", Some(request.id))?;
+            }
+        }
+        line.push('\n');
+        Ok(())
+    }
+}
+
+impl Human {
+    /// Everything before the message.
+    fn head(&self, level: Level, target: &str, writer: &mut impl Write) -> fmt::Result {
+        let (level, colour) = match level {
             Level::ERROR => ("ERROR", 31),
             Level::WARN => ("WARNING", 33),
             Level::INFO => ("INFO", 32),
@@ -33,29 +87,9 @@ impl Line for Human {
             false => write!(writer, "{level:<10}")?,
         }
         // Our own name on every line would say nothing.
-        let target = metadata.target();
         let module = target.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::")).unwrap_or(target);
         let now = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S%.3f");
-        write!(writer, "{now} - {module} - ")?;
-        let (mut message, mut others) = (String::new(), String::new());
-        fields.each(|name, value| {
-            // It cannot fail on a text, but for a value that fails itself, and then its beginning is shown.
-            let _ = match name {
-                MESSAGE => write!(message, "{value}"),
-                // What only a program can use; people read it in the message.
-                _ if name.starts_with(HTTP_REQUEST) || name.starts_with(CLOUD_LOGGING) => Ok(()),
-                _ => field(name, value, &mut others),
-            };
-        });
-        write!(writer, "{message}{others}")?;
-        // Of other crates it would be a path on the machine that built the binary.
-        if let (Some(file), Some(line)) = (metadata.file(), metadata.line())
-            && !file.starts_with('/')
-            && target != ACCESS
-        {
-            write!(writer, " - [{file}:{line}]")?;
-        }
-        writeln!(writer)
+        write!(writer, "{now} - {module} - ")
     }
 }
 

@@ -2,25 +2,25 @@
 
 use std::fmt;
 
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::{
     fmt::{FmtContext, FormatEvent, format::Writer},
     registry::LookupSpan,
 };
 
-use super::fields::{Fields, StoredFields};
-
-/// How the names of fields begin that are parts of Cloud Logging's `httpRequest`
-/// (<https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#httprequest>).
-pub const HTTP_REQUEST: &str = "http_request.";
-/// How the names of fields begin that become other parts of its entries.
-pub const CLOUD_LOGGING: &str = "logging.googleapis.com/";
+use super::{
+    access::Access,
+    fields::{Fields, StoredFields},
+};
 
 /// A format.
 pub trait Line {
     /// Writes one event, with the end of the line.
     fn write(&self, metadata: &Metadata<'_>, fields: &Fields<'_>, writer: &mut Writer<'_>) -> fmt::Result;
+
+    /// Writes the line of one request, likewise.
+    fn access(&self, level: Level, access: &Access<'_>, line: &mut String) -> fmt::Result;
 }
 
 /// Events in this format.

@@ -90,7 +90,7 @@ fn a_panic_ends_its_connection_alone_and_is_counted() {
     let mut world = World::enriching(vec![Box::new(Bug)], Vec::new(), |config| {
         config.server.threads = Threads::Exactly(NonZeroUsize::MIN)
     });
-    log::watch_panics(world.metrics.clone());
+    log::watch(world.metrics.clone());
     let mut other = world.connect();
     other.send(event(""));
     assert_eq!(other.answer(false).status, 200);

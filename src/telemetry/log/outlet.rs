@@ -1,0 +1,388 @@
+//! The way of the lines out: they are gathered in memory, and one thread writes them to standard output.
+//!
+//! A line that tells of a request waits for others to go with it, a tenth of a second at most. Every other line goes at
+//! once, with those before it, and whoever logs it waits until the system has it: it is there whatever becomes of the
+//! process. An output that takes nothing, such as a pipe that nobody reads, keeps nobody waiting for longer than a
+//! moment; what has no room in memory by then is lost, counted, and told of as soon as lines can be written again.
+//!
+//! Invariant: lines come out whole and in the order in which they came.
+
+use std::{
+    cell::Cell,
+    fs::File,
+    io::{self, Write},
+    mem,
+    os::fd::AsFd,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use prometheus_client::metrics::counter::Counter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// How long a line waits for others.
+const LINGER: Duration = Duration::from_millis(100);
+/// Bytes that wait for no more.
+const FULL: usize = 64 << 10;
+/// Bytes in memory above which lines are lost, while the output takes nothing.
+const ROOM: usize = 1 << 20;
+/// Room beside that for lines that tell of no request: those say what is wrong.
+const RESERVE: usize = 256 << 10;
+/// How long somebody waits for the output. Longer than any that works needs.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Bytes that a pipe takes undivided (`PIPE_BUF`, pipe(7)): two processes may write into it, while one takes over.
+const UNDIVIDED: usize = 4096;
+/// How long after an output that does not block was full it is asked again.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Gathers lines and has them written.
+#[derive(Clone)]
+pub struct Outlet(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    /// For the thread that writes: there is something to do.
+    came: Condvar,
+    /// For those that wait for it: something is written.
+    went: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Not taken by the thread yet.
+    lines: Vec<u8>,
+    /// Bytes of all lines so far.
+    put: u64,
+    /// Those of them that are written, or given up.
+    done: u64,
+    /// Whether the thread is to write without waiting for more.
+    is_urgent: bool,
+    /// Whether somebody has waited for the output in vain, and it has not moved since.
+    is_stuck: bool,
+    /// Lines lost that no line has told of.
+    untold: u64,
+    lost: Counter,
+}
+
+/// When a line is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Haste {
+    /// With others.
+    Gathered,
+    /// At once.
+    AtOnce,
+    /// At once, and whoever logs it waits for that.
+    Awaited,
+}
+
+impl Outlet {
+    /// To standard output.
+    pub fn stdout() -> io::Result<Outlet> {
+        // Not by the handle of the standard library, which looks for ends of lines and writes up to the last one.
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        // Files take any number of bytes undivided.
+        let piece = if out.metadata()?.is_file() { usize::MAX } else { UNDIVIDED };
+        Outlet::start(out, piece)
+    }
+
+    /// Whole lines are written together, up to so many bytes.
+    fn start(out: impl Write + Send + 'static, piece: usize) -> io::Result<Outlet> {
+        let shared = Arc::new(Shared { state: Mutex::default(), came: Condvar::new(), went: Condvar::new() });
+        let writing = shared.clone();
+        thread::Builder::new().name("log".into()).spawn(move || writing.write(out, piece))?;
+        Ok(Outlet(shared))
+    }
+
+    /// Takes the line of a request.
+    pub fn access(&self, level: Level, line: &str) {
+        let haste = if level > Level::WARN { Haste::Gathered } else { Haste::AtOnce };
+        self.0.put(line.as_bytes(), haste);
+    }
+
+    /// Counts lost lines here, with those that were lost before.
+    pub fn count_in(&self, lost: Counter) {
+        let mut state = self.0.state.lock();
+        lost.inc_by(state.lost.get());
+        state.lost = lost;
+    }
+
+    /// Returns when all lines so far are written, or when the output takes nothing for a moment.
+    pub fn flush(&self) {
+        let mut state = self.0.state.lock();
+        state.is_urgent |= !state.lines.is_empty();
+        self.0.came.notify_one();
+        self.0.wait(&mut state);
+    }
+}
+
+thread_local! {
+    /// Whether this is a thread that writes: it must not wait for itself.
+    static WRITES: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Shared {
+    fn put(&self, line: &[u8], haste: Haste) {
+        let mut state = self.state.lock();
+        let room = if haste == Haste::Gathered { ROOM } else { ROOM + RESERVE };
+        let (before, after) = (state.lines.len(), state.lines.len() + line.len());
+        // A line longer than all room goes out by itself.
+        if before > 0 && after > room {
+            state.lose(1);
+            return;
+        }
+        state.lines.extend_from_slice(line);
+        state.put += line.len() as u64;
+        state.is_urgent |= haste != Haste::Gathered;
+        if before == 0 || state.is_urgent || (before < FULL && after >= FULL) {
+            self.came.notify_one();
+        }
+        if haste == Haste::Awaited && !state.is_stuck && !WRITES.get() {
+            self.wait(&mut state);
+        }
+    }
+
+    fn wait(&self, state: &mut MutexGuard<'_, State>) {
+        let (all, deadline) = (state.put, Instant::now() + PATIENCE);
+        while state.done < all && !self.went.wait_until(state, deadline).timed_out() {}
+        state.is_stuck |= state.done < all;
+    }
+
+    /// The thread that writes, as long as the process lives.
+    fn write(&self, mut out: impl Write, piece: usize) {
+        WRITES.set(true);
+        let mut batch = Vec::new();
+        loop {
+            self.gather(&mut batch);
+            let written = write_lines(&mut out, &batch, piece);
+            let mut state = self.state.lock();
+            state.done += batch.len() as u64;
+            state.is_stuck = false;
+            let untold = match &written {
+                Ok(()) => mem::take(&mut state.untold),
+                Err((lines, _)) => {
+                    state.lose(*lines);
+                    0
+                }
+            };
+            drop(state);
+            self.went.notify_all();
+            batch.clear();
+            batch.shrink_to(2 * FULL);
+            // Only after a success: this line would be lost as well.
+            if untold > 0 {
+                tracing::warn!(lines = untold, "log lines are lost, standard output did not take them");
+            }
+        }
+    }
+
+    /// Waits for lines, and a while for more of them.
+    fn gather(&self, batch: &mut Vec<u8>) {
+        let mut state = self.state.lock();
+        while state.lines.is_empty() {
+            self.came.wait(&mut state);
+        }
+        let at_latest = Instant::now() + LINGER;
+        while !state.is_urgent && state.lines.len() < FULL && !self.came.wait_until(&mut state, at_latest).timed_out() {
+        }
+        state.is_urgent = false;
+        mem::swap(batch, &mut state.lines);
+    }
+}
+
+impl State {
+    fn lose(&mut self, lines: u64) {
+        self.untold += lines;
+        self.lost.inc_by(lines);
+    }
+}
+
+/// How many lines were not written, at least in part, when it fails, and why.
+fn write_lines(out: &mut impl Write, mut lines: &[u8], most: usize) -> Result<(), (u64, io::Error)> {
+    while !lines.is_empty() {
+        let (piece, rest) = lines.split_at(piece(lines, most));
+        if let Err(error) = write_all(out, piece) {
+            return Err((lines.iter().filter(|byte| **byte == b'\n').count() as u64, error));
+        }
+        lines = rest;
+    }
+    Ok(())
+}
+
+/// Length of as many whole lines as are not longer than this together, or of one that is.
+fn piece(lines: &[u8], most: usize) -> usize {
+    if lines.len() <= most {
+        return lines.len();
+    }
+    let is_end = |byte: &u8| *byte == b'\n';
+    let last = lines[..most].iter().rposition(is_end).or_else(|| lines.iter().position(is_end));
+    last.map_or(lines.len(), |end| end + 1)
+}
+
+/// As the trait's own, but waits for an output that does not block.
+fn write_all(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(AGAIN),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl<'w> MakeWriter<'w> for Outlet {
+    type Writer = Pen<'w>;
+
+    fn make_writer(&'w self) -> Pen<'w> {
+        Pen { shared: &self.0, haste: Haste::Awaited }
+    }
+
+    fn make_writer_for(&'w self, metadata: &Metadata<'_>) -> Pen<'w> {
+        // Of the others there are too many at times for somebody to wait for each.
+        let haste = if *metadata.level() <= Level::INFO { Haste::Awaited } else { Haste::AtOnce };
+        Pen { shared: &self.0, haste }
+    }
+}
+
+/// Takes one line, whole.
+pub struct Pen<'w> {
+    shared: &'w Shared,
+    haste: Haste,
+}
+
+impl Write for Pen<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.shared.put(line, self.haste);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    use super::*;
+
+    const MUCH: Duration = Duration::from_secs(20);
+
+    /// Hands over what is written, each time when it is allowed to.
+    struct Gate {
+        open: Receiver<io::Result<()>>,
+        written: Sender<String>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // A test that is over needs no more.
+            self.open.recv().unwrap_or(Ok(()))?;
+            let _ = self.written.send(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn outlet(piece: usize) -> (Outlet, Sender<io::Result<()>>, Receiver<String>) {
+        let ((opens, open), (written, writes)) = (mpsc::channel(), mpsc::channel());
+        (Outlet::start(Gate { open, written }, piece).unwrap(), opens, writes)
+    }
+
+    #[test]
+    fn lines_go_together_after_a_while_or_when_they_are_many() {
+        let (outlet, opens, writes) = outlet(usize::MAX);
+        (0..3).for_each(|_| opens.send(Ok(())).unwrap());
+        let began = Instant::now();
+        for line in ["a\n", "b\n", "c\n"] {
+            outlet.0.put(line.as_bytes(), Haste::Gathered);
+        }
+        assert_eq!(writes.recv_timeout(MUCH).unwrap(), "a\nb\nc\n");
+        assert!(began.elapsed() >= LINGER, "{:?}", began.elapsed());
+        let line = [&b"d".repeat(FULL / 4 - 1)[..], b"\n"].concat();
+        (0..4).for_each(|_| outlet.0.put(&line, Haste::Gathered));
+        // All four, at whatever moment the thread looks.
+        let mut much = 0;
+        while much < FULL {
+            much += writes.recv_timeout(MUCH).unwrap().len();
+        }
+        assert_eq!(much, FULL);
+    }
+
+    #[test]
+    fn a_line_that_is_awaited_takes_those_before_it_along() {
+        let (outlet, opens, writes) = outlet(usize::MAX);
+        (0..3).for_each(|_| opens.send(Ok(())).unwrap());
+        outlet.0.put(b"access\n", Haste::Gathered);
+        outlet.0.put(b"error\n", Haste::Awaited);
+        // It has been written when the call returns.
+        let written: String = writes.try_iter().collect();
+        assert_eq!(written, "access\nerror\n");
+        outlet.0.put(b"last\n", Haste::Gathered);
+        outlet.flush();
+        assert_eq!(writes.try_recv().unwrap(), "last\n");
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_keeps_nobody_waiting_and_what_is_lost_is_counted() {
+        let (outlet, opens, writes) = outlet(usize::MAX);
+        let counter = Counter::default();
+        outlet.count_in(counter.clone());
+        outlet.0.put(b"first\n", Haste::Awaited);
+        let began = Instant::now();
+        let line = [&b"x".repeat(1023)[..], b"\n"].concat();
+        (0..2048).for_each(|_| outlet.0.put(&line, Haste::Gathered));
+        assert_eq!(counter.get(), 1024);
+        // There is room left for those that say what is wrong, and nobody waits for them a second time.
+        (0..100).for_each(|_| outlet.0.put(b"error\n", Haste::Awaited));
+        assert_eq!(counter.get(), 1024);
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        assert!(outlet.0.state.lock().lines.capacity() <= 2 * (ROOM + RESERVE));
+        opens.send(Ok(())).unwrap();
+        opens.send(Ok(())).unwrap();
+        assert_eq!(writes.recv_timeout(MUCH).unwrap(), "first\n");
+        let rest = writes.recv_timeout(MUCH).unwrap();
+        assert_eq!((rest.lines().count(), rest.lines().last()), (1124, Some("error")));
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_the_next_ones_are_tried() {
+        let (outlet, opens, writes) = outlet(4);
+        let counter = Counter::default();
+        opens.send(Ok(())).unwrap();
+        opens.send(Err(io::ErrorKind::WouldBlock.into())).unwrap();
+        opens.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
+        opens.send(Ok(())).unwrap();
+        outlet.0.put(b"one\ntwo\nthree\n", Haste::Awaited);
+        outlet.count_in(counter.clone());
+        outlet.0.put(b"four\n", Haste::Awaited);
+        assert_eq!(writes.try_iter().collect::<String>(), "one\nfour\n");
+        assert_eq!(counter.get(), 2);
+    }
+
+    #[test]
+    fn pieces_are_whole_lines() {
+        for (lines, most, expected) in [
+            ("a\nb\n", 9, &["a\nb\n"][..]),
+            ("a\nb\nc\n", 5, &["a\nb\n", "c\n"]),
+            ("a\nlonger\nb\n", 3, &["a\n", "longer\n", "b\n"]),
+            ("without end", 3, &["without end"]),
+        ] {
+            let (opens, written) = (mpsc::channel(), mpsc::channel());
+            drop(opens.0);
+            let mut gate = Gate { open: opens.1, written: written.0 };
+            write_lines(&mut gate, lines.as_bytes(), most).unwrap();
+            assert_eq!(written.1.try_iter().collect::<Vec<_>>(), expected);
+        }
+    }
+}
