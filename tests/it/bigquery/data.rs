@@ -97,6 +97,88 @@ async fn calls_that_end_with_a_refusal_cost_a_few_rows_at_most() {
     assert_eq!(world.settled().await.stored.len(), 60 - world.letters().len());
 }
 
+/// A table whose columns want what not every row has: nothing is buried, and somebody is told what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_rows_may_lack_and_the_table_requires_blocks_the_writer() {
+    let required = |column: &str, member: Option<&str>| {
+        let mut columns = real_streaming::schema::bigquery::table_schema();
+        let of = |list: &mut serde_json::Value, name: &str| {
+            let list = list.as_array_mut().unwrap();
+            let at = list.iter().position(|column| column["name"] == name).unwrap_or_else(|| {
+                list.push(serde_json::json!({ "name": name, "type": "STRING" }));
+                list.len() - 1
+            });
+            at
+        };
+        let at = of(&mut columns, column);
+        let column = match member {
+            None => &mut columns[at],
+            Some(member) => {
+                let inner = of(&mut columns[at]["fields"], member);
+                &mut columns[at]["fields"][inner]
+            }
+        };
+        column["mode"] = "REQUIRED".into();
+        columns
+    };
+    for (column, member, words) in [
+        ("user_id", None, "ALTER TABLE `p.d.events` ALTER COLUMN `user_id` DROP NOT NULL"),
+        ("rs_info", Some("theirs"), "`rs_info.theirs` is REQUIRED and no column of ours"),
+        ("theirs", None, "ALTER COLUMN `theirs` DROP NOT NULL"),
+        ("rs_info", Some("ip"), "`rs_info.ip` is REQUIRED, and not every row has a value"),
+        // What every row has may be required.
+        ("rs_info", Some("event_id"), ""),
+    ] {
+        let fake = BigQuery::start().await;
+        let body =
+            |columns| serde_json::json!({ "schema": { "fields": columns }, "timePartitioning": { "type": "DAY" } });
+        let table = crate::fakes::bigquery::Table { body: body(required(column, member)), ..Default::default() };
+        fake.state.lock().tables.insert("p/d/events".into(), table);
+        let mut world = World::with(fake, Setup::default());
+        world.accept(ids(0..100)).await;
+        if !words.is_empty() {
+            let told = world.blocked().await;
+            assert!(told.contains(words), "{told}");
+            assert_eq!(world.letters().len(), 0);
+            let columns = real_streaming::schema::bigquery::table_schema();
+            world.state().tables.get_mut("p/d/events").unwrap().body = body(columns);
+        }
+        assert_eq!(world.settled().await.stored.len(), 100, "{column} {member:?}");
+    }
+}
+
+/// Every row of every request is listed, in the same words, and the table looks as it should: it is not the rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_refuses_every_row_alike_blocks_the_writer_and_buries_none() {
+    for taken in [0, 1] {
+        let mut world = World::new().await;
+        world.accept(ids(0..taken)).await;
+        world.settled().await;
+        world.state().grudge = Some("something that no column shows");
+        world.accept(ids(1..101)).await;
+        let words = world.blocked().await;
+        assert!(words.contains("something that no column shows") && words.contains("are refused alike"), "{words}");
+        assert_eq!(world.letters().len(), 0);
+        world.state().grudge = None;
+        assert_eq!(world.settled().await.stored.len(), 100 + taken);
+    }
+}
+
+/// Rows that share a fault become dead letters once the table has taken others, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_refused_alike_become_dead_letters_when_others_are_taken() {
+    let mut world = World::new().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.accept_rows((1..41).map(|n| row(&format!("e{n}"), "alike")).collect()).await;
+    world.blocked().await;
+    assert_eq!(world.letters().len(), 0);
+    world.accept(ids(41..42)).await;
+    let settled = world.settled().await;
+    assert_eq!((settled.letters.len(), settled.stored.len()), (40, 2));
+    assert_eq!(settled.letters["e1"], "a value is out of range");
+}
+
 /// A list that grows by one row with each answer does not cost a request for each row.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_never_ends_is_cut_short_by_halving() {

@@ -174,6 +174,8 @@ pub struct State {
     /// Answers are held back until so many requests have come on a connection.
     pub hold: usize,
     pub listing: Listing,
+    /// What is wrong with every row, though no column shows it.
+    pub grudge: Option<&'static str>,
     /// The Write API does not know any table.
     pub amnesia: bool,
     /// Statuses for patches of tables.
@@ -581,8 +583,11 @@ impl Talk {
         if let Err(words) = judge::fits(descriptor, &table.body["schema"]["fields"], &table.known) {
             return error(judge::storage_error(Code::InvalidArgument, 7, &words));
         }
-        let faults: HashMap<usize, String> =
-            read.iter().enumerate().filter_map(|(index, row)| Some((index, fault(row, table)?))).collect();
+        let faults: HashMap<usize, String> = read
+            .iter()
+            .enumerate()
+            .filter_map(|(index, row)| Some((index, fault(row, table, state.grudge)?)))
+            .collect();
         if faults.is_empty() {
             let count = read.len() as i64;
             match state.keep {
@@ -619,8 +624,11 @@ impl Talk {
 }
 
 /// What is wrong with a row for this table.
-fn fault(row: &judge::Read, table: &Table) -> Option<String> {
-    row.fault.clone().or_else(|| judge::misfit(&row.columns, &table.body["schema"]["fields"], ""))
+fn fault(row: &judge::Read, table: &Table, grudge: Option<&str>) -> Option<String> {
+    row.fault
+        .clone()
+        .or(grudge.map(str::to_owned))
+        .or_else(|| judge::misfit(&row.columns, &table.body["schema"]["fields"], ""))
 }
 
 fn error(status: rpc::Status) -> AppendRowsResponse {

@@ -9,6 +9,7 @@ mod blueprint;
 mod committed;
 mod ensure;
 mod lanes;
+mod suspicion;
 mod table;
 mod verdict;
 
@@ -209,6 +210,7 @@ impl Sink for BigQuerySink {
         let mut written = Written::default();
         // Those in the batch that are still to be written.
         let mut indexes: Vec<usize> = (0..batch.rows.len()).collect();
+        let first = batch.rows.first().map_or(0, |spooled| spooled.position);
         for _ in 0..ROUNDS {
             let writer = table.writer().await?;
             let mut encoded = Vec::with_capacity(indexes.len());
@@ -233,7 +235,10 @@ impl Sink for BigQuerySink {
             let positions = indexes.iter().map(|index| batch.rows[*index].position);
             let outcome = table.append(&writer, encoded, positions).await;
             let faults = match outcome {
-                Ok(()) => return Ok(written),
+                Ok(()) => {
+                    table.taken(first);
+                    return Ok(written);
+                }
                 Err(AppendError::Rows(faults)) => faults,
                 Err(AppendError::Failed(failure)) => return Err(table.judge(failure, indexes.len())),
             };
@@ -246,6 +251,9 @@ impl Sink for BigQuerySink {
             if culprits.len() == indexes.len() {
                 // Perhaps nothing is wrong with the rows, and somebody has changed the table.
                 table.check_again().await?;
+                if let Some(words) = the_same_words(&culprits) {
+                    table.blame(first, culprits.len(), words)?;
+                }
             }
             let mut sent = 0..;
             indexes.retain(|&index| match sent.next().and_then(|position| culprits.remove(&position)) {
@@ -271,6 +279,12 @@ fn culprits(faults: &[RowFault], sent: usize) -> BTreeMap<usize, String> {
         };
     }
     culprits
+}
+
+/// What all rows are refused with, when it is one and the same.
+fn the_same_words(culprits: &BTreeMap<usize, String>) -> Option<&str> {
+    let (_, words) = culprits.first_key_value()?;
+    culprits.values().all(|other| other == words).then_some(words)
 }
 
 #[cfg(test)]

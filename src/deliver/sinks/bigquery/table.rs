@@ -19,6 +19,7 @@ use super::{
     committed::Committed,
     ensure::Registrar,
     lanes::Lanes,
+    suspicion::{Blame, Suspicion},
     verdict::{self, Verdict},
 };
 use crate::{
@@ -47,6 +48,7 @@ pub struct Table {
     /// The Write API knows fewer columns than the tables API told: it is asked, too, from now on.
     behind: AtomicBool,
     doubt: Doubt,
+    suspicion: Suspicion,
     /// Since when the Write API does not know the table.
     unknown: Mutex<Option<Instant>>,
 }
@@ -111,6 +113,7 @@ impl Table {
             last: tokio::sync::Mutex::default(),
             behind: AtomicBool::new(false),
             doubt: Doubt::new(),
+            suspicion: Suspicion::default(),
             unknown: Mutex::default(),
         }
     }
@@ -179,13 +182,35 @@ impl Table {
             Rows::AtLeastOnce(lanes) => lanes.append(schema, rows).await?,
             Rows::ExactlyOnce(committed) => committed.append(schema, rows, positions.collect()).await?,
         };
-        self.doubt.taken();
         *self.unknown.lock() = None;
         if let Some(schema) = appended.updated_schema {
             let mut last = self.last.lock().await;
             self.take_up(&mut last, &paths(&schema.fields));
         }
         Ok(())
+    }
+
+    /// The batch that begins at this position was taken.
+    pub fn taken(&self, first: Position) {
+        self.doubt.taken();
+        self.suspicion.taken(first);
+    }
+
+    /// All rows of the batch that begins at `first` were refused in the same words: an error when that may be the
+    /// table's fault, though it looks as it should.
+    pub fn blame(&self, first: Position, rows: usize, words: &str) -> Result<(), SinkError> {
+        if rows == 1 && self.doubt.is_at_fault() {
+            return Ok(());
+        }
+        let source = format!("all {rows} rows of a request to `{}` are refused alike: {words}", self.name).into();
+        match self.suspicion.blame(first, words) {
+            Blame::Rows => Ok(()),
+            Blame::Open => Err(SinkError::Transient { source, retry_after: None }),
+            Blame::Table => {
+                self.writer.store(None);
+                Err(SinkError::Blocked { source, hint: verdict::NOT_THE_ROW.into() })
+            }
+        }
     }
 
     /// Every row below is in the table or a dead letter.
