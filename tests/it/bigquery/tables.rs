@@ -84,6 +84,39 @@ async fn a_table_that_is_not_known_yet_is_waited_for() {
     assert_eq!(world.settled().await.stored.len(), 3);
 }
 
+/// Case 40: the Write API says no instead, as it does to those who may not know that there is no such table; for a new table
+/// in any words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_table_that_is_denied_is_waited_for_and_the_right_is_named_at_last() {
+    let timing = Timing { spread: Duration::from_secs(4), ..Timing::default() };
+    let vague = "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events' (or it may not exist).";
+    for (is_ours, words) in [(false, vague), (true, "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'")]
+    {
+        let fake = BigQuery::start().await;
+        if !is_ours {
+            fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+        }
+        let mut world = World::with(fake, Setup { timing, ..Setup::default() });
+        world.state().openings.extend((0..100).map(|_| Status::permission_denied(words)));
+        world.accept(ids(0..3)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(super::in_spool(&world.delivery), 3);
+        assert!(!world.metrics.encode().contains(r#"sink_blocked{sink="direct"} 1"#), "it may pass by itself");
+        assert!(world.delivery.health().reasons.join("").contains("`bigquery.tables.updateData`"));
+        let told = world.blocked().await;
+        assert!(told.contains("cannot write to") && told.contains("`bigquery.tables.updateData`"), "{told}");
+        world.state().openings.clear();
+        assert_eq!(world.settled().await.stored.len(), 3);
+    }
+}
+
+/// With all columns of ours.
+fn whole_table() -> crate::fakes::bigquery::Table {
+    let columns = real_streaming::schema::bigquery::table_schema();
+    let body = serde_json::json!({ "schema": { "fields": columns }, "timePartitioning": { "type": "DAY" } });
+    crate::fakes::bigquery::Table { body, ..Default::default() }
+}
+
 /// Case 42: a data set that nobody may create.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_data_set_is_named_with_the_command_that_makes_it() {
@@ -150,7 +183,9 @@ async fn a_patch_that_came_too_late_is_made_anew() {
 /// No right to write: nothing is lost, and somebody is told what to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_to_write_rows_wait_in_the_spool() {
-    let mut world = World::new().await;
+    let fake = BigQuery::start().await;
+    fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+    let mut world = World::with(fake, Setup::default());
     let denied = || Status::permission_denied("Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'");
     world.state().openings.extend((0..3).map(|_| denied()));
     world.accept(ids(0..4)).await;

@@ -132,6 +132,8 @@ pub struct Table {
     /// The body it was created with, its schema kept new.
     pub body: Value,
     pub version: u64,
+    /// Which of the tables that had this name: a call stays with the one that it found.
+    pub incarnation: usize,
     pub rows: Vec<Stored>,
     /// What the Write API knows of its columns, when that is less.
     pub known: Option<HashSet<String>>,
@@ -149,6 +151,8 @@ pub struct State {
     pub tables: BTreeMap<String, Table>,
     /// By name.
     pub streams: BTreeMap<String, Committed>,
+    /// Tables that were ever created by REST.
+    pub tables_made: usize,
     /// Streams that were ever created.
     pub created: usize,
     pub script: VecDeque<Act>,
@@ -302,6 +306,7 @@ impl BigQueryWrite for Service {
             authorization,
             stream: String::new(),
             descriptor: None,
+            incarnation: None,
             came: 0,
             offset: None,
             recent: Recent::default(),
@@ -419,6 +424,8 @@ struct Talk {
     authorization: Option<String>,
     stream: String,
     descriptor: Option<MessageDescriptor>,
+    /// The table that it found at its first request, if any.
+    incarnation: Option<usize>,
     came: usize,
     /// Of the last request.
     offset: Option<i64>,
@@ -503,6 +510,11 @@ impl Talk {
             request.rows.as_ref().ok_or_else(|| Status::invalid_argument("no rows"))?;
         if self.came == 1 {
             self.stream = request.write_stream.clone();
+            {
+                let state = self.state.lock();
+                let found = state.tables.get(&table_of(&self.stream)).filter(|_| !state.amnesia);
+                self.incarnation = found.map(|table| table.incarnation);
+            }
             let schema = data.writer_schema.as_ref().and_then(|schema| schema.proto_descriptor.clone());
             let mut descriptor = schema.ok_or_else(|| Status::invalid_argument("the first request has no schema"))?;
             if self.state.lock().keep == Keep::Moments {
@@ -562,7 +574,8 @@ impl Talk {
         let mut state = self.state.lock();
         let listing = state.listing;
         let key = table_of(&self.stream);
-        if state.amnesia || !state.tables.contains_key(&key) {
+        let found = state.tables.get(&key).filter(|table| self.incarnation == Some(table.incarnation));
+        if state.amnesia || found.is_none() {
             return error(judge::storage_error(Code::NotFound, 1, "Requested entity was not found"));
         }
         let stream = match streams::parts(&self.stream) {

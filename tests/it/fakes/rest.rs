@@ -85,7 +85,9 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
                     if let Some(fault) = rules::fault_of_new(&body) {
                         return refusal(400, "invalid", &fault);
                     }
-                    state.tables.insert(key.clone(), Table { body, ..Table::default() });
+                    state.tables_made += 1;
+                    let table = Table { body, incarnation: state.tables_made, ..Table::default() };
+                    state.tables.insert(key.clone(), table);
                     (200, shown(&state.tables[&key]))
                 }
                 (_, ["tables", table]) => {

@@ -20,6 +20,15 @@ use crate::{
 /// Times a patch is tried when somebody else changes the table meanwhile.
 const PATCHES: usize = 5;
 
+/// A table that is there.
+#[derive(Debug)]
+pub struct Ensured {
+    /// Its columns and members by now, as dotted paths.
+    pub columns: HashSet<String>,
+    /// It was made a moment ago, here or elsewhere.
+    pub is_new: bool,
+}
+
 /// Creates and mends tables.
 pub struct Registrar {
     tables: Tables,
@@ -49,27 +58,32 @@ impl Registrar {
     }
 
     /// The table's columns, as lower-case dotted paths, after everything was done to have it and all of ours in it.
-    pub async fn ensure(&self, name: &TableName) -> Result<HashSet<String>, SinkError> {
+    pub async fn ensure(&self, name: &TableName) -> Result<Ensured, SinkError> {
+        let mut is_new = false;
+        let ensured = |columns, is_new| Ok(Ensured { columns, is_new });
         for _ in 0..PATCHES {
             let table = match self.tables.get(name).await {
                 Ok(table) => table,
-                Err(error) if error.status() == Some(404) => self.create(name, error).await?,
+                Err(error) if error.status() == Some(404) => {
+                    is_new = true;
+                    self.create(name, error).await?
+                }
                 Err(error) => return Err(of_rest("read", "bigquery.tables.get", name, &error)),
             };
             let found = self.blueprint.compare(&table.schema.fields);
             usable(name, &found)?;
             if found.missing.is_empty() {
                 self.remark_on_layout(name, &table);
-                return Ok(paths(&table.schema.fields));
+                return ensured(paths(&table.schema.fields), is_new);
             }
             if !self.create_table {
                 tracing::warn!(table = %name, missing = found.missing.join(", "), "columns are not added, since `writers.bq.create_table` is false");
-                return Ok(paths(&table.schema.fields));
+                return ensured(paths(&table.schema.fields), is_new);
             }
             match self.tables.patch(name, table.etag.as_deref(), &found.merged).await {
                 Ok(_) => {
                     tracing::info!(table = %name, added = found.missing.join(", "), "columns were added");
-                    return Ok(paths(&found.merged));
+                    return ensured(paths(&found.merged), is_new);
                 }
                 // Changed meanwhile, perhaps by another instance with the same wish.
                 Err(error) if error.status() == Some(412) => {}
@@ -80,7 +94,7 @@ impl Registrar {
                     let missing = found.missing.join(", ");
                     let error = of_rest("add columns to", "bigquery.tables.update", name, &error);
                     tracing::warn!(missing, %error, "rows are written without these columns");
-                    return Ok(paths(&table.schema.fields));
+                    return ensured(paths(&table.schema.fields), is_new);
                 }
             }
         }

@@ -25,12 +25,15 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use self::table::{Ledger, Table};
 pub use self::{
     blueprint::{Blueprint, CLUSTER_BY, MANAGED_BY, PARTITION_BY},
     committed::memory,
     ensure::{Registrar, usable},
     verdict::{NOT_THE_ROW, STRANGER, of_rest},
+};
+use self::{
+    table::{Ledger, Table},
+    verdict::Verdict,
 };
 use crate::{
     deliver::{
@@ -209,6 +212,7 @@ impl Sink for BigQuerySink {
         let table = self.table(batch.date);
         let mut written = Written::default();
         // Those in the batch that are still to be written.
+        let mut renewed = false;
         let mut indexes: Vec<usize> = (0..batch.rows.len()).collect();
         let first = batch.rows.first().map_or(0, |spooled| spooled.position);
         for _ in 0..ROUNDS {
@@ -240,7 +244,16 @@ impl Sink for BigQuerySink {
                     return Ok(written);
                 }
                 Err(AppendError::Rows(faults)) => faults,
-                Err(AppendError::Failed(failure)) => return Err(table.judge(failure, indexes.len())),
+                // One call's word is not enough to give a row up: what a connection refuses that is not well, another takes.
+                Err(AppendError::Failed(failure))
+                    if indexes.len() == 1 && !renewed && verdict::of(&failure) == Verdict::BadRequest =>
+                {
+                    tracing::debug!(%failure, "a row is refused, and sent once more over another connection");
+                    renewed = true;
+                    table.renew(&writer).await;
+                    continue;
+                }
+                Err(AppendError::Failed(failure)) => return Err(table.judge(failure, indexes.len()).await),
             };
             let mut culprits = culprits(&faults, indexes.len());
             if culprits.is_empty() {
