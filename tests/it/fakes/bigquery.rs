@@ -111,6 +111,7 @@ pub struct Seen {
     pub connection: usize,
     pub routing: Option<String>,
     pub authorization: Option<String>,
+    pub quota_project: Option<String>,
     pub write_stream: String,
     pub has_schema: bool,
     pub offset: Option<i64>,
@@ -153,6 +154,10 @@ pub struct State {
     pub streams: BTreeMap<String, Committed>,
     /// Tables that were ever created by REST.
     pub tables_made: usize,
+    /// Calls that create a stream are held.
+    pub holds_creations: bool,
+    /// Those that came meanwhile.
+    pub held_creations: usize,
     /// Streams that were ever created.
     pub created: usize,
     pub script: VecDeque<Act>,
@@ -175,6 +180,8 @@ pub struct State {
     pub refusals: VecDeque<(&'static str, u16, &'static str)>,
     pub seen: Vec<Seen>,
     pub rest_seen: Vec<String>,
+    /// Whose quota REST calls use.
+    pub rest_quota: Vec<Option<String>>,
     /// Answers are held back until so many requests have come on a connection.
     pub hold: usize,
     pub listing: Listing,
@@ -283,6 +290,7 @@ impl BigQueryWrite for Service {
 
     async fn append_rows(&self, request: Request<Streaming<AppendRowsRequest>>) -> Result<Response<Answers>, Status> {
         let (routing, authorization) = (header(&request, "x-goog-request-params"), token(&request));
+        let quota_project = header(&request, "x-goog-user-project");
         let connection = {
             let mut state = self.0.lock();
             state.calls += 1;
@@ -304,6 +312,7 @@ impl BigQueryWrite for Service {
             connection,
             routing,
             authorization,
+            quota_project,
             stream: String::new(),
             descriptor: None,
             incarnation: None,
@@ -339,6 +348,12 @@ impl BigQueryWrite for Service {
         let routing = routing.as_ref().map(|routing| percent_encoding::percent_decode(routing.as_encoded_bytes()));
         if !routing.is_some_and(|routing| routing.eq(format!("parent={}", request.parent).bytes())) {
             return Err(Status::permission_denied("the routing header is missing"));
+        }
+        if self.0.lock().holds_creations {
+            self.0.lock().held_creations += 1;
+            while self.0.lock().holds_creations {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
         let mut state = self.0.lock();
         state.admit(token.as_deref())?;
@@ -422,6 +437,7 @@ struct Talk {
     connection: usize,
     routing: String,
     authorization: Option<String>,
+    quota_project: Option<String>,
     stream: String,
     descriptor: Option<MessageDescriptor>,
     /// The table that it found at its first request, if any.
@@ -539,6 +555,7 @@ impl Talk {
             connection: self.connection,
             routing: Some(self.routing.clone()),
             authorization: self.authorization.clone(),
+            quota_project: self.quota_project.clone(),
             write_stream: request.write_stream.clone(),
             has_schema: data.writer_schema.is_some(),
             offset: request.offset,
