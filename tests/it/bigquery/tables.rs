@@ -7,6 +7,8 @@ use real_streaming::{
     gcp::{
         Tokens,
         auth::{AuthError, Source, Token},
+        bigquery::{TableName, Tables},
+        rest::Rest,
         write::{self, Appender, Target, Timing, WriterSchema},
     },
 };
@@ -203,7 +205,8 @@ struct Numbered(Arc<std::sync::atomic::AtomicUsize>);
 impl Source for Numbered {
     async fn fetch(&self) -> Result<Token, AuthError> {
         let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600) })
+        let quota_project = Some("billed".to_owned());
+        Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600), quota_project })
     }
 }
 
@@ -241,6 +244,27 @@ async fn a_refused_token_is_replaced_once_and_a_second_refusal_is_told() {
     let error = append("c").await.unwrap_err().to_string();
     assert!(error.contains("UNAUTHENTICATED"), "{error}");
     append("d").await.unwrap();
+}
+
+/// A person's calls name the project whose quota they use.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_a_person_says_whose_quota_it_uses() {
+    let fake = BigQuery::start().await;
+    let tokens = Tokens::from_source(Numbered::default());
+    fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+    let target = Target {
+        endpoint: format!("http://{}", fake.grpc).parse().unwrap(),
+        tokens: tokens.clone(),
+        stream: "projects/p/datasets/d/tables/events/streams/_default".into(),
+    };
+    let appender = Appender::new(target, Timing::default());
+    let schema = Arc::new(WriterSchema::new(real_streaming::schema::descriptor::self_contained()));
+    appender.append(schema, vec![row("a", "e").to_bytes()]).await.unwrap();
+    assert_eq!(fake.seen()[0].quota_project.as_deref(), Some("billed"));
+    let tables = Tables::new(Rest::new(format!("http://{}", fake.rest).parse().unwrap(), tokens).unwrap());
+    let name = TableName { project: "p".into(), dataset: "d".into(), table: "events".into() };
+    tables.get(&name).await.unwrap();
+    assert_eq!(fake.state.lock().rest_quota, [Some("billed".to_owned())]);
 }
 
 /// The same for the calls around a stream.
