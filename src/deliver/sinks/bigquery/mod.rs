@@ -12,6 +12,7 @@ mod lanes;
 mod suspicion;
 mod table;
 mod verdict;
+mod writer;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,7 @@ pub use self::{
     blueprint::{Blueprint, CLUSTER_BY, MANAGED_BY, PARTITION_BY},
     committed::memory,
     ensure::{Registrar, usable},
-    verdict::{NOT_THE_ROW, STRANGER, of_rest},
+    verdict::{MEMBER, NOT_THE_ROW, STRANGER, of_rest},
 };
 use self::{
     table::{Ledger, Table},

@@ -14,15 +14,16 @@ use super::{
     lanes::Lanes,
     suspicion::{Blame, Suspicion},
     verdict::{self, Verdict},
+    writer::{Writer, lacking},
 };
 use crate::{
     deliver::{Position, sink::SinkError, sinks::doubt::Doubt},
     gcp::{
         Failure,
         bigquery::{TableName, paths},
-        write::{self, AppendError, Target, Timing, WriterSchema},
+        write::{self, AppendError, Target, Timing},
     },
-    schema::{self, Row, descriptor, narrow::Narrow, wire::WireError},
+    schema::narrow::Narrow,
 };
 
 /// Pauses before the Write API is asked again whether it knows a table's columns by now. They grow with the time that has
@@ -67,29 +68,6 @@ pub struct Ledger {
     pub path: PathBuf,
     /// The spool whose positions stand in it.
     pub spool: u64,
-}
-
-/// How rows are written.
-pub struct Writer {
-    /// What the server is told.
-    pub schema: Arc<WriterSchema>,
-    /// What the table lacks.
-    narrow: Option<Narrow>,
-}
-
-impl Writer {
-    fn new(narrow: Option<Narrow>) -> Writer {
-        let descriptor = narrow.as_ref().map_or_else(descriptor::self_contained, Narrow::descriptor);
-        Writer { schema: Arc::new(WriterSchema::new(descriptor)), narrow }
-    }
-
-    /// The row as the table takes it: as it is, unless the table lacks columns.
-    pub fn row(&self, row: &Row) -> Result<Bytes, WireError> {
-        match &self.narrow {
-            None => Ok(row.to_bytes()),
-            Some(narrow) => narrow.row(row.bytes()),
-        }
-    }
 }
 
 impl Table {
@@ -317,17 +295,4 @@ impl Table {
 /// Half as long as it took until now, within bounds.
 fn pause(waited: Duration) -> Duration {
     (waited / 2).clamp(PAUSES.0, PAUSES.1)
-}
-
-/// Columns of ours that are not among these; of a record that is not, the record alone.
-fn lacking(columns: &HashSet<String>) -> Vec<String> {
-    let mut lacking: Vec<String> = Vec::new();
-    for (path, _) in schema::flatten() {
-        let is_member =
-            lacking.last().is_some_and(|last| path.strip_prefix(&**last).is_some_and(|rest| rest.starts_with('.')));
-        if !is_member && !columns.contains(&path.to_lowercase()) {
-            lacking.push(path);
-        }
-    }
-    lacking
 }

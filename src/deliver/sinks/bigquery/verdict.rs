@@ -102,6 +102,9 @@ pub fn blocked(table: &TableName, failure: Failure, hint: impl Into<Cow<'static,
     SinkError::Blocked { source: format!("cannot write to `{table}`: {failure}").into(), hint: hint.into() }
 }
 
+/// Who is to get a role: whoever the credentials are of.
+pub const MEMBER: &str = "<serviceAccount:… or user:…>";
+
 /// The right to write rows.
 const WRITE: &str = "bigquery.tables.updateData";
 
@@ -115,14 +118,13 @@ pub fn missing_right(permission: &str, table: &TableName) -> String {
         // There is nothing yet on which it could be granted but the project.
         return format!(
             "the account needs `{permission}` on project `{project}`; to grant the least role that has it: gcloud \
-             projects add-iam-policy-binding {project} --role=roles/bigquery.user --member=\"serviceAccount:<the \
-             account>\""
+             projects add-iam-policy-binding {project} --role=roles/bigquery.user --member=\"{MEMBER}\""
         );
     }
     format!(
         "the account needs `{permission}` on data set `{project}:{dataset}`; to grant the role that has it: bq query \
          --use_legacy_sql=false 'GRANT `roles/bigquery.dataEditor` ON SCHEMA `{project}.{dataset}` TO \
-         \"serviceAccount:<the account>\"'"
+         \"{MEMBER}\"'"
     )
 }
 
@@ -189,7 +191,10 @@ mod tests {
         {
             assert!(error.contains(words), "{error}");
         }
-        assert!(error.contains("GRANT `roles/bigquery.dataEditor` ON SCHEMA `p.d`"), "{error}");
+        assert!(
+            error.contains("GRANT `roles/bigquery.dataEditor` ON SCHEMA `p.d` TO \"<serviceAccount:… or user:…>\""),
+            "{error}"
+        );
     }
 
     #[test]
