@@ -1,27 +1,25 @@
 //! Who we are to Google: access tokens, fetched by one caller for all, before they run out.
 //!
-//! [`Tokens::header`] costs a load while a token is fresh. From five minutes before its end it is renewed behind the
-//! callers' backs; only without a valid token do they wait, and then for one and the same fetch. A fetch that fails
-//! leaves the old token in use until it expires, and is not repeated at once.
+//! [`Tokens::credential`] costs a load while a token is fresh. From five minutes before its end it is renewed behind the
+//! callers' backs, not by all instances in the same moment; only without a valid token do they wait, and then for one and
+//! the same fetch. A fetch that fails leaves the old token in use until it expires, and is not repeated at once.
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+mod defaults;
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use gcp_auth::{ConfigDefaultCredentials, CustomServiceAccount, MetadataServiceAccount, TokenProvider};
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Mutex, time::Instant};
 
-/// Scope of every call: what may really be done is decided by the roles of the account.
-const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+use self::defaults::DefaultCredentials;
+
 /// Renewed this long before its end. The metadata server gives a new token from five minutes before, not earlier.
 const EARLY: Duration = Duration::from_secs(300);
+/// Up to so much later, by chance: instances that started together do not ask together for ever.
+const JITTER: Duration = Duration::from_secs(60);
 /// Longest wait for a token.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Rest after a fetch that failed.
@@ -49,7 +47,22 @@ pub struct Token {
     pub secret: String,
     /// How long it will be valid.
     pub lifetime: Duration,
+    /// The project whose quota calls use, where the token is a person's and its owner named one.
+    pub quota_project: Option<String>,
 }
+
+/// What a call shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credential {
+    /// The value of `authorization`.
+    pub authorization: HeaderValue,
+    /// The value of [`QUOTA_PROJECT`].
+    pub quota_project: Option<HeaderValue>,
+}
+
+/// Header with the project whose quota a person's calls use. Without it they would use that of the project in which `gcloud`
+/// itself is registered, and several APIs, Pub/Sub among them, refuse that.
+pub const QUOTA_PROJECT: &str = "x-goog-user-project";
 
 /// Never shows the secret.
 impl fmt::Debug for Token {
@@ -89,7 +102,7 @@ struct Shared {
 }
 
 struct Held {
-    header: HeaderValue,
+    credential: Credential,
     renew: Instant,
     expires: Instant,
 }
@@ -115,27 +128,27 @@ impl Tokens {
         Tokens(Some(Arc::new(Shared { source: Box::new(source), held, fetching })))
     }
 
-    /// The value of `authorization`; `None` where no token is to be sent.
-    pub async fn header(&self) -> Result<Option<HeaderValue>, AuthError> {
+    /// What a call shows; `None` where no token is to be sent.
+    pub async fn credential(&self) -> Result<Option<Credential>, AuthError> {
         let Some(shared) = &self.0 else { return Ok(None) };
         let now = Instant::now();
         if let Some(held) = &*shared.held.load() {
             if now < held.renew {
-                return Ok(Some(held.header.clone()));
+                return Ok(Some(held.credential.clone()));
             }
             if now < held.expires {
                 shared.clone().renew_behind();
-                return Ok(Some(held.header.clone()));
+                return Ok(Some(held.credential.clone()));
             }
         }
         shared.renew().await.map(Some)
     }
 
-    /// The server would not have this header's token: the next caller gets another one. A newer token stays.
-    pub fn invalidate(&self, header: &HeaderValue) {
+    /// The server would not have this token: the next caller gets another one. A newer one stays.
+    pub fn invalidate(&self, refused: &Credential) {
         let Some(shared) = &self.0 else { return };
         let current = shared.held.load();
-        if current.as_ref().is_some_and(|held| held.header == header) {
+        if current.as_ref().is_some_and(|held| held.credential == *refused) {
             shared.held.compare_and_swap(&current, None);
         }
     }
@@ -153,12 +166,12 @@ impl Shared {
         }
     }
 
-    async fn renew(&self) -> Result<HeaderValue, AuthError> {
+    async fn renew(&self) -> Result<Credential, AuthError> {
         let mut failure = self.fetching.lock().await;
         // Whoever waited for the lock finds what the one before brought: a token or a fresh failure.
         let now = Instant::now();
         if let Some(held) = self.held.load().as_ref().filter(|held| now < held.renew) {
-            return Ok(held.header.clone());
+            return Ok(held.credential.clone());
         }
         if let Some((at, error)) = &*failure
             && now < *at + REST
@@ -173,46 +186,19 @@ impl Shared {
                 return Err(error);
             }
         };
-        let mut header = HeaderValue::try_from(format!("Bearer {}", token.secret))
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.secret))
             .map_err(|_| AuthError::new("the token has characters that no header may have"))?;
-        header.set_sensitive(true);
+        authorization.set_sensitive(true);
+        let quota_project = token.quota_project.map(HeaderValue::try_from).transpose();
+        let quota_project = quota_project.map_err(|_| AuthError::new("the quota project is no project's name"))?;
+        let credential = Credential { authorization, quota_project };
         let now = Instant::now();
         let early = EARLY.min(token.lifetime / 2);
-        let held = Held { header: header.clone(), renew: now + token.lifetime - early, expires: now + token.lifetime };
+        let renew = now + token.lifetime - early + JITTER.min(early / 4).mul_f64(fastrand::f64());
+        let held = Held { credential: credential.clone(), renew, expires: now + token.lifetime };
         self.held.store(Some(Arc::new(held)));
         *failure = None;
-        Ok(header)
-    }
-}
-
-/// Application default credentials.
-struct DefaultCredentials;
-
-#[async_trait]
-impl Source for DefaultCredentials {
-    /// Looks for credentials anew each time: a provider of `gcp_auth` would give its own token again until shortly
-    /// before the end. Unlike `gcp_auth::provider` it never runs the `gcloud` command, which blocks for seconds.
-    async fn fetch(&self) -> Result<Token, AuthError> {
-        let failed = |error: gcp_auth::Error| AuthError::new(with_causes(&error));
-        let provider: Box<dyn TokenProvider> = if let Some(key) = CustomServiceAccount::from_env().map_err(failed)? {
-            Box::new(key)
-        } else if let Ok(user) = ConfigDefaultCredentials::new().await {
-            Box::new(user)
-        } else {
-            let machine = MetadataServiceAccount::new().await.map_err(|error| {
-                AuthError::new(format!(
-                    "`GOOGLE_APPLICATION_CREDENTIALS` is not set, there are no default credentials of a user, and the \
-                     metadata server of Google Cloud says: {}; hint: set the variable to a service account's key file, \
-                     run `gcloud auth application-default login`, or give the machine a service account",
-                    with_causes(&error)
-                ))
-            })?;
-            Box::new(machine)
-        };
-        let token = provider.token(&[SCOPE]).await.map_err(failed)?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let end = Duration::from_secs(u64::try_from(token.expires_at().timestamp()).unwrap_or_default());
-        Ok(Token { secret: token.as_str().to_owned(), lifetime: end.saturating_sub(now) })
+        Ok(credential)
     }
 }
 
@@ -227,7 +213,7 @@ impl Source for TokenFile {
         let text = text.map_err(|error| AuthError::new(format!("cannot read `{path}`: {error}")))?;
         match text.trim() {
             "" => Err(AuthError::new(format!("`{path}` is empty"))),
-            secret => Ok(Token { secret: secret.to_owned(), lifetime: FILE_LIFE }),
+            secret => Ok(Token { secret: secret.to_owned(), lifetime: FILE_LIFE, quota_project: None }),
         }
     }
 }
@@ -278,7 +264,8 @@ mod tests {
                 }
                 return Err(AuthError::new(why));
             }
-            Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600) })
+            let quota_project = Some("billed".to_owned());
+            Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600), quota_project })
         }
     }
 
@@ -293,8 +280,8 @@ mod tests {
     }
 
     async fn secret(tokens: &Tokens) -> Result<String, String> {
-        let header = tokens.header().await.map_err(|error| error.to_string())?;
-        Ok(header.unwrap().to_str().unwrap().to_owned())
+        let credential = tokens.credential().await.map_err(|error| error.to_string())?;
+        Ok(credential.unwrap().authorization.to_str().unwrap().to_owned())
     }
 
     #[tokio::test(start_paused = true)]
@@ -317,7 +304,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3_290)).await;
         assert_eq!(secret(&tokens).await.unwrap(), "Bearer t0");
         assert_eq!(fake.fetches(), 1);
-        tokio::time::advance(Duration::from_secs(20)).await;
+        tokio::time::advance(Duration::from_secs(80)).await;
         let before = Instant::now();
         assert_eq!(secret(&tokens).await.unwrap(), "Bearer t0");
         assert_eq!(before.elapsed(), Duration::ZERO);
@@ -353,7 +340,8 @@ mod tests {
     async fn a_token_the_server_refused_is_replaced_once() {
         let fake = Fake::default();
         let tokens = Tokens::from_source(fake.clone());
-        let first = tokens.header().await.unwrap().unwrap();
+        let first = tokens.credential().await.unwrap().unwrap();
+        assert_eq!(first.quota_project.as_ref().unwrap(), "billed");
         tokens.invalidate(&first);
         assert_eq!(secret(&tokens).await.unwrap(), "Bearer t1");
         tokens.invalidate(&first);
@@ -371,11 +359,26 @@ mod tests {
         let tokens = Tokens::new(&Auth::TokenFile(path.clone()));
         assert_eq!(secret(&tokens).await.unwrap(), "Bearer first");
         std::fs::write(&path, "second\n").unwrap();
-        tokens.invalidate(&HeaderValue::from_static("Bearer first"));
+        let bearer = |text| Credential { authorization: HeaderValue::from_static(text), quota_project: None };
+        tokens.invalidate(&bearer("Bearer first"));
         assert_eq!(secret(&tokens).await.unwrap(), "Bearer second");
         std::fs::write(&path, "a\u{7}b").unwrap();
-        tokens.invalidate(&HeaderValue::from_static("Bearer second"));
+        tokens.invalidate(&bearer("Bearer second"));
         assert!(!secret(&tokens).await.unwrap_err().contains("a\u{7}b"), "secrets stay out of errors");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn instances_that_start_together_do_not_renew_together() {
+        let mut renewals = Vec::new();
+        for _ in 0..32 {
+            let tokens = Tokens::from_source(Fake::default());
+            secret(&tokens).await.unwrap();
+            let held = tokens.0.as_ref().unwrap().held.load_full().unwrap();
+            renewals.push(held.expires - held.renew);
+        }
+        renewals.sort();
+        assert!(renewals[0] >= EARLY - JITTER && renewals[31] <= EARLY, "{renewals:?}");
+        assert!(renewals[31] - renewals[0] > Duration::from_secs(10), "{renewals:?}");
     }
 
     #[test]

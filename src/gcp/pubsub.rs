@@ -3,12 +3,12 @@
 mod admin;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use prost::Message;
 use tonic::{Code, codec::CompressionEncoding, transport::Channel};
 
 use super::{
     Endpoint, Failure, Tokens,
+    auth::Credential,
     call::{self, answer, with_token},
     proto::pubsub::publisher_client::PublisherClient,
 };
@@ -64,7 +64,7 @@ impl Publisher {
         with_token(&self.tokens, |token| self.once(request.clone(), token)).await
     }
 
-    async fn once(&self, request: PublishRequest, token: Option<HeaderValue>) -> Result<(), Failure> {
+    async fn once(&self, request: PublishRequest, token: Option<Credential>) -> Result<(), Failure> {
         let count = request.messages.len();
         // A clone is the same connection.
         let mut client = self.client.clone();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -12,7 +12,10 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-use super::{Endpoint, Tokens, auth::with_causes};
+use super::{
+    Endpoint, Tokens,
+    auth::{Credential, QUOTA_PROJECT, with_causes},
+};
 
 /// Longest wait for a whole answer.
 const CALL: Duration = Duration::from_secs(30);
@@ -97,12 +100,12 @@ impl Rest {
         body: Option<&Value>,
         etag: Option<&str>,
     ) -> Result<Value, RestError> {
-        let token = self.tokens.header().await?;
+        let token = self.tokens.credential().await?;
         let first = self.once(method.clone(), path, body, etag, token.as_ref()).await;
         match (&first, token) {
             (Err(RestError::Refused { status: 401, .. }), Some(token)) => {
                 self.tokens.invalidate(&token);
-                let token = self.tokens.header().await?;
+                let token = self.tokens.credential().await?;
                 self.once(method, path, body, etag, token.as_ref()).await
             }
             _ => first,
@@ -115,7 +118,7 @@ impl Rest {
         path: &str,
         body: Option<&Value>,
         etag: Option<&str>,
-        token: Option<&HeaderValue>,
+        token: Option<&Credential>,
     ) -> Result<Value, RestError> {
         let mut request = Request::builder()
             .method(method)
@@ -129,7 +132,10 @@ impl Rest {
             request = request.header(header::IF_MATCH, etag);
         }
         if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, token);
+            request = request.header(header::AUTHORIZATION, &token.authorization);
+            if let Some(project) = &token.quota_project {
+                request = request.header(QUOTA_PROJECT, project);
+            }
         }
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = request.body(Full::from(body)).map_err(transport)?;

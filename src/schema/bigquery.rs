@@ -18,6 +18,25 @@ pub fn text() -> String {
     text
 }
 
+/// Columns that every row of the pipeline has a value for, and members that every one of their records has: a table may
+/// have them as `REQUIRED`, and none else.
+pub const ALWAYS_FILLED: &[&str] = &[
+    "event_date",
+    "event_timestamp",
+    "event_name",
+    "event_params.key",
+    "event_bundle_sequence_id",
+    "user_properties.key",
+    "stream_id",
+    "batch_event_index",
+    "date",
+    "synced_at_micros_",
+    "synced_at_utc_",
+    "rs_info",
+    "rs_info.event_id",
+    "rs_info.protocol",
+];
+
 #[derive(Serialize)]
 struct FieldSchema<'a> {
     name: &'a str,

@@ -231,3 +231,31 @@ fn every_hit_turns_into_its_rows() {
     });
     assert!(requests.len() >= 40, "only {} cases found", requests.len());
 }
+
+/// What a table may have as `REQUIRED`.
+#[test]
+fn every_row_has_the_columns_that_every_row_is_said_to_have() {
+    fn has(record: &serde_json::Value, path: &str) -> bool {
+        match (path.split_once('.'), record) {
+            (_, serde_json::Value::Array(list)) => list.iter().all(|record| has(record, path)),
+            // Members are those of a record that is there.
+            (Some((name, rest)), _) => record.get(name).is_none_or(|record| has(record, rest)),
+            (None, _) => record.get(path).is_some_and(|value| !value.is_null()),
+        }
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/hits");
+    let mut rows = Vec::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let answer: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            rows.extend(answer["rows"].as_array().cloned().unwrap_or_default());
+        }
+    }
+    assert!(rows.len() > 50, "{}", rows.len());
+    for path in real_streaming::schema::bigquery::ALWAYS_FILLED {
+        assert!(real_streaming::schema::flatten().iter().any(|(known, _)| known == path), "no column `{path}`");
+        let lacking = rows.iter().find(|row| !has(row, path));
+        assert_eq!(lacking, None, "{path}");
+    }
+}

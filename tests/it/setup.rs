@@ -194,6 +194,40 @@ async fn a_table_of_before_gets_what_it_lacks_and_keeps_what_is_its_own() {
     assert_eq!(outcomes(&world.run().await), [Outcome::Same; 2]);
 }
 
+/// Columns of ours that may be empty are made nullable; those of others are named.
+#[tokio::test(flavor = "multi_thread")]
+async fn required_columns_of_ours_are_relaxed_and_those_of_others_are_named() {
+    let world = World::new(Strategy::Direct).await;
+    let table = |theirs: &str| {
+        json!({ "schema": { "fields": [
+            { "name": "date", "type": "DATE", "mode": "REQUIRED" }, { "name": "user_id", "type": "STRING", "mode": "REQUIRED" },
+            { "name": "user_pseudo_id", "type": "STRING" }, { "name": "event_name", "type": "STRING", "mode": "REQUIRED" },
+            { "name": "rs_info", "type": "RECORD", "fields": [
+                { "name": "ip", "type": "STRING", "mode": "REQUIRED" }, { "name": "theirs", "type": "STRING", "mode": theirs }] },
+        ] } })
+    };
+    world.put_table(table("REQUIRED"));
+    let report = world.run().await;
+    assert_eq!(outcomes(&report), [Outcome::Same, Outcome::Failed], "{report}");
+    let words = report.to_string();
+    assert!(
+        words.contains("`rs_info.theirs` is REQUIRED and no column of ours") && !words.contains("user_id"),
+        "{words}"
+    );
+    assert!(words.contains("bq update p:d.events"), "{words}");
+
+    world.put_table(table("NULLABLE"));
+    let dry = world.run_with(Request { dry_run: true, ..Request::default() }).await;
+    let report = world.run().await;
+    assert_eq!(dry.to_string(), report.to_string());
+    for words in ["column `user_id`: REQUIRED -> NULLABLE", "column `rs_info.ip`: REQUIRED -> NULLABLE"] {
+        assert!(report.to_string().contains(words), "{words}: {report}");
+    }
+    let columns = &world.table()["schema"]["fields"];
+    let modes = [&columns[0]["mode"], &columns[1]["mode"], &columns[4]["fields"][0]["mode"]];
+    assert_eq!(modes, ["REQUIRED", "NULLABLE", "NULLABLE"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_changed_is_said_and_the_rest_is_done() {
     let mut world = World::new(Strategy::Direct).await;

@@ -12,7 +12,7 @@ use crate::{
         config::{TableLayout, WritersConfig},
         sinks::bigquery::{Blueprint, CLUSTER_BY, MANAGED_BY, PARTITION_BY, Registrar, of_rest, registrar, usable},
     },
-    gcp::bigquery::{Clustering, Field, Table, TableName, Tables, TimePartitioning, View, compare},
+    gcp::bigquery::{Clustering, Comparison, Field, Table, TableName, Tables, TimePartitioning, View},
     schema::Date,
 };
 
@@ -120,11 +120,13 @@ impl Builder<'_> {
                     .details([format!("it is a {kind} and no table")])
                     .hint(hint);
             }
-            let compared = compare(&self.blueprint.columns, &table.schema.fields);
+            let mut compared = self.blueprint.compare(&table.schema.fields);
+            // Columns of ours can be mended, those of others are for others to change.
+            let relaxed = std::mem::take(&mut compared.required);
             if let Err(error) = usable(name, &compared) {
                 return failed(what, error);
             }
-            let difference = Difference::of(&self.blueprint, &table, &compared.missing, compared.merged);
+            let difference = Difference::of(&self.blueprint, &table, compared, &relaxed);
             if !self.request.dry_run && !difference.patch.is_empty() {
                 let patch = Value::Object(difference.patch.clone());
                 match self.tables().patch_with(name, table.etag.as_deref(), &patch).await {
@@ -206,10 +208,12 @@ struct Difference {
 }
 
 impl Difference {
-    /// `merged` are the table's columns with the `missing` ones among them.
-    fn of(blueprint: &Blueprint, table: &Table, missing: &[String], mut merged: Vec<Field>) -> Difference {
+    /// What is `relaxed` in `compared.merged` may be empty from now on.
+    fn of(blueprint: &Blueprint, table: &Table, compared: Comparison, relaxed: &[String]) -> Difference {
         let mut found = Difference::default();
-        found.changes.extend(missing.iter().map(|path| format!("column `{path}` added")));
+        let mut merged = compared.merged;
+        found.changes.extend(compared.missing.iter().map(|path| format!("column `{path}` added")));
+        found.changes.extend(relaxed.iter().map(|path| format!("column `{path}`: REQUIRED -> NULLABLE")));
         let described = describe(&mut merged, &blueprint.columns);
         if described > 0 {
             found.changes.push(format!("{described} columns described"));

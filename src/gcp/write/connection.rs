@@ -4,13 +4,13 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use http::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status};
 
 use super::{AppendError, Appended, MAX_IN_FLIGHT, RowFault, Target, WriterSchema};
 use crate::gcp::{
     Failure,
+    auth::Credential,
     call::head,
     proto::storage::{
         AppendRowsRequest, AppendRowsResponse, ProtoRows,
@@ -32,7 +32,7 @@ pub struct Connection {
     /// Of every row on it.
     pub schema: Arc<WriterSchema>,
     /// The token it was opened with.
-    token: Option<HeaderValue>,
+    token: Option<Credential>,
     tasks: Tasks,
     first: bool,
 }
@@ -42,14 +42,14 @@ pub struct Broken {
     /// The reason.
     pub failure: Failure,
     /// The token that was shown.
-    pub token: Option<HeaderValue>,
+    pub token: Option<Credential>,
 }
 
 impl Connection {
     /// To a stream of the target's service. Nobody is called before the first request is there: the server may say
     /// nothing, not even headers, before it has one.
     pub async fn open(target: &Target, stream: &str, schema: Arc<WriterSchema>) -> Result<Connection, Broken> {
-        let token = target.tokens.header().await;
+        let token = target.tokens.credential().await;
         let token = token.map_err(|error| Broken::from(Failure::without_token(&error)))?;
         let tasks = Tasks::default();
         let channel = match target.endpoint.channel_on(tasks.clone()) {

@@ -58,6 +58,8 @@ pub struct Timing {
     pub saturated: Duration,
     /// Few requests are in flight for so long: fewer streams are.
     pub quiet: Duration,
+    /// What was made may be unknown to the service for so long: a table, or columns of one.
+    pub spread: Duration,
 }
 
 impl Default for Timing {
@@ -69,6 +71,7 @@ impl Default for Timing {
             age: Duration::from_secs(23 * 3_600),
             saturated: Duration::from_secs(5),
             quiet: Duration::from_secs(60),
+            spread: Duration::from_secs(600),
         }
     }
 }

@@ -30,7 +30,7 @@
 //! | 30 | a server that reads nothing | `stream::a_server_that_does_not_answer_bounds_what_is_in_flight`, `process::a_server_that_reads_nothing_fills_the_spool_and_then_answers_503` |
 //! | 31 | slow answers | `stream::slow_answers_do_not_slow_the_stream` |
 //! | 32 to 35 | bad rows | `data`, from `the_rows_that_are_named_become_dead_letters_…` on |
-//! | 36, 37, 38 | columns | `data::columns_that_are_not_known_yet_…`, `a_table_that_lacks_columns_…`, `a_column_that_somebody_changed_…` |
+//! | 36, 37, 38 | columns | `data::columns_that_are_not_known_yet_…`, `columns_that_stay_unknown_…`, `an_answer_that_tells_of_new_columns_…`, `a_table_that_lacks_columns_…`, `a_column_that_somebody_changed_…`, `a_column_that_rows_may_lack_…` |
 //! | 39, 40, 42 | tables and data sets | `tables` |
 //! | 41 | a deleted table | `data::a_table_that_is_deleted_under_the_stream_is_made_again` |
 //! | 43 | tokens, TLS, names | `tables::a_refused_token_is_replaced_once_…`, `a_name_or_a_certificate_that_is_no_good_is_waited_out`, `tls`; single flight, outages and token files: `gcp/auth.rs` |

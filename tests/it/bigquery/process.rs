@@ -189,6 +189,42 @@ fn kill_dash_nine_doubles_nothing_with_exactly_once() {
     println!("{rounds} rounds, {} answered 200, {} stored, {created} streams", answered.len(), counts.len());
 }
 
+/// `exactly_once`: killed when the old stream is finalized and the next one is being created, twice.
+#[test]
+fn kill_dash_nine_between_two_streams_doubles_nothing() {
+    let (world, backend) = (World::new(), Backend::start());
+    let exactly = [("APP_CONFIG__WRITERS__BQ__EXACTLY_ONCE", "true")];
+    let mut process = backend.spawn_with(&world, "direct", &exactly);
+    assert!(send(process.public, "e0"));
+    assert!(eventually(Duration::from_secs(20), || backend.fake.ids() == ["e0"]));
+    // Stored, and nobody is told: only the count of the stream can tell.
+    backend.fake.script([Act::StoreAndClose(Code::ResourceExhausted, "quota")]);
+    backend.fake.state.lock().holds_creations = true;
+    let mut answered: HashSet<_> = (1..9).map(|n| format!("e{n}")).collect();
+    assert!(answered.iter().all(|id| send(process.public, id)));
+    let held = |calls| eventually(Duration::from_secs(20), || backend.fake.state.lock().held_creations >= calls);
+    assert!(held(1), "no stream is created");
+    let finalized =
+        |backend: &Backend| backend.fake.state.lock().streams.values().filter(|stream| stream.finalized).count();
+    assert_eq!(finalized(&backend), 1);
+    process.kill();
+    let before = backend.fake.state.lock().held_creations;
+    let mut process = backend.spawn_with(&world, "direct", &exactly);
+    assert!(held(before + 1), "no stream is created after the first end");
+    process.kill();
+    // The calls of the dead go nowhere.
+    backend.fake.cut();
+    backend.fake.state.lock().holds_creations = false;
+    // Were it asked again, the old stream would not tell.
+    backend.fake.state.lock().finalizes_once = true;
+    let mut process = backend.spawn_with(&world, "direct", &exactly);
+    answered.insert("e0".to_owned());
+    assert!(eventually(Duration::from_secs(60), || backend.has(&answered)), "{}", world.log());
+    assert_eq!(process.terminate(), Some(0));
+    let counts = backend.counts();
+    assert!(counts.len() == 9 && counts.values().all(|count| *count == 1), "{counts:?}");
+}
+
 /// A writer that stands still keeps nobody waiting, and its lag is told; afterwards it catches up.
 #[test]
 fn a_blocked_writer_never_stalls_the_other() {

@@ -1,6 +1,9 @@
 //! Streams that break, stall and come back.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use real_streaming::gcp::{proto::rpc, write::Timing};
 use tonic::{Code, Status};
@@ -57,6 +60,29 @@ async fn the_services_idle_close_costs_nothing_even_when_a_request_crosses_it() 
     assert!(world.state().calls - before < 100, "{}", world.state().calls);
     world.state().script.clear();
     world.settled().await;
+}
+
+/// The service ends calls after a day: before that, ours is replaced, and nothing is sent twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_grows_old_is_replaced_under_load() {
+    let timing = Timing { age: Duration::from_millis(400), ..Timing::default() };
+    for exactly_once in [false, true] {
+        let mut setup = Setup { timing, ..Setup::default() };
+        setup.bq.exactly_once = exactly_once;
+        let mut world = World::with(BigQuery::start().await, setup);
+        // Answers are under way when the time has come.
+        world.fake.script((0..100).map(|_| Act::Delay(Duration::from_millis(30))));
+        for round in 0..10 {
+            world.accept_batches(round * 4..round * 4 + 4).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let settled = world.settled().await;
+        assert_eq!((settled.stored.len(), settled.doubled, retried(&world)), (40, 0, 0), "{exactly_once}");
+        let connections: HashSet<_> = world.fake.seen().iter().map(|request| request.connection).collect();
+        assert!((2..10).contains(&connections.len()), "{connections:?}");
+        // Those that were replaced are closed in good order, by us.
+        assert!(until(|| world.state().ended + 1 >= connections.len()).await, "{}", world.state().ended);
+    }
 }
 
 /// Cases 19, 20 and 22: whatever ends the stream, what was not answered is sent again in order, the first request with

@@ -7,6 +7,8 @@ use real_streaming::{
     gcp::{
         Tokens,
         auth::{AuthError, Source, Token},
+        bigquery::{TableName, Tables},
+        rest::Rest,
         write::{self, Appender, Target, Timing, WriterSchema},
     },
 };
@@ -84,6 +86,39 @@ async fn a_table_that_is_not_known_yet_is_waited_for() {
     assert_eq!(world.settled().await.stored.len(), 3);
 }
 
+/// Case 40: the Write API says no instead, as it does to those who may not know that there is no such table; for a new table
+/// in any words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_table_that_is_denied_is_waited_for_and_the_right_is_named_at_last() {
+    let timing = Timing { spread: Duration::from_secs(4), ..Timing::default() };
+    let vague = "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events' (or it may not exist).";
+    for (is_ours, words) in [(false, vague), (true, "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'")]
+    {
+        let fake = BigQuery::start().await;
+        if !is_ours {
+            fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+        }
+        let mut world = World::with(fake, Setup { timing, ..Setup::default() });
+        world.state().openings.extend((0..100).map(|_| Status::permission_denied(words)));
+        world.accept(ids(0..3)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(super::in_spool(&world.delivery), 3);
+        assert!(!world.metrics.encode().contains(r#"sink_blocked{sink="direct"} 1"#), "it may pass by itself");
+        assert!(world.delivery.health().reasons.join("").contains("`bigquery.tables.updateData`"));
+        let told = world.blocked().await;
+        assert!(told.contains("cannot write to") && told.contains("`bigquery.tables.updateData`"), "{told}");
+        world.state().openings.clear();
+        assert_eq!(world.settled().await.stored.len(), 3);
+    }
+}
+
+/// With all columns of ours.
+fn whole_table() -> crate::fakes::bigquery::Table {
+    let columns = real_streaming::schema::bigquery::table_schema();
+    let body = serde_json::json!({ "schema": { "fields": columns }, "timePartitioning": { "type": "DAY" } });
+    crate::fakes::bigquery::Table { body, ..Default::default() }
+}
+
 /// Case 42: a data set that nobody may create.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_data_set_is_named_with_the_command_that_makes_it() {
@@ -150,7 +185,9 @@ async fn a_patch_that_came_too_late_is_made_anew() {
 /// No right to write: nothing is lost, and somebody is told what to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_to_write_rows_wait_in_the_spool() {
-    let mut world = World::new().await;
+    let fake = BigQuery::start().await;
+    fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+    let mut world = World::with(fake, Setup::default());
     let denied = || Status::permission_denied("Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'");
     world.state().openings.extend((0..3).map(|_| denied()));
     world.accept(ids(0..4)).await;
@@ -168,7 +205,8 @@ struct Numbered(Arc<std::sync::atomic::AtomicUsize>);
 impl Source for Numbered {
     async fn fetch(&self) -> Result<Token, AuthError> {
         let number = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600) })
+        let quota_project = Some("billed".to_owned());
+        Ok(Token { secret: format!("t{number}"), lifetime: Duration::from_secs(3_600), quota_project })
     }
 }
 
@@ -206,6 +244,27 @@ async fn a_refused_token_is_replaced_once_and_a_second_refusal_is_told() {
     let error = append("c").await.unwrap_err().to_string();
     assert!(error.contains("UNAUTHENTICATED"), "{error}");
     append("d").await.unwrap();
+}
+
+/// A person's calls name the project whose quota they use.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_of_a_person_says_whose_quota_it_uses() {
+    let fake = BigQuery::start().await;
+    let tokens = Tokens::from_source(Numbered::default());
+    fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+    let target = Target {
+        endpoint: format!("http://{}", fake.grpc).parse().unwrap(),
+        tokens: tokens.clone(),
+        stream: "projects/p/datasets/d/tables/events/streams/_default".into(),
+    };
+    let appender = Appender::new(target, Timing::default());
+    let schema = Arc::new(WriterSchema::new(real_streaming::schema::descriptor::self_contained()));
+    appender.append(schema, vec![row("a", "e").to_bytes()]).await.unwrap();
+    assert_eq!(fake.seen()[0].quota_project.as_deref(), Some("billed"));
+    let tables = Tables::new(Rest::new(format!("http://{}", fake.rest).parse().unwrap(), tokens).unwrap());
+    let name = TableName { project: "p".into(), dataset: "d".into(), table: "events".into() };
+    tables.get(&name).await.unwrap();
+    assert_eq!(fake.state.lock().rest_quota, [Some("billed".to_owned())]);
 }
 
 /// The same for the calls around a stream.

@@ -111,6 +111,7 @@ pub struct Seen {
     pub connection: usize,
     pub routing: Option<String>,
     pub authorization: Option<String>,
+    pub quota_project: Option<String>,
     pub write_stream: String,
     pub has_schema: bool,
     pub offset: Option<i64>,
@@ -132,6 +133,8 @@ pub struct Table {
     /// The body it was created with, its schema kept new.
     pub body: Value,
     pub version: u64,
+    /// Which of the tables that had this name: a call stays with the one that it found.
+    pub incarnation: usize,
     pub rows: Vec<Stored>,
     /// What the Write API knows of its columns, when that is less.
     pub known: Option<HashSet<String>>,
@@ -149,6 +152,12 @@ pub struct State {
     pub tables: BTreeMap<String, Table>,
     /// By name.
     pub streams: BTreeMap<String, Committed>,
+    /// Tables that were ever created by REST.
+    pub tables_made: usize,
+    /// Calls that create a stream are held.
+    pub holds_creations: bool,
+    /// Those that came meanwhile.
+    pub held_creations: usize,
     /// Streams that were ever created.
     pub created: usize,
     pub script: VecDeque<Act>,
@@ -171,9 +180,13 @@ pub struct State {
     pub refusals: VecDeque<(&'static str, u16, &'static str)>,
     pub seen: Vec<Seen>,
     pub rest_seen: Vec<String>,
+    /// Whose quota REST calls use.
+    pub rest_quota: Vec<Option<String>>,
     /// Answers are held back until so many requests have come on a connection.
     pub hold: usize,
     pub listing: Listing,
+    /// What is wrong with every row, though no column shows it.
+    pub grudge: Option<&'static str>,
     /// The Write API does not know any table.
     pub amnesia: bool,
     /// Statuses for patches of tables.
@@ -279,6 +292,7 @@ impl BigQueryWrite for Service {
 
     async fn append_rows(&self, request: Request<Streaming<AppendRowsRequest>>) -> Result<Response<Answers>, Status> {
         let (routing, authorization) = (header(&request, "x-goog-request-params"), token(&request));
+        let quota_project = header(&request, "x-goog-user-project");
         let connection = {
             let mut state = self.0.lock();
             state.calls += 1;
@@ -300,8 +314,10 @@ impl BigQueryWrite for Service {
             connection,
             routing,
             authorization,
+            quota_project,
             stream: String::new(),
             descriptor: None,
+            incarnation: None,
             came: 0,
             offset: None,
             recent: Recent::default(),
@@ -334,6 +350,12 @@ impl BigQueryWrite for Service {
         let routing = routing.as_ref().map(|routing| percent_encoding::percent_decode(routing.as_encoded_bytes()));
         if !routing.is_some_and(|routing| routing.eq(format!("parent={}", request.parent).bytes())) {
             return Err(Status::permission_denied("the routing header is missing"));
+        }
+        if self.0.lock().holds_creations {
+            self.0.lock().held_creations += 1;
+            while self.0.lock().holds_creations {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
         let mut state = self.0.lock();
         state.admit(token.as_deref())?;
@@ -417,8 +439,11 @@ struct Talk {
     connection: usize,
     routing: String,
     authorization: Option<String>,
+    quota_project: Option<String>,
     stream: String,
     descriptor: Option<MessageDescriptor>,
+    /// The table that it found at its first request, if any.
+    incarnation: Option<usize>,
     came: usize,
     /// Of the last request.
     offset: Option<i64>,
@@ -503,6 +528,11 @@ impl Talk {
             request.rows.as_ref().ok_or_else(|| Status::invalid_argument("no rows"))?;
         if self.came == 1 {
             self.stream = request.write_stream.clone();
+            {
+                let state = self.state.lock();
+                let found = state.tables.get(&table_of(&self.stream)).filter(|_| !state.amnesia);
+                self.incarnation = found.map(|table| table.incarnation);
+            }
             let schema = data.writer_schema.as_ref().and_then(|schema| schema.proto_descriptor.clone());
             let mut descriptor = schema.ok_or_else(|| Status::invalid_argument("the first request has no schema"))?;
             if self.state.lock().keep == Keep::Moments {
@@ -527,6 +557,7 @@ impl Talk {
             connection: self.connection,
             routing: Some(self.routing.clone()),
             authorization: self.authorization.clone(),
+            quota_project: self.quota_project.clone(),
             write_stream: request.write_stream.clone(),
             has_schema: data.writer_schema.is_some(),
             offset: request.offset,
@@ -562,7 +593,8 @@ impl Talk {
         let mut state = self.state.lock();
         let listing = state.listing;
         let key = table_of(&self.stream);
-        if state.amnesia || !state.tables.contains_key(&key) {
+        let found = state.tables.get(&key).filter(|table| self.incarnation == Some(table.incarnation));
+        if state.amnesia || found.is_none() {
             return error(judge::storage_error(Code::NotFound, 1, "Requested entity was not found"));
         }
         let stream = match streams::parts(&self.stream) {
@@ -583,8 +615,11 @@ impl Talk {
         if let Err(words) = judge::fits(descriptor, &table.body["schema"]["fields"], &table.known) {
             return error(judge::storage_error(Code::InvalidArgument, 7, &words));
         }
-        let faults: HashMap<usize, String> =
-            read.iter().enumerate().filter_map(|(index, row)| Some((index, fault(row, table)?))).collect();
+        let faults: HashMap<usize, String> = read
+            .iter()
+            .enumerate()
+            .filter_map(|(index, row)| Some((index, fault(row, table, state.grudge)?)))
+            .collect();
         if faults.is_empty() {
             let count = read.len() as i64;
             match state.keep {
@@ -621,8 +656,11 @@ impl Talk {
 }
 
 /// What is wrong with a row for this table.
-fn fault(row: &judge::Read, table: &Table) -> Option<String> {
-    row.fault.clone().or_else(|| judge::misfit(&row.columns, &table.body["schema"]["fields"], ""))
+fn fault(row: &judge::Read, table: &Table, grudge: Option<&str>) -> Option<String> {
+    row.fault
+        .clone()
+        .or(grudge.map(str::to_owned))
+        .or_else(|| judge::misfit(&row.columns, &table.body["schema"]["fields"], ""))
 }
 
 fn error(status: rpc::Status) -> AppendRowsResponse {

@@ -61,7 +61,8 @@ fn clean(descriptor: &DescriptorProto) -> Result<(), String> {
     descriptor.nested_type.iter().try_for_each(clean)
 }
 
-/// Reads a row. What is wrong with it is a fault; rows named `bad` have one by themselves.
+/// Reads a row. What is wrong with it is a fault; rows named `bad` and `alike` have one by themselves, the latter all
+/// the same.
 pub fn read(descriptor: &MessageDescriptor, bytes: &[u8], strict: bool) -> Read {
     let (columns, mut fault) = match DynamicMessage::decode(descriptor.clone(), bytes) {
         Ok(columns) => (columns, None),
@@ -75,8 +76,10 @@ pub fn read(descriptor: &MessageDescriptor, bytes: &[u8], strict: bool) -> Read 
     if strict && fault.is_none() && has_unknown(&columns) {
         fault = Some("has fields that the descriptor has not".into());
     }
-    if text(&columns, "event_name").as_deref() == Some("bad") {
-        fault = Some(format!("row `{id}` is bad"));
+    match text(&columns, "event_name").as_deref() {
+        Some("bad") => fault = Some(format!("row `{id}` is bad")),
+        Some("alike") => fault = Some("a value is out of range".to_owned()),
+        _ => {}
     }
     Read { id, columns, fault }
 }

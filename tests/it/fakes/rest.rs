@@ -30,11 +30,14 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     let path = request.uri().path().to_owned();
     let fields = request.uri().query().and_then(|query| query.strip_prefix("fields=")).map(str::to_owned);
     let etag = request.headers().get("if-match").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
+    let quota =
+        request.headers().get("x-goog-user-project").and_then(|project| project.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (status, body) = {
         let mut state = state.lock();
         state.rest_seen.push(format!("{method} {path}"));
+        state.rest_quota.push(quota);
         let scripted = state.refusals.iter().position(|(on, _, _)| *on == method);
         match scripted.and_then(|at| state.refusals.remove(at)) {
             Some((_, status, reason)) => refusal(status, reason, "as the script says"),
@@ -85,7 +88,9 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
                     if let Some(fault) = rules::fault_of_new(&body) {
                         return refusal(400, "invalid", &fault);
                     }
-                    state.tables.insert(key.clone(), Table { body, ..Table::default() });
+                    state.tables_made += 1;
+                    let table = Table { body, incarnation: state.tables_made, ..Table::default() };
+                    state.tables.insert(key.clone(), table);
                     (200, shown(&state.tables[&key]))
                 }
                 (_, ["tables", table]) => {

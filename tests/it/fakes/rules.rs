@@ -122,7 +122,13 @@ fn removed(before: &Value, after: &Value) -> Option<String> {
     for column in list(before) {
         let name = column["name"].as_str().unwrap_or_default();
         let same = after.iter().find(|other| other["name"] == column["name"]);
-        let Some(same) = same.filter(|same| same["type"] == column["type"]) else { return Some(name.to_owned()) };
+        let mode = |column: &Value| column["mode"].as_str().unwrap_or("NULLABLE").to_owned();
+        // A mode may be relaxed, and not changed otherwise.
+        let keeps = |same: &&Value| {
+            mode(same) == mode(&column) || (mode(&column), mode(same)) == ("REQUIRED".into(), "NULLABLE".into())
+        };
+        let same = same.filter(|same| same["type"] == column["type"]).filter(keeps);
+        let Some(same) = same else { return Some(name.to_owned()) };
         if let Some(member) = removed(&column["fields"], &same["fields"]) {
             return Some(format!("{name}.{member}"));
         }

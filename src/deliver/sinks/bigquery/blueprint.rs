@@ -7,8 +7,11 @@ use std::{
 
 use crate::{
     deliver::config::{BigQueryConfig, TableLayout},
-    gcp::bigquery::{Field, NewTable, TableName, TimePartitioning},
-    schema::{Date, bigquery::table_schema},
+    gcp::bigquery::{Comparison, Field, NewTable, TableName, TimePartitioning, compare},
+    schema::{
+        Date,
+        bigquery::{ALWAYS_FILLED, table_schema},
+    },
 };
 
 /// The column that tables are partitioned by.
@@ -45,6 +48,11 @@ impl Blueprint {
             expiration: config.partition_expiration.map(|expiration| *expiration),
             layout: config.table_layout,
         }
+    }
+
+    /// Holds a table's columns against ours.
+    pub fn compare(&self, table: &[Field]) -> Comparison {
+        compare(&self.columns, table, ALWAYS_FILLED)
     }
 
     /// How it is partitioned; not at all when each day has its own table.

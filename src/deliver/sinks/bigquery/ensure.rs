@@ -12,13 +12,22 @@ use crate::{
         sink::SinkError,
     },
     gcp::{
-        bigquery::{Comparison, Schema, Table, TableName, Tables, compare, paths},
+        bigquery::{Comparison, Schema, Table, TableName, Tables, paths},
         rest::RestError,
     },
 };
 
 /// Times a patch is tried when somebody else changes the table meanwhile.
 const PATCHES: usize = 5;
+
+/// A table that is there.
+#[derive(Debug)]
+pub struct Ensured {
+    /// Its columns and members by now, as dotted paths.
+    pub columns: HashSet<String>,
+    /// It was made a moment ago, here or elsewhere.
+    pub is_new: bool,
+}
 
 /// Creates and mends tables.
 pub struct Registrar {
@@ -49,27 +58,32 @@ impl Registrar {
     }
 
     /// The table's columns, as lower-case dotted paths, after everything was done to have it and all of ours in it.
-    pub async fn ensure(&self, name: &TableName) -> Result<HashSet<String>, SinkError> {
+    pub async fn ensure(&self, name: &TableName) -> Result<Ensured, SinkError> {
+        let mut is_new = false;
+        let ensured = |columns, is_new| Ok(Ensured { columns, is_new });
         for _ in 0..PATCHES {
             let table = match self.tables.get(name).await {
                 Ok(table) => table,
-                Err(error) if error.status() == Some(404) => self.create(name, error).await?,
+                Err(error) if error.status() == Some(404) => {
+                    is_new = true;
+                    self.create(name, error).await?
+                }
                 Err(error) => return Err(of_rest("read", "bigquery.tables.get", name, &error)),
             };
-            let found = compare(&self.blueprint.columns, &table.schema.fields);
+            let found = self.blueprint.compare(&table.schema.fields);
             usable(name, &found)?;
             if found.missing.is_empty() {
                 self.remark_on_layout(name, &table);
-                return Ok(paths(&table.schema.fields));
+                return ensured(paths(&table.schema.fields), is_new);
             }
             if !self.create_table {
                 tracing::warn!(table = %name, missing = found.missing.join(", "), "columns are not added, since `writers.bq.create_table` is false");
-                return Ok(paths(&table.schema.fields));
+                return ensured(paths(&table.schema.fields), is_new);
             }
             match self.tables.patch(name, table.etag.as_deref(), &found.merged).await {
                 Ok(_) => {
                     tracing::info!(table = %name, added = found.missing.join(", "), "columns were added");
-                    return Ok(paths(&found.merged));
+                    return ensured(paths(&found.merged), is_new);
                 }
                 // Changed meanwhile, perhaps by another instance with the same wish.
                 Err(error) if error.status() == Some(412) => {}
@@ -80,7 +94,7 @@ impl Registrar {
                     let missing = found.missing.join(", ");
                     let error = of_rest("add columns to", "bigquery.tables.update", name, &error);
                     tracing::warn!(missing, %error, "rows are written without these columns");
-                    return Ok(paths(&table.schema.fields));
+                    return ensured(paths(&table.schema.fields), is_new);
                 }
             }
         }
@@ -157,17 +171,36 @@ impl Registrar {
 
 /// Whether rows can be written at all, whatever is added.
 pub fn usable(name: &TableName, found: &Comparison) -> Result<(), SinkError> {
-    let faults: Vec<_> = found
-        .conflicts
-        .iter()
-        .cloned()
-        .chain(found.unfilled.iter().map(|column| format!("`{column}` is REQUIRED and no column of ours")))
-        .collect();
+    let Comparison { conflicts, required, unfilled, .. } = found;
+    let required_of_ours =
+        required.iter().map(|path| format!("`{path}` is REQUIRED, and not every row has a value for it"));
+    let foreign = unfilled.iter().map(|path| format!("`{path}` is REQUIRED and no column of ours"));
+    let faults: Vec<_> = conflicts.iter().cloned().chain(required_of_ours).chain(foreign).collect();
     if faults.is_empty() {
         return Ok(());
     }
     let source = format!("the columns of `{name}` do not fit: {}", faults.join("; "));
-    let hint = "change the columns (`real-streaming schema --format bigquery` prints ours), or write to another \
-                table by `writers.bq.table_id`";
+    let hint = if conflicts.is_empty() {
+        let relaxing: Vec<_> = required.iter().chain(unfilled).map(|path| relaxing(name, path)).collect();
+        let setup =
+            if required.is_empty() { "" } else { "`real-streaming setup` makes columns of ours nullable; or: " };
+        format!("{setup}{}", relaxing.join("; "))
+    } else {
+        "change the columns (`real-streaming schema --format bigquery` prints ours), or write to another table by \
+         `writers.bq.table_id`"
+            .to_owned()
+    };
     Err(SinkError::Blocked { source: source.into(), hint: hint.into() })
+}
+
+/// How a column may be left empty from now on. The statement knows no members of records.
+fn relaxing(name: &TableName, path: &str) -> String {
+    let TableName { project, dataset, table } = name;
+    match path.contains('.') {
+        false => format!("ALTER TABLE `{project}.{dataset}.{table}` ALTER COLUMN `{path}` DROP NOT NULL"),
+        true => format!(
+            "give `{path}` mode NULLABLE in the output of `bq show --schema {name}`, and hand that to `bq update {name}` \
+             (ALTER COLUMN … DROP NOT NULL knows no members of records)"
+        ),
+    }
 }

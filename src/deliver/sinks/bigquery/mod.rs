@@ -9,8 +9,10 @@ mod blueprint;
 mod committed;
 mod ensure;
 mod lanes;
+mod suspicion;
 mod table;
 mod verdict;
+mod writer;
 
 use std::{
     collections::BTreeMap,
@@ -24,12 +26,15 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use self::table::{Ledger, Table};
 pub use self::{
     blueprint::{Blueprint, CLUSTER_BY, MANAGED_BY, PARTITION_BY},
     committed::memory,
     ensure::{Registrar, usable},
-    verdict::{NOT_THE_ROW, STRANGER, of_rest},
+    verdict::{MEMBER, NOT_THE_ROW, STRANGER, of_rest},
+};
+use self::{
+    table::{Ledger, Table},
+    verdict::Verdict,
 };
 use crate::{
     deliver::{
@@ -217,7 +222,9 @@ impl Sink for BigQuerySink {
         let table = self.table(batch.date);
         let mut written = Written::default();
         // Those in the batch that are still to be written.
+        let mut renewed = false;
         let mut indexes: Vec<usize> = (0..batch.rows.len()).collect();
+        let first = batch.rows.first().map_or(0, |spooled| spooled.position);
         for _ in 0..ROUNDS {
             let writer = table.writer().await?;
             let mut encoded = Vec::with_capacity(indexes.len());
@@ -242,9 +249,21 @@ impl Sink for BigQuerySink {
             let positions = indexes.iter().map(|index| batch.rows[*index].position);
             let outcome = table.append(&writer, encoded, positions).await;
             let faults = match outcome {
-                Ok(()) => return Ok(written),
+                Ok(()) => {
+                    table.taken(first);
+                    return Ok(written);
+                }
                 Err(AppendError::Rows(faults)) => faults,
-                Err(AppendError::Failed(failure)) => return Err(table.judge(failure, indexes.len())),
+                // One call's word is not enough to give a row up: what a connection refuses that is not well, another takes.
+                Err(AppendError::Failed(failure))
+                    if indexes.len() == 1 && !renewed && verdict::of(&failure) == Verdict::BadRequest =>
+                {
+                    tracing::debug!(%failure, "a row is refused, and sent once more over another connection");
+                    renewed = true;
+                    table.renew(&writer).await;
+                    continue;
+                }
+                Err(AppendError::Failed(failure)) => return Err(table.judge(failure, indexes.len()).await),
             };
             let mut culprits = culprits(&faults, indexes.len());
             if culprits.is_empty() {
@@ -255,6 +274,9 @@ impl Sink for BigQuerySink {
             if culprits.len() == indexes.len() {
                 // Perhaps nothing is wrong with the rows, and somebody has changed the table.
                 table.check_again().await?;
+                if let Some(words) = the_same_words(&culprits) {
+                    table.blame(first, culprits.len(), words)?;
+                }
             }
             let mut sent = 0..;
             indexes.retain(|&index| match sent.next().and_then(|position| culprits.remove(&position)) {
@@ -280,6 +302,12 @@ fn culprits(faults: &[RowFault], sent: usize) -> BTreeMap<usize, String> {
         };
     }
     culprits
+}
+
+/// What all rows are refused with, when it is one and the same.
+fn the_same_words(culprits: &BTreeMap<usize, String>) -> Option<&str> {
+    let (_, words) = culprits.first_key_value()?;
+    culprits.values().all(|other| other == words).then_some(words)
 }
 
 #[cfg(test)]

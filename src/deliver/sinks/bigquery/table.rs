@@ -1,38 +1,34 @@
 //! One table that is written to: its stream, and the row type that the table takes.
 
-use std::{
-    collections::HashSet,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tonic::Code;
 
 use super::{
     committed::Committed,
-    ensure::Registrar,
+    ensure::{Ensured, Registrar},
     lanes::Lanes,
+    suspicion::{Blame, Suspicion},
     verdict::{self, Verdict},
+    writer::{Writer, lacking},
 };
 use crate::{
     deliver::{Position, sink::SinkError, sinks::doubt::Doubt},
     gcp::{
         Failure,
         bigquery::{TableName, paths},
-        write::{self, AppendError, Target, Timing, WriterSchema},
+        write::{self, AppendError, Target, Timing},
     },
-    schema::{Row, descriptor, narrow::Narrow, wire::WireError},
+    schema::narrow::Narrow,
 };
 
-/// A new table may be unknown to the Write API for some minutes; longer means that something is wrong.
-const UNKNOWN_FOR: Duration = Duration::from_secs(600);
+/// Pauses before the Write API is asked again whether it knows a table's columns by now. They grow with the time that has
+/// gone by.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// See the module.
 pub struct Table {
@@ -44,9 +40,17 @@ pub struct Table {
     writer: ArcSwapOption<Writer>,
     /// The last writer, kept so that an unchanged table goes on with the same stream. Locked while the table is looked at.
     last: tokio::sync::Mutex<Option<Arc<Writer>>>,
-    /// The Write API knows fewer columns than the tables API told: it is asked, too, from now on.
-    behind: AtomicBool,
+    timing: Timing,
+    /// Since when the Write API knows fewer columns than the tables API told: it is asked, too, from then on.
+    behind: Mutex<Option<Instant>>,
+    /// Rows go without some of these: when to look again.
+    look_again: Mutex<Option<Instant>>,
+    /// Columns of ours that rows go without, as the log was last told.
+    lost: Mutex<Vec<String>>,
+    /// When the table was made, as far as that was seen.
+    made: Mutex<Option<Instant>>,
     doubt: Doubt,
+    suspicion: Suspicion,
     /// Since when the Write API does not know the table.
     unknown: Mutex<Option<Instant>>,
 }
@@ -64,29 +68,6 @@ pub struct Ledger {
     pub path: PathBuf,
     /// The spool whose positions stand in it.
     pub spool: u64,
-}
-
-/// How rows are written.
-pub struct Writer {
-    /// What the server is told.
-    pub schema: Arc<WriterSchema>,
-    /// What the table lacks.
-    narrow: Option<Narrow>,
-}
-
-impl Writer {
-    fn new(narrow: Option<Narrow>) -> Writer {
-        let descriptor = narrow.as_ref().map_or_else(descriptor::self_contained, Narrow::descriptor);
-        Writer { schema: Arc::new(WriterSchema::new(descriptor)), narrow }
-    }
-
-    /// The row as the table takes it: as it is, unless the table lacks columns.
-    pub fn row(&self, row: &Row) -> Result<Bytes, WireError> {
-        match &self.narrow {
-            None => Ok(row.to_bytes()),
-            Some(narrow) => narrow.row(row.bytes()),
-        }
-    }
 }
 
 impl Table {
@@ -109,8 +90,13 @@ impl Table {
             registrar,
             writer: ArcSwapOption::empty(),
             last: tokio::sync::Mutex::default(),
-            behind: AtomicBool::new(false),
+            timing,
+            behind: Mutex::default(),
+            look_again: Mutex::default(),
+            lost: Mutex::default(),
+            made: Mutex::default(),
             doubt: Doubt::new(),
+            suspicion: Suspicion::default(),
             unknown: Mutex::default(),
         }
     }
@@ -121,50 +107,80 @@ impl Table {
 
     /// How rows are written now; looks at the table, and mends it, when nobody has.
     pub async fn writer(&self) -> Result<Arc<Writer>, SinkError> {
-        if let Some(writer) = self.writer.load_full() {
+        if let Some(writer) = self.current() {
             return Ok(writer);
         }
         let mut last = self.last.lock().await;
-        if let Some(writer) = self.writer.load_full() {
+        if let Some(writer) = self.current() {
             return Ok(writer);
         }
-        let mut columns = self.registrar.ensure(&self.name).await?;
-        if self.behind.load(Ordering::Relaxed) {
-            columns = self.known_to_the_write_api(columns).await;
+        let Ensured { columns, is_new } = self.registrar.ensure(&self.name).await?;
+        if is_new {
+            *self.made.lock() = Some(Instant::now());
         }
-        Ok(self.take_up(&mut last, &columns))
+        let known = self.known_to_the_write_api(columns).await?;
+        Ok(self.take_up(&mut last, &known))
     }
 
-    /// Of these columns, the ones that the Write API knows by now. When it does not say, all of them.
-    async fn known_to_the_write_api(&self, columns: HashSet<String>) -> HashSet<String> {
-        match write::describe(&self.target).await {
-            Ok(stream) => match stream.table_schema {
-                Some(schema) => &columns & &paths(&schema.fields),
-                None => columns,
-            },
+    fn current(&self) -> Option<Arc<Writer>> {
+        let is_due = self.look_again.lock().is_some_and(|at| at <= Instant::now());
+        self.writer.load_full().filter(|_| !is_due)
+    }
+
+    /// Of these columns, the ones that the Write API knows by now; all, when it does not say. It may learn of them some
+    /// minutes after the tables API, and until then this is an error: rows that went without them would lack their values
+    /// for ever.
+    async fn known_to_the_write_api(&self, columns: HashSet<String>) -> Result<HashSet<String>, SinkError> {
+        *self.look_again.lock() = None;
+        let Some(since) = *self.behind.lock() else { return Ok(columns) };
+        let told = match write::describe(&self.target).await {
+            Ok(stream) => stream.table_schema.map_or_else(|| columns.clone(), |schema| paths(&schema.fields)),
             Err(error) => {
                 tracing::debug!(table = %self.name, %error, "the stream cannot be described");
-                columns
+                return Ok(columns);
             }
+        };
+        let known = &columns & &told;
+        let unknown: Vec<_> =
+            lacking(&known).into_iter().filter(|path| columns.contains(&path.to_lowercase())).collect();
+        if unknown.is_empty() {
+            return Ok(known);
         }
+        let waited = since.elapsed();
+        if waited < self.timing.spread {
+            let words = format!("the Write API does not know columns of `{}` yet: {}", self.name, unknown.join(", "));
+            return Err(SinkError::Transient { source: words.into(), retry_after: Some(pause(waited)) });
+        }
+        *self.look_again.lock() = Some(Instant::now() + self.timing.spread / 10);
+        Ok(known)
     }
 
     fn take_up(&self, last: &mut Option<Arc<Writer>>, columns: &HashSet<String>) -> Arc<Writer> {
         let narrow = Narrow::to(columns);
         let writer = match last.take() {
             Some(writer) if writer.narrow == narrow => writer,
-            before => {
-                if narrow.is_some() {
-                    tracing::warn!(table = %self.name, "the table lacks columns, rows are written without them");
-                } else if before.is_some() {
-                    tracing::info!(table = %self.name, "the table has all columns now");
-                }
-                Arc::new(Writer::new(narrow))
-            }
+            _ => Arc::new(Writer::new(narrow)),
         };
+        let lost = lacking(columns);
+        let before = std::mem::replace(&mut *self.lost.lock(), lost.clone());
+        if lost.is_empty() && !before.is_empty() {
+            tracing::info!(table = %self.name, "the table has all columns now");
+        } else if lost != before {
+            let columns = lost.join(", ");
+            tracing::warn!(table = %self.name, columns, "rows are written without these columns, whose values are lost");
+        }
         *last = Some(writer.clone());
         self.writer.store(Some(writer.clone()));
         writer
+    }
+
+    /// The next request goes over another connection, unless `writer` is not the current one any more.
+    pub async fn renew(&self, writer: &Arc<Writer>) {
+        let mut last = self.last.lock().await;
+        if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, writer)) {
+            *last = None;
+            self.writer.store(None);
+        }
     }
 
     /// Appends rows that `writer` has made, from these positions of the spool. Queued before the first wait.
@@ -179,13 +195,40 @@ impl Table {
             Rows::AtLeastOnce(lanes) => lanes.append(schema, rows).await?,
             Rows::ExactlyOnce(committed) => committed.append(schema, rows, positions.collect()).await?,
         };
-        self.doubt.taken();
         *self.unknown.lock() = None;
+        if self.look_again.lock().is_none() {
+            *self.behind.lock() = None;
+        }
         if let Some(schema) = appended.updated_schema {
             let mut last = self.last.lock().await;
-            self.take_up(&mut last, &paths(&schema.fields));
+            if self.take_up(&mut last, &paths(&schema.fields)).narrow.is_none() {
+                *self.look_again.lock() = None;
+            }
         }
         Ok(())
+    }
+
+    /// The batch that begins at this position was taken.
+    pub fn taken(&self, first: Position) {
+        self.doubt.taken();
+        self.suspicion.taken(first);
+    }
+
+    /// All rows of the batch that begins at `first` were refused in the same words: an error when that may be the
+    /// table's fault, though it looks as it should.
+    pub fn blame(&self, first: Position, rows: usize, words: &str) -> Result<(), SinkError> {
+        if rows == 1 && self.doubt.is_at_fault() {
+            return Ok(());
+        }
+        let source = format!("all {rows} rows of a request to `{}` are refused alike: {words}", self.name).into();
+        match self.suspicion.blame(first, words) {
+            Blame::Rows => Ok(()),
+            Blame::Open => Err(SinkError::Transient { source, retry_after: None }),
+            Blame::Table => {
+                self.writer.store(None);
+                Err(SinkError::Blocked { source, hint: verdict::NOT_THE_ROW.into() })
+            }
+        }
     }
 
     /// Every row below is in the table or a dead letter.
@@ -201,23 +244,41 @@ impl Table {
     }
 
     /// What a failure of so many rows means for the batch, and for the table.
-    pub fn judge(&self, failure: Failure, rows: usize) -> SinkError {
-        let verdict = verdict::of(&failure);
+    pub async fn judge(&self, failure: Failure, rows: usize) -> SinkError {
+        let mut verdict = verdict::of(&failure);
+        if verdict == Verdict::NoRight && self.made.lock().is_some_and(|at| at.elapsed() < self.timing.spread) {
+            verdict = Verdict::UnknownTable;
+        }
         match verdict {
             Verdict::UnknownTable => {
+                // A call to a table that was deleted never finds the one that took its place.
+                *self.last.lock().await = None;
                 self.writer.store(None);
                 let since = *self.unknown.lock().get_or_insert_with(Instant::now);
-                if since.elapsed() >= UNKNOWN_FOR {
-                    return verdict::blocked(
-                        &self.name,
-                        failure,
-                        "the table is there, and the Write API does not know it; if that stays so, ask Google's support",
-                    );
+                let is_denied = failure.code == Code::PermissionDenied;
+                if since.elapsed() < self.timing.spread {
+                    return verdict.error(&self.name, failure);
                 }
+                if is_denied {
+                    return Verdict::NoRight.error(&self.name, failure);
+                }
+                return verdict::blocked(
+                    &self.name,
+                    failure,
+                    "the table is there, and the Write API does not know it; if that stays so, ask Google's support",
+                );
             }
             Verdict::ExtraFields => {
-                self.behind.store(true, Ordering::Relaxed);
                 self.writer.store(None);
+                let waited = self.behind.lock().get_or_insert_with(Instant::now).elapsed();
+                if waited < self.timing.spread || self.look_again.lock().is_some() {
+                    return SinkError::Transient { source: failure.into(), retry_after: Some(pause(waited)) };
+                }
+                return verdict::blocked(
+                    &self.name,
+                    failure,
+                    "the table has these columns, and the Write API does not know them; if that stays so, ask Google's support",
+                );
             }
             // The table may have gone, or have been changed.
             Verdict::NoRight | Verdict::Stuck => self.writer.store(None),
@@ -229,4 +290,9 @@ impl Table {
         }
         verdict.error(&self.name, failure)
     }
+}
+
+/// Half as long as it took until now, within bounds.
+fn pause(waited: Duration) -> Duration {
+    (waited / 2).clamp(PAUSES.0, PAUSES.1)
 }

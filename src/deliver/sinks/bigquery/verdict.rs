@@ -52,6 +52,8 @@ pub fn of(failure: &Failure) -> Verdict {
         Code::ResourceExhausted => Verdict::TooMuch,
         Code::NotFound => Verdict::UnknownTable,
         Code::Unauthenticated => Verdict::Stranger,
+        // Whoever may not know is told neither; so is who asks for a table that was just made.
+        Code::PermissionDenied if failure.message.contains("may not exist") => Verdict::UnknownTable,
         Code::PermissionDenied => Verdict::NoRight,
         Code::InvalidArgument => Verdict::BadRequest,
         _ => Verdict::Stuck,
@@ -66,13 +68,20 @@ impl Verdict {
             Verdict::Passes | Verdict::ExtraFields => SinkError::Transient { source: failure.into(), retry_after },
             Verdict::UnknownTable => {
                 let retry_after = Some(retry_after.unwrap_or_default().max(NEW_TABLE));
-                SinkError::Transient { source: failure.into(), retry_after }
+                let source = match failure.code {
+                    Code::PermissionDenied => {
+                        let right = missing_right(WRITE, table);
+                        format!("{failure} (a new table is not known at once; if it stays so: {right})").into()
+                    }
+                    _ => failure.into(),
+                };
+                SinkError::Transient { source, retry_after }
             }
             Verdict::TooMuch => SinkError::Throttled { source: failure.into(), retry_after },
             Verdict::BadRequest => SinkError::Refused { source: failure.into() },
             Verdict::Stranger => blocked(table, failure, STRANGER),
             Verdict::NoRight => {
-                let hint = missing_right("bigquery.tables.updateData", table);
+                let hint = missing_right(WRITE, table);
                 blocked(table, failure, hint)
             }
             Verdict::Stuck => blocked(table, failure, "see the documentation of the Storage Write API's errors"),
@@ -93,6 +102,12 @@ pub fn blocked(table: &TableName, failure: Failure, hint: impl Into<Cow<'static,
     SinkError::Blocked { source: format!("cannot write to `{table}`: {failure}").into(), hint: hint.into() }
 }
 
+/// Who is to get a role: whoever the credentials are of.
+pub const MEMBER: &str = "<serviceAccount:… or user:…>";
+
+/// The right to write rows.
+const WRITE: &str = "bigquery.tables.updateData";
+
 /// The right to create data sets.
 pub const CREATE_DATASET: &str = "bigquery.datasets.create";
 
@@ -103,14 +118,13 @@ pub fn missing_right(permission: &str, table: &TableName) -> String {
         // There is nothing yet on which it could be granted but the project.
         return format!(
             "the account needs `{permission}` on project `{project}`; to grant the least role that has it: gcloud \
-             projects add-iam-policy-binding {project} --role=roles/bigquery.user --member=\"serviceAccount:<the \
-             account>\""
+             projects add-iam-policy-binding {project} --role=roles/bigquery.user --member=\"{MEMBER}\""
         );
     }
     format!(
         "the account needs `{permission}` on data set `{project}:{dataset}`; to grant the role that has it: bq query \
          --use_legacy_sql=false 'GRANT `roles/bigquery.dataEditor` ON SCHEMA `{project}.{dataset}` TO \
-         \"serviceAccount:<the account>\"'"
+         \"{MEMBER}\"'"
     )
 }
 
@@ -132,6 +146,17 @@ mod tests {
 
     fn table() -> TableName {
         TableName { project: "p".into(), dataset: "d".into(), table: "events".into() }
+    }
+
+    #[test]
+    fn a_table_that_may_not_exist_is_waited_for_and_the_right_named_all_the_same() {
+        let words = "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events' (or it may not exist).";
+        let failure = Failure::new(Code::PermissionDenied, words);
+        let verdict = of(&failure);
+        assert_eq!(verdict, Verdict::UnknownTable);
+        let error = verdict.error(&table(), failure);
+        assert!(matches!(error, SinkError::Transient { retry_after: Some(NEW_TABLE), .. }), "{error:?}");
+        assert!(error.to_string().contains("roles/bigquery.dataEditor"), "{error}");
     }
 
     fn failure(code: Code, storage: Option<StorageErrorCode>) -> Failure {
@@ -166,7 +191,10 @@ mod tests {
         {
             assert!(error.contains(words), "{error}");
         }
-        assert!(error.contains("GRANT `roles/bigquery.dataEditor` ON SCHEMA `p.d`"), "{error}");
+        assert!(
+            error.contains("GRANT `roles/bigquery.dataEditor` ON SCHEMA `p.d` TO \"<serviceAccount:… or user:…>\""),
+            "{error}"
+        );
     }
 
     #[test]

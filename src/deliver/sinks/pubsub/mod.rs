@@ -17,7 +17,7 @@ use tonic::Code;
 
 use self::dead_letter::DeadLetterTopic;
 use super::{
-    bigquery::{NOT_THE_ROW, STRANGER, SetupError, tokens_for},
+    bigquery::{MEMBER, NOT_THE_ROW, STRANGER, SetupError, tokens_for},
     doubt::Doubt,
 };
 use crate::{
@@ -105,7 +105,7 @@ impl PubSubSink {
             Code::PermissionDenied => format!(
                 "the account needs `pubsub.topics.publish` on topic `{topic}`; to grant the role that has it: gcloud \
                  pubsub topics add-iam-policy-binding {topic} --project={project} --role=roles/pubsub.publisher \
-                 --member=\"serviceAccount:<the account>\""
+                 --member=\"{MEMBER}\""
             )
             .into(),
             Code::Unauthenticated => STRANGER.into(),

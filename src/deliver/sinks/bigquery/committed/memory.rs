@@ -11,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use super::runs::Runs;
 use crate::deliver::{
     Position,
     journal::{self, Journal},
@@ -60,33 +61,6 @@ pub struct Plan {
     acked: bool,
 }
 
-/// Positions in growing order: the first of each run, and how many.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Vec<(Position, u64)>", into = "Vec<(Position, u64)>")]
-pub struct Runs(Vec<(Position, u64)>);
-
-impl From<Runs> for Vec<(Position, u64)> {
-    fn from(runs: Runs) -> Self {
-        runs.0
-    }
-}
-
-/// What a file says may be damaged.
-impl TryFrom<Vec<(Position, u64)>> for Runs {
-    type Error = &'static str;
-
-    fn try_from(runs: Vec<(Position, u64)>) -> Result<Runs, &'static str> {
-        let mut end = 0;
-        for &(first, count) in &runs {
-            if first < end || count == 0 {
-                return Err("the positions do not grow");
-            }
-            end = first.checked_add(count).ok_or("the positions have no end")?;
-        }
-        Ok(Runs(runs))
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Line {
@@ -95,47 +69,6 @@ enum Line {
     Stored(Runs),
     Stream { name: String, next: u64 },
     Plan(Plan),
-}
-
-impl Runs {
-    /// Of positions in growing order.
-    pub fn of(positions: impl IntoIterator<Item = Position>) -> Runs {
-        let mut runs: Vec<(Position, u64)> = Vec::new();
-        for position in positions {
-            match runs.last_mut() {
-                Some((first, count)) if *first + *count == position => *count += 1,
-                _ => runs.push((position, 1)),
-            }
-        }
-        Runs(runs)
-    }
-
-    fn len(&self) -> u64 {
-        self.0.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
-    }
-
-    /// The position after the last.
-    fn end(&self) -> Position {
-        self.0.last().map_or(0, |(first, count)| first.saturating_add(*count))
-    }
-
-    fn contains(&self, position: Position) -> bool {
-        let at = self.0.partition_point(|(first, _)| *first <= position);
-        at > 0 && position - self.0[at - 1].0 < self.0[at - 1].1
-    }
-
-    /// The first `len` of them.
-    fn prefix(&self, mut len: u64) -> Runs {
-        let mut runs = Vec::new();
-        for &(first, count) in &self.0 {
-            let taken = count.min(len);
-            if taken > 0 {
-                runs.push((first, taken));
-            }
-            len -= taken;
-        }
-        Runs(runs)
-    }
 }
 
 impl Plan {
@@ -379,6 +312,33 @@ mod tests {
         drop(memory);
         assert_eq!(open(&path, 7).stream(), Some(("s2".into(), 3)));
         assert_eq!(open(&path, 8).stream(), None, "of another spool");
+    }
+
+    /// The process ends when a stream is counted and the next one is not created: of the old one nothing is asked again,
+    /// and what it held is not sent again.
+    #[test]
+    fn what_was_counted_is_known_before_the_next_stream_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("direct.offsets");
+        let mut memory = open(&path, 7);
+        memory.begin("s1").unwrap();
+        memory.plan(vec![plan(0, &[0, 1, 2]), plan(3, &[3, 4])]).unwrap();
+        memory.acked(0);
+        memory.counted(4).unwrap();
+        drop(memory);
+
+        let mut memory = open(&path, 7);
+        assert_eq!((memory.stream(), memory.doubtful()), (None, 0), "nobody is asked about `s1` again");
+        assert_eq!(settled(&memory, 9), [0, 1, 2, 3]);
+        // It may end there again and again.
+        drop(memory);
+        memory = open(&path, 7);
+        memory.begin("s2").unwrap();
+        memory.plan(vec![plan(0, &[4, 5])]).unwrap();
+        drop(memory);
+        let memory = open(&path, 7);
+        assert_eq!((memory.stream(), memory.doubtful()), (Some(("s2".into(), 2)), 2));
+        assert_eq!(settled(&memory, 9), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! // replaced instead.
 
 pub mod memory;
+mod runs;
 mod stream;
 
 use std::{

@@ -21,7 +21,10 @@ use tokio::{
 use tonic::Code;
 
 use self::answers::Stall;
-use super::memory::{Memory, Plan, Runs};
+use super::{
+    memory::{Memory, Plan},
+    runs::Runs,
+};
 use crate::{
     deliver::Position,
     gcp::{
