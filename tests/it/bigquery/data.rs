@@ -116,11 +116,10 @@ async fn a_column_that_rows_may_lack_and_the_table_requires_blocks_the_writer() 
         let mut columns = real_streaming::schema::bigquery::table_schema();
         let of = |list: &mut serde_json::Value, name: &str| {
             let list = list.as_array_mut().unwrap();
-            let at = list.iter().position(|column| column["name"] == name).unwrap_or_else(|| {
+            list.iter().position(|column| column["name"] == name).unwrap_or_else(|| {
                 list.push(serde_json::json!({ "name": name, "type": "STRING" }));
                 list.len() - 1
-            });
-            at
+            })
         };
         let at = of(&mut columns, column);
         let column = match member {

@@ -45,23 +45,23 @@ impl Runs {
     }
 
     /// How many.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.0.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(*count))
     }
 
     /// The position after the last.
-    pub fn end(&self) -> Position {
+    pub(super) fn end(&self) -> Position {
         self.0.last().map_or(0, |(first, count)| first.saturating_add(*count))
     }
 
     /// Whether this is one of them.
-    pub fn contains(&self, position: Position) -> bool {
+    pub(super) fn contains(&self, position: Position) -> bool {
         let at = self.0.partition_point(|(first, _)| *first <= position);
         at > 0 && position - self.0[at - 1].0 < self.0[at - 1].1
     }
 
     /// The first `len` of them.
-    pub fn prefix(&self, mut len: u64) -> Runs {
+    pub(super) fn prefix(&self, mut len: u64) -> Runs {
         let mut runs = Vec::new();
         for &(first, count) in &self.0 {
             let taken = count.min(len);
