@@ -85,6 +85,11 @@ impl Pipeline {
         Pipeline { privacy: privacy.clone(), ..self }
     }
 
+    /// Name of the visitor's cookie.
+    pub fn cookie_name(&self) -> &str {
+        self.identity.cookie()
+    }
+
     /// Bytes of a body as sent; the server reads no more than that.
     pub fn max_body(&self) -> usize {
         self.limits.body

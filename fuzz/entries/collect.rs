@@ -6,6 +6,7 @@ use flate2::{Compression, write};
 use http::{HeaderMap, HeaderValue};
 use real_streaming::{
     collect::{Caller, Claim, Codings, CookieConfig, Identity, RedactConfig, Redaction, first_touch},
+    edge::{RouteConfig, foreign::OwnCookies},
     schema::proto::event::{Param, Value},
 };
 
@@ -99,6 +100,15 @@ pub fn cookies(data: &[u8]) {
     let headers = hit::headers(lines.map(|line| ("cookie", line)));
     let mut hit = hit::hit("", &headers, b"");
     hit.host = &host;
+
+    let own = OwnCookies::new(&[RouteConfig::default()], 0, "__uid__");
+    let left = own.left(&headers);
+    let sent = match &left {
+        Some(left) => hit::headers([("cookie", &left[..])]),
+        None => headers.clone(),
+    };
+    assert_eq!(hit::hit("", &sent, b"").cookie("__uid__"), None, "the site does not see it");
+    assert_eq!(own.left(&sent), None, "there is no more to take out");
 
     let identity = Identity::new(CookieConfig::default());
     let visitor = identity.visitor(&hit, Caller::Ordinary);

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use http::Method;
-use real_streaming::edge::foreign::{Extent, Found, Router, Said, fault, find, said};
+use real_streaming::edge::foreign::{Extent, Found, Router, Said, fault, find, said, without_host};
 
 static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new("/api/v1/streaming", "/v6.js", &[]));
 
@@ -18,6 +18,9 @@ pub fn connection(data: &[u8]) {
     };
     let mut buffer = BytesMut::from(&text[..]);
     assert_eq!(fault(&text), fault(&text), "what is wrong does not change");
+    if let (None, Some(plain)) = (fault(&text), without_host(&text)) {
+        assert_eq!((fault(&plain), without_host(&plain)), (None, None), "without its host a target is a path");
+    }
     match find(&mut buffer, &ROUTER, MAX_BODY) {
         Found::Other => assert_eq!(buffer, text, "what is not taken stays"),
         Found::Part(whole) => {

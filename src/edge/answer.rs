@@ -98,7 +98,7 @@ pub async fn send_pieces(
     tuning: &Tuning,
 ) {
     let Some(mut pieces) = pieces else {
-        send_head(session, head, tuning).await;
+        send_head(session, head, changes, tuning).await;
         return;
     };
     let uploading = !session.is_body_done();
@@ -139,7 +139,12 @@ pub async fn send_pieces(
 }
 
 /// Sends an answer without a body, its length as it says itself: that of the body which `HEAD` leaves out.
-async fn send_head(session: &mut Session, head: Reply, tuning: &Tuning) {
+async fn send_head(
+    session: &mut Session,
+    head: Reply,
+    changes: impl FnOnce(&RequestHeader, &mut ResponseHeader) -> Changes,
+    tuning: &Tuning,
+) {
     let uploading = !session.is_body_done();
     close_if_ending(session);
     let all = async {
@@ -147,6 +152,10 @@ async fn send_head(session: &mut Session, head: Reply, tuning: &Tuning) {
         let bodiless = matches!(header.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if !bodiless && !header.headers.contains_key(header::CONTENT_LENGTH) {
             header.insert_header(header::CONTENT_LENGTH, 0)?;
+        }
+        if session.req_header().method == Method::HEAD {
+            // There is no body to change; only the header says what is done to others.
+            changes(session.req_header(), &mut header);
         }
         session.write_response_header(Box::new(header), true).await?;
         session.write_response_body(None, true).await

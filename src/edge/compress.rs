@@ -46,8 +46,11 @@ pub fn compress(request: &RequestHeader, response: &mut ResponseHeader) -> Optio
     if !is_fit(request, response) {
         return None;
     }
-    // Whether compressed or not: a cache must know that it depends.
+    // Whether compressed or not: a cache must know that it depends. HEAD says of it what GET would.
     vary(response);
+    if request.method == Method::HEAD {
+        return None;
+    }
     let headers = &request.headers;
     let floor = quality(headers, IDENTITY);
     let liked = CODINGS.iter().rev().filter(|_| headers.contains_key(header::ACCEPT_ENCODING));
@@ -84,8 +87,7 @@ pub fn reshape(response: &mut ResponseHeader) -> Result<()> {
 
 fn is_fit(request: &RequestHeader, response: &ResponseHeader) -> bool {
     let headers = &response.headers;
-    let has_body = request.method != Method::HEAD
-        && !response.status.is_informational()
+    let has_body = !response.status.is_informational()
         && !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::PARTIAL_CONTENT);
     // HTTP/1.0 knows no chunks, and without a length there would be nothing else.
     let framed = request.version > Version::HTTP_10;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
     access::AccessLogConfig, client_ip::MAX_HOPS, cors::AllowedOrigin, proxies::TrustedProxy, threads::Threads,
-    tls::TlsConfig, upstream::UpstreamUrl,
+    tls::TlsConfig, upstream::UpstreamUrl, via::is_name,
 };
 use crate::{problem::Problem, units::Span};
 
@@ -40,6 +40,15 @@ pub struct ServerConfig {
     pub proxy_protocol: bool,
     /// How long clients may take.
     pub timeouts: TimeoutsConfig,
+    /// Whether request headers with `_` in their name reach the site, but for those that servers take for another header
+    /// which is ours to say.
+    pub underscores_in_headers: bool,
+    /// Whether clients say which trace a request belongs to, not only trusted proxies.
+    pub client_traces: bool,
+    /// Whether the site gets `Forwarded` beside `X-Forwarded-*`, where no proxy has begun it.
+    pub forwarded: bool,
+    /// The name by which we stand in `Via` towards the site; empty: none is sent.
+    pub via: String,
     /// Most bytes of a request's header over HTTP/1; more are answered 431.
     pub max_header: ByteSize,
     /// How many connections there may be.
@@ -64,6 +73,10 @@ impl Default for ServerConfig {
             h2c: false,
             proxy_protocol: false,
             timeouts: TimeoutsConfig::default(),
+            underscores_in_headers: false,
+            client_traces: false,
+            forwarded: false,
+            via: String::new(),
             max_header: ByteSize::kib(64),
             connections: ConnectionsConfig::default(),
             shutdown: ShutdownConfig::default(),
@@ -96,6 +109,10 @@ impl ServerConfig {
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
             let problem = Problem::new(format!("{path}.proxy_protocol"), "nobody is trusted to speak it");
             problems.push(problem.hint("name the networks of your load balancer in `server.trusted_proxies`"));
+        }
+        if !self.via.is_empty() && !is_name(&self.via) {
+            let problem = Problem::new(format!("{path}.via"), format!("`{}` is no name for `Via`", self.via));
+            problems.push(problem.hint("letters, digits, `-` and `.`, such as `edge-1`"));
         }
         if !(ByteSize::kib(16)..=ByteSize::mib(1)).contains(&self.max_header) {
             let message = format!("`{}` is no size for headers", self.max_header);

@@ -2,8 +2,7 @@
 //!
 //! Forwarding headers are continued when they came from a trusted proxy and replaced otherwise, so the site may believe
 //! them. Where a provider names the client in a header of its own and the lists lead elsewhere, the client is put at their
-//! end: whoever reads them from the right, passing over our proxies, finds whom we found. Everything else passes as it came, our cookie included. No `Via` is added: it makes common servers stop
-//! compressing.
+//! end: whoever reads them from the right, passing over our proxies, finds whom we found.
 
 use std::net::IpAddr;
 
@@ -83,6 +82,19 @@ pub fn changes(
         changes.set.push(("forwarded", text(list)));
     }
     changes
+}
+
+/// `Forwarded` (RFC 7239), where no proxy has begun it.
+pub fn begun(client: &Client, authority: Option<&HeaderValue>) -> HeaderValue {
+    let mut list = node(client.ip);
+    if let Some(authority) = authority.and_then(|authority| authority.to_str().ok()) {
+        list.extend([";host=\"", authority, "\""]);
+    }
+    list.push_str(if client.secure { ";proto=https" } else { ";proto=http" });
+    if client.ip != client.peer {
+        list.extend([", ", &node(client.peer)]);
+    }
+    text(list)
 }
 
 /// What `X-Forwarded-For` of a trusted proxy says, up to the proxy itself.

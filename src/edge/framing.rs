@@ -1,55 +1,98 @@
 //! What is wrong with the bytes of a request's header over HTTP/1, where the parser is more generous than is good for
 //! whoever stands behind or before us: two parsers that disagree over one request are how requests are smuggled.
 
-/// Why a header is refused (RFC 9112 and 9110); `None` for one that nobody can misread. `head` ends with the empty line
-/// and has been parsed.
-pub fn fault(head: &[u8]) -> Option<&'static str> {
+use http::{Method, StatusCode};
+use pingora::http::RequestHeader;
+
+/// Why a request's header is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// How it is answered.
+    pub status: StatusCode,
+    /// What is wrong, for who has sent it.
+    pub about: &'static str,
+    /// The same for metrics.
+    pub reason: &'static str,
+}
+
+impl Fault {
+    /// What came of its body are no chunks.
+    pub const CHUNKS: Fault = Fault { reason: "chunks", ..Fault::of("the chunks of the body are broken") };
+
+    const fn of(about: &'static str) -> Fault {
+        Fault { status: StatusCode::BAD_REQUEST, about, reason: "header" }
+    }
+
+    const fn of_line(about: &'static str) -> Fault {
+        Fault { reason: "request_line", ..Fault::of(about) }
+    }
+}
+
+/// Most lines of a header; Pingora's parser has room for no more.
+pub const MAX_LINES: usize = 256;
+
+const BARE: &str = "a line ends without its carriage return, or has another";
+
+/// Why a header is refused (RFC 9112 and 9110); `None` for one that nobody can misread, and that Pingora's parser takes.
+/// `head` ends with the empty line.
+pub fn fault(head: &[u8]) -> Option<Fault> {
     let start = head.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut lines = lines(&head[start..]);
-    let first = lines.next().and_then(whole);
-    let Some(first) = first else { return Some(BARE) };
-    // A path, `*`, or a path behind a host, which the router leaves out.
-    let target = first.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    let begins = |with: &[u8]| target.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
-    if !(begins(b"/") || target == b"*" || begins(b"http://") || begins(b"https://")) {
-        return Some("the target is no path");
-    }
-    let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
+    let Some(first) = lines.next().and_then(whole) else { return Some(Fault::of_line(BARE)) };
+    let first = match Line::of(first) {
+        Ok(line) => line,
+        Err(fault) => return Some(fault),
+    };
+    let (mut count, mut host, mut lengths, mut codings) = (0, None, 0, 0);
     for line in lines {
-        let Some(line) = whole(line) else { return Some(BARE) };
+        let Some(line) = whole(line) else { return Some(Fault::of(BARE)) };
         if line.is_empty() {
             break;
         }
+        count += 1;
+        if count > MAX_LINES {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Some(Fault { status, reason: "large_header", ..Fault::of("there are more than 256 headers") });
+        }
         // 5.2: a line that begins with space goes on with the one before.
         if line[0] == b' ' || line[0] == b'\t' {
-            return Some("a header is folded over two lines");
+            return Some(Fault::of("a header is folded over two lines"));
         }
         let colon = memchr::memchr(b':', line);
-        let Some(colon) = colon else { return Some("a header has no colon") };
+        let Some(colon) = colon else { return Some(Fault::of("a header has no colon")) };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // 5.1
-        if name.iter().any(|byte| matches!(byte, b' ' | b'\t')) {
-            return Some("a header's name ends with space");
+        if name.last().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
+            return Some(Fault::of("a header's name ends with space"));
+        }
+        if name.is_empty() || !name.iter().all(|byte| is_word(*byte)) {
+            return Some(Fault::of("a header's name is none"));
+        }
+        // 9110, 5.5
+        if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
+            return Some(Fault::of("a header has a control character"));
         }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
-                hosts += 1;
+                if host.replace(value).is_some() {
+                    return Some(Fault::of("there is more than one `Host`"));
+                }
                 if !is_host(value) {
-                    return Some("`Host` is no host");
+                    return Some(Fault::of("`Host` is no host"));
                 }
             }
             // 6.3: a list of the same number could be taken for one; no client has a reason to send it.
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 lengths += 1;
-                if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-                    return Some("`Content-Length` is no number");
+                if decimal(value).is_none() {
+                    return Some(Fault::of("`Content-Length` is no number"));
                 }
             }
             // 6.1: of other codings Pingora would take away the name and leave the body as it is.
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 codings += 1;
                 if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Some("`Transfer-Encoding` is not `chunked`");
+                    return Some(Fault::of("`Transfer-Encoding` is not `chunked`"));
                 }
             }
             _ => {}
@@ -57,27 +100,128 @@ pub fn fault(head: &[u8]) -> Option<&'static str> {
     }
     // 6.1: it may be an attempt to smuggle.
     if lengths > 0 && codings > 0 {
-        return Some("both `Content-Length` and `Transfer-Encoding`");
+        return Some(Fault::of("both `Content-Length` and `Transfer-Encoding`"));
     }
     if lengths > 1 || codings > 1 {
-        return Some("`Content-Length` or `Transfer-Encoding` twice");
+        return Some(Fault::of("`Content-Length` or `Transfer-Encoding` twice"));
+    }
+    // 6.1: who wrote that does not know chunks.
+    if codings > 0 && !first.is_current {
+        return Some(Fault::of("HTTP/1.0 has no `Transfer-Encoding`"));
     }
     // 3.2
-    match hosts {
-        0 if first.ends_with(b"HTTP/1.1") => Some("there is no `Host`"),
-        0 | 1 => None,
-        _ => Some("there is more than one `Host`"),
+    match (host, &first.target) {
+        (None, _) if first.is_current => Some(Fault::of("there is no `Host`")),
+        (Some(host), Target::Absolute { scheme, authority, .. }) if !is_same_host(host, authority, scheme) => {
+            Some(Fault::of("`Host` is another one than the target's"))
+        }
+        _ => None,
     }
 }
 
-/// Whether the first line consists of three words with one space between. Pingora would take more spaces for a part of
-/// the target, and encode them, before anybody can see it; so the front asks this of every request.
-pub fn is_three_words(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    line.iter().filter(|byte| matches!(byte, b' ' | b'\t')).count() == 2
+/// The first line, whose parts are what they should be.
+struct Line<'a> {
+    method: &'a [u8],
+    target: Target<'a>,
+    /// HTTP/1.1, else 1.0.
+    is_current: bool,
 }
 
-const BARE: &str = "a line ends without its carriage return, or has another";
+/// What is asked for (RFC 9112, 3.2).
+enum Target<'a> {
+    /// A path, or `*`.
+    Path,
+    /// The same behind a host.
+    Absolute { scheme: &'a [u8], authority: &'a [u8], path: &'a [u8] },
+}
+
+impl<'a> Line<'a> {
+    /// Of three words, with one space between. Pingora would take more spaces for a part of the target, and encode them.
+    fn of(line: &'a [u8]) -> Result<Line<'a>, Fault> {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Fault::of_line("the first line is not of three words"));
+        };
+        if method.is_empty() || !method.iter().all(|byte| is_word(*byte)) {
+            return Err(Fault::of_line("the method is none"));
+        }
+        if method == b"CONNECT" {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            return Err(Fault { status, reason: "method", ..Fault::of("there are no tunnels here") });
+        }
+        let is_current = match version {
+            b"HTTP/1.1" => true,
+            b"HTTP/1.0" => false,
+            _ => return Err(Fault::of_line("the version is neither HTTP/1.1 nor HTTP/1.0")),
+        };
+        Ok(Line { method, target: Target::of(target)?, is_current })
+    }
+}
+
+impl<'a> Target<'a> {
+    fn of(target: &'a [u8]) -> Result<Target<'a>, Fault> {
+        let begins = |with: &[u8]| target.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+        let parsed = if begins(b"/") || target == b"*" {
+            Target::Path
+        } else if begins(b"http://") || begins(b"https://") {
+            let colon = memchr::memchr(b':', target).unwrap_or_default();
+            let rest = &target[colon + 3..];
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            // 9110, 4.2.4: nor may there be a user.
+            if authority.is_empty() || !is_host(authority) {
+                return Err(Fault::of_line("the target's host is none"));
+            }
+            Target::Absolute { scheme: &target[..colon], authority, path }
+        } else {
+            return Err(Fault::of_line("the target is no path"));
+        };
+        // What is unusual is judged by who has to take it.
+        let usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-./:;=?@_~".contains(byte);
+        let plain = memchr::memchr(b'#', target).map_or(target, |at| &target[..at]);
+        let is_sound = plain.iter().all(usual)
+            || !plain.iter().any(|byte| *byte <= b' ' || *byte == 0x7f)
+                && RequestHeader::build_no_case(Method::GET, plain, None).is_ok();
+        if is_sound { Ok(parsed) } else { Err(Fault::of_line("the target has a character that has to be encoded")) }
+    }
+}
+
+/// Whether both are the same place of this scheme, whose port may be said or not.
+fn is_same_host(one: &[u8], other: &[u8], scheme: &[u8]) -> bool {
+    let port: &[u8] = if scheme.eq_ignore_ascii_case(b"http") { b":80" } else { b":443" };
+    let name = |authority: &[u8]| {
+        let name = authority.strip_suffix(port).or_else(|| authority.strip_suffix(b":"));
+        name.unwrap_or(authority).to_ascii_lowercase()
+    };
+    name(one) == name(other)
+}
+
+/// A header without fault, its target without the host that stood before the path; `None` when none did. Its `Host` says
+/// the same, or does so from now on (RFC 9112, 3.2.2).
+pub fn without_host(head: &[u8]) -> Option<Vec<u8>> {
+    let end = memchr::memchr(b'\n', head)? + 1;
+    let Line { method, target: Target::Absolute { authority, path, .. }, is_current } =
+        Line::of(whole(&head[..end])?).ok()?
+    else {
+        return None;
+    };
+    let root: &[u8] = match path.first() {
+        Some(b'/') => b"",
+        // 3.2.4
+        None if method == b"OPTIONS" => b"*",
+        _ => b"/",
+    };
+    let version: &[u8] = if is_current { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" };
+    let mut plain = [method, b" ", root, path, version].concat();
+    let has_host = lines(&head[end..]).any(|line| line.get(..5).is_some_and(|is| is.eq_ignore_ascii_case(b"host:")));
+    if !has_host {
+        plain.extend_from_slice(&[b"Host: ", authority, b"\r\n"].concat());
+    }
+    plain.extend_from_slice(&head[end..]);
+    Some(plain)
+}
 
 /// The lines of a header, each with its line feed. Whatever follows the last one is none.
 pub fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -92,6 +236,11 @@ pub fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The line without its end, if that is what it should be, and the only one.
 fn whole(line: &[u8]) -> Option<&[u8]> {
     line.strip_suffix(b"\r\n").filter(|line| !line.contains(&b'\r'))
+}
+
+/// What names and methods consist of (RFC 9110, 5.6.2).
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// A `Content-Length` of digits alone, so few that nothing overflows.
@@ -113,17 +262,19 @@ mod tests {
 
     #[test]
     fn what_parsers_disagree_over_is_a_fault() {
-        let get = |lines: &str| fault(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes());
+        let about = |head: &str| fault(head.as_bytes()).map(|fault| fault.about);
+        let get = |lines: &str| about(&format!("GET / HTTP/1.1\r\n{lines}\r\n"));
         for fine in [
             "Host: a.example:8080\r\n",
             "host:[::1]:80\r\nX: a:b\r\nEmpty:\r\n",
             "Host:\r\n",
             "Host: a\r\nContent-Length: 1\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\n",
+            "Host: a\r\nX:\t\u{e4} \t\r\n",
         ] {
             assert_eq!(get(fine), None, "{fine:?}");
         }
-        assert_eq!(fault(b"\r\nGET / HTTP/1.0\r\n\r\n"), None);
+        assert_eq!(about("\r\nGET / HTTP/1.0\r\n\r\n"), None);
         for faulty in [
             "",
             "Host: a\n",
@@ -131,6 +282,10 @@ mod tests {
             "Host: a\r\nX: a\r\n b\r\n",
             "Host: a\r\nX : a\r\n",
             "Host: a\r\nX\r\n",
+            "Host: a\r\nX\0: a\r\n",
+            "Host: a\r\nX: \x01\r\n",
+            "Host: a\r\nX: a\x7f\r\n",
+            "Host: a\r\n: a\r\n",
             "Host: a\r\nHost: a\r\n",
             "Host: a b\r\n",
             "Host: user@a\r\n",
@@ -139,11 +294,69 @@ mod tests {
             "Host: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n",
             "Host: a\r\nContent-Length: 1, 1\r\n",
             "Host: a\r\nContent-Length:\r\n",
+            "Host: a\r\nContent-Length: 99999999999999999999\r\n",
             "Host: a\r\nTransfer-Encoding: gzip, chunked\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         ] {
             assert!(get(faulty).is_some(), "{faulty:?}");
         }
-        assert!(fault(b"GET / HTTP/1.0\nHost: a\r\n\r\n").is_some());
+        assert!(about("GET / HTTP/1.0\nHost: a\r\n\r\n").is_some());
+        assert!(about("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").is_some());
+    }
+
+    #[test]
+    fn the_first_line_has_three_parts() {
+        let about = |line: &str| fault(format!("{line}\r\nHost: a.example\r\n\r\n").as_bytes());
+        for fine in [
+            "GET /a|b^c{d}\"e?f=`[]| HTTP/1.1",
+            "GET /\u{e4}#part HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "M-SEARCH! / HTTP/1.0",
+            "GET http://A.example:80/x HTTP/1.1",
+            "GET HTTPS://a.example:443 HTTP/1.1",
+            "GET http://a.example?q HTTP/1.1",
+        ] {
+            assert_eq!(about(fine), None, "{fine}");
+        }
+        for faulty in [
+            "GET  / HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            "GET /",
+            " / HTTP/1.1",
+            "G@T / HTTP/1.1",
+            "GET / HTTP/1.2",
+            "GET / http/1.1",
+            "GET /a<b HTTP/1.1",
+            "GET /a\tb HTTP/1.1",
+            "GET /a\x7f HTTP/1.1",
+            "GET ftp://a.example/ HTTP/1.1",
+            "GET http:///x HTTP/1.1",
+            "GET http://u:p@a.example/ HTTP/1.1",
+            "GET http://a.example\\b/ HTTP/1.1",
+        ] {
+            let found = about(faulty).map(|fault| (fault.status.as_u16(), fault.reason));
+            assert_eq!(found, Some((400, "request_line")), "{faulty}");
+        }
+        for other in ["GET http://b.example/ HTTP/1.1", "GET http://a.example:443/ HTTP/1.1"] {
+            assert_eq!(about(other).map(|fault| fault.reason), Some("header"), "{other}");
+        }
+        assert_eq!(about("CONNECT a.example:443 HTTP/1.1").map(|fault| fault.status.as_u16()), Some(405));
+        let many = |count| fault(format!("GET / HTTP/1.0\r\n{}\r\n", "X: 1\r\n".repeat(count)).as_bytes());
+        assert_eq!((many(256), many(257).map(|fault| fault.status.as_u16())), (None, Some(431)));
+    }
+
+    #[test]
+    fn a_host_before_the_path_goes_where_hosts_stand() {
+        for (head, expected) in [
+            ("GET /http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", None),
+            ("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", Some("GET / HTTP/1.1\r\nHost: a\r\n\r\n")),
+            ("GET http://a?b HTTP/1.0\r\nX: 1\r\n\r\n", Some("GET /?b HTTP/1.0\r\nHost: a\r\nX: 1\r\n\r\n")),
+            ("GET http://a:80//b HTTP/1.1\r\nhost:A\r\n\r\n", Some("GET //b HTTP/1.1\r\nhost:A\r\n\r\n")),
+            ("OPTIONS https://a HTTP/1.1\r\nHost: a\r\n\r\n", Some("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")),
+        ] {
+            assert_eq!(fault(head.as_bytes()), None, "{head}");
+            let plain = without_host(head.as_bytes()).map(|plain| String::from_utf8_lossy(&plain).into_owned());
+            assert_eq!(plain.as_deref(), expected);
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use pingora::{
     apps::{HttpServerApp, ServerApp},
     protocols::{ALPN, Stream, http::ServerSession},
@@ -35,10 +35,11 @@ use super::{
     endpoint::Head,
     express::{self, Found, Request},
     extent::Extent,
-    framing::is_three_words,
+    framing::{self, Fault},
     gateway::Gateway,
-    head::{self, Unfit},
+    head::{self, Outline, Unfit},
     live::Live,
+    page::page,
     parts::Parts,
     proxy_protocol::introduce,
     request::host,
@@ -131,14 +132,6 @@ impl Front {
                     // It may be an event that came in pieces.
                     continue;
                 }
-                if !is_three_words(&buffer) {
-                    self.refuse(stream, Unfit::Misshapen).await;
-                    return None;
-                }
-                if buffer.starts_with(b"CONNECT ") {
-                    self.refuse(stream, Unfit::Tunnel).await;
-                    return None;
-                }
             }
             stream = match found {
                 Found::Event(request) => {
@@ -182,18 +175,58 @@ impl Front {
         Some(Admitted { _place: place, open: parts.metrics.connections.clone() })
     }
 
-    /// Ends a connection whose request has an unfit header.
+    /// Ends a connection whose request's header does not come.
     async fn refuse(&self, stream: Stream, unfit: Unfit) {
         let (reason, status) = match unfit {
             Unfit::Slow => ("slow_header", StatusCode::REQUEST_TIMEOUT),
             Unfit::Large => ("large_header", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-            Unfit::Misshapen => ("request_line", StatusCode::BAD_REQUEST),
-            Unfit::Chunks => ("chunks", StatusCode::BAD_REQUEST),
-            Unfit::Tunnel => ("method", StatusCode::METHOD_NOT_ALLOWED),
             Unfit::Gone => return,
         };
         self.parts.turned_away(status, reason, peer(&stream));
-        head::refuse(stream, status, &self.parts.tuning).await;
+        let text = format!("{status}\n");
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+             Cache-Control: no-store\r\nConnection: close\r\n\r\n{text}",
+            text.len()
+        );
+        head::refuse(stream, answer.as_bytes(), &self.parts.tuning).await;
+    }
+
+    /// Ends a connection whose request's header is there, and has a fault.
+    async fn reject(&self, stream: Stream, head: &[u8], fault: Fault) {
+        let Parts { access, lifecycle, tuning, .. } = &*self.parts;
+        let (started, _in_flight, live) = (Instant::now(), lifecycle.enter(), self.parts.live.load_full());
+        let Outline { method, uri, version, headers } = Outline::of(head);
+        let (client, id) = live.rules.caller(peer(&stream), stream.get_ssl_digest().is_some(), &headers);
+        let mut reply = page(fault.status, fault.about, &id, &headers);
+        reply.headers.extend(live.rules.insistence.hsts(client.secure));
+        self.parts.refused(fault.reason);
+        tracing::debug!(request_id = &*id, fault.about, "a request is malformed");
+        let (status, bytes) = (fault.status.as_u16(), reply.body.len());
+        let mut wire = express::wire(&reply, true);
+        if method == Method::HEAD {
+            wire.truncate(wire.len() - bytes);
+        }
+        let aborted = !head::refuse(stream, &wire, tuning).await;
+        let ended = Ended {
+            handler: Handler::Route,
+            method: &method,
+            uri: &uri,
+            version,
+            headers: &headers,
+            secure: client.secure,
+            received: 0,
+            status,
+            bytes,
+            client: Some(client.ip),
+            route: None,
+            upstream: None,
+            attempts: 0,
+            request_id: Some(&id),
+            took: started.elapsed(),
+            aborted,
+        };
+        access.record(&ended, &live.access);
     }
 
     /// Answers an event. None when the connection has ended with it.
@@ -201,7 +234,7 @@ impl Front {
         &self,
         mut stream: Stream,
         live: &Live,
-        request: Box<Request>,
+        mut request: Box<Request>,
         body: BytesMut,
         (peer, tls): (IpAddr, bool),
         alarm: &mut Alarm,
@@ -212,6 +245,9 @@ impl Front {
         let _in_flight = lifecycle.enter();
         let received = body.len();
         let (client, id) = rules.caller(peer, tls, &request.headers);
+        if live.access.shows_events() {
+            live.forget_traces(&client, |name| drop(request.headers.remove(name)));
+        }
 
         let head = Head::new(&request.method, &request.uri, &request.headers, &rules.router, &client);
         let taken = endpoint.take(&head, &body);
@@ -269,15 +305,25 @@ impl Front {
     /// Lets Pingora serve the request that `buffer` begins with, and see nothing of what follows it.
     async fn hand_over(&self, stream: Stream, buffer: &mut BytesMut, shutdown: &ShutdownWatch) -> Option<Stream> {
         let head = head::end(buffer, 0)?;
+        if let Some(fault) = framing::fault(&buffer[..head]) {
+            Box::pin(self.reject(stream, &buffer[..head], fault)).await;
+            return None;
+        }
         let mut extent = Extent::of(&buffer[..head]);
         let own = head + extent.take(&buffer[head..]);
         if extent == Extent::Broken {
-            self.refuse(stream, Unfit::Chunks).await;
+            Box::pin(self.reject(stream, &buffer[..head], Fault::CHUNKS)).await;
             return None;
+        }
+        let mut own = buffer.split_to(own);
+        if let Some(plain) = framing::without_host(&own[..head]) {
+            let body = own.split_off(head);
+            own = BytesMut::from(&*plain);
+            own.unsplit(body);
         }
         let duplex = (extent == Extent::Open).then(Arc::<Duplex>::default);
         let end = duplex.clone().map(|duplex| End::new(Side::Client, duplex, self.parts.tuning.downstream_write));
-        let session = self.session(peer(&stream), Single::new(stream, extent, end), buffer.split_to(own));
+        let session = self.session(peer(&stream), Single::new(stream, extent, end), own);
         let served = self.proxy.process_new_http(session, shutdown).await;
         if let Some(duplex) = duplex {
             drop(served);

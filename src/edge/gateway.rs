@@ -2,6 +2,8 @@
 
 mod context;
 mod session;
+mod site_answer;
+mod site_request;
 mod verdict;
 
 use std::{
@@ -14,7 +16,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pingora::{
     Error, ErrorSource, ErrorType, OrErr, Result,
     http::{RequestHeader, ResponseHeader},
@@ -28,7 +30,7 @@ pub use self::context::Context;
 use self::{
     session::{
         authority, caller, certificate, cookie_named, duplex, has_begun, is_bodiless, is_event_stream, is_interim,
-        is_repeatable, may_be_quiet,
+        is_repeatable, may_be_quiet, means_upgrade,
     },
     verdict::verdict,
 };
@@ -39,7 +41,7 @@ use super::{
     changes::Changes,
     client_hints,
     client_ip::Client,
-    forward, framing,
+    forward,
     negotiate::IDENTITY,
     page::{healthy, page},
     parts::Parts,
@@ -49,6 +51,7 @@ use super::{
     tls::ClientCertificate,
     unread::Unread,
     upstream::{At, Deadline, Handle, LONG_QUIET, Passed, RetryOn, Seeker},
+    via,
 };
 use crate::{collect::Reply, telemetry::proxying::RouteMeter};
 
@@ -83,6 +86,7 @@ impl ProxyHttp for Gateway {
             deadline: None,
             last: None,
             cookie: None,
+            upgrade: false,
             changes: Changes::default(),
             _in_flight: self.parts.lifecycle.enter(),
         })
@@ -98,6 +102,11 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
         let (client, id) = caller(session, &context.live);
+        context.live.forget_traces(&client, |name| drop(session.req_header_mut().remove_header(name)));
+        // RFC 9110, 7.8: without that it is for somebody else. Pingora would say it to the site in the client's stead.
+        if session.is_upgrade_req() && !means_upgrade(&session.req_header().headers) {
+            session.req_header_mut().remove_header(&header::UPGRADE);
+        }
         self.greet(session, &client);
         context.caller = Some((client, id));
         context.certificate = certificate(session);
@@ -108,14 +117,6 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<bool> {
         let Some((client, id)) = &context.caller else { return Ok(false) };
-        let raw = session.as_downstream().as_http1().map(|session| session.get_headers_raw_bytes());
-        if let Some(fault) = raw.and_then(|raw| framing::fault(&raw)) {
-            context.handler = Handler::Route;
-            session.set_keepalive(None);
-            let reply = page(StatusCode::BAD_REQUEST, fault, id, &session.req_header().headers);
-            send(session, reply, &self.parts.tuning).await;
-            return Ok(true);
-        }
         let header = session.req_header();
         let host = &*context.host;
         let asked = asked(header, host);
@@ -136,6 +137,16 @@ impl ProxyHttp for Gateway {
             return Ok(true);
         }
         let mut reply = match action {
+            _ if header.method == Method::TRACE => {
+                context.handler = Handler::Route;
+                let mut reply = page(StatusCode::METHOD_NOT_ALLOWED, "nothing is traced here", id, &header.headers);
+                reply.headers.push((header::ALLOW, METHODS));
+                reply
+            }
+            Action::Site { .. } if context.live.via().is_some_and(|name| via::has(&header.headers, name)) => {
+                context.handler = Handler::Route;
+                page(StatusCode::LOOP_DETECTED, "the request has been here before", id, &header.headers)
+            }
             Action::Site { route } => {
                 context.route = route;
                 match context.live.routes[route].turn(&view(asked, client, id, &context.certificate)).await {
@@ -304,6 +315,7 @@ impl ProxyHttp for Gateway {
         let header = session.req_header();
         let authority = authority(&header.uri, &header.headers);
         let host = context.chosen.as_ref().and_then(|lease| lease.server.host.as_ref());
+        site_request::sift(request, client, context);
         let changes = forward::changes(&header.headers, authority.as_ref(), client, id, host);
         for name in changes.remove {
             request.remove_header(&name);
@@ -311,6 +323,7 @@ impl ProxyHttp for Gateway {
         for (name, value) in changes.set {
             request.insert_header(name, value)?;
         }
+        site_request::complete(request, header, authority.as_ref(), client, context)?;
         if let Some(target) = context.target.clone() {
             request.set_uri(Uri::from(target));
         }
@@ -321,6 +334,7 @@ impl ProxyHttp for Gateway {
             }
             route.change_request(&view(asked(header, &context.host), client, id, &context.certificate), request);
         }
+        context.upgrade = request.headers.contains_key(header::UPGRADE);
         Ok(())
     }
 
@@ -356,6 +370,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> Result<()> {
+        site_answer::settle(response, context.upgrade, session.req_header().version)?;
         let Some(lease) = context.chosen.as_ref().filter(|_| !is_interim(response.status)) else { return Ok(()) };
         let status = response.status.as_u16();
         lease.server.meter.answered(status, context.chosen_at.elapsed());
@@ -439,12 +454,15 @@ impl ProxyHttp for Gateway {
         let Some(status) = status.filter(|_| !has_begun(session)) else { return hopeless };
         session.set_keepalive(None);
         let header = session.req_header();
-        let reply = match (context.live.routes.get(context.route), &context.caller) {
+        let mut reply = match (context.live.routes.get(context.route), &context.caller) {
             (Some(route), Some((client, id))) => {
                 route.page(status, sentence, &view(asked(header, &context.host), client, id, &context.certificate))
             }
             _ => page(status, sentence, context.id(), &header.headers),
         };
+        if let Some((client, _)) = &context.caller {
+            strict(&mut reply.headers, &context.live.rules, client);
+        }
         send(session, reply, &self.parts.tuning).await;
         FailToProxy { error_code: status.as_u16(), can_reuse_downstream: false }
     }
@@ -533,6 +551,9 @@ fn strict(headers: &mut Vec<(HeaderName, HeaderValue)>, rules: &Rules, client: &
     let wanted = rules.insistence.hsts(client.secure);
     headers.extend(wanted.filter(|(name, _)| headers.iter().all(|(said, _)| said != name)));
 }
+
+/// What may be asked of the edge and what is behind it.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// What templates are filled from.
 fn view<'a>(

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use pingora::{protocols::Stream, time::timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::Tuning;
+use super::{Tuning, framing};
 
 /// Read at once.
 const READ: usize = 4096;
@@ -31,12 +31,6 @@ pub enum Unfit {
     Slow,
     /// Longer than allowed.
     Large,
-    /// Its first line is no request line.
-    Misshapen,
-    /// What came of its body are no chunks.
-    Chunks,
-    /// It asks for a tunnel, as of a proxy for clients.
-    Tunnel,
     /// Nobody is left to answer.
     Gone,
 }
@@ -85,22 +79,50 @@ pub fn end(bytes: &[u8], seen: usize) -> Option<usize> {
     })
 }
 
-/// Answers a client whose header is unfit, and closes. It may still be sending: what comes is taken for a moment, or its
-/// system would throw the answer away.
-pub async fn refuse(mut stream: Stream, status: StatusCode, tuning: &Tuning) {
-    let text = format!("{status}\n");
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    );
+/// What can be read of a header that is not fit to be served: enough to answer it in a form that its sender reads, and to
+/// tell of it.
+#[derive(Debug)]
+pub struct Outline {
+    /// `GET` when there is none.
+    pub method: Method,
+    /// `/` when there is none.
+    pub uri: Uri,
+    /// HTTP/1.1 when there is none.
+    pub version: Version,
+    /// Those that can be read, of as many as are served.
+    pub headers: HeaderMap,
+}
+
+impl Outline {
+    /// Of whatever this is.
+    pub fn of(head: &[u8]) -> Outline {
+        let mut lines = framing::lines(head).map(<[u8]>::trim_ascii).skip_while(|line| line.is_empty());
+        let mut words = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
+        let method = words.next().and_then(|word| Method::from_bytes(word).ok()).unwrap_or_default();
+        let uri = words.next().and_then(|word| Uri::try_from(word).ok()).unwrap_or_default();
+        let version = if words.next() == Some(b"HTTP/1.0") { Version::HTTP_10 } else { Version::HTTP_11 };
+        let mut headers = HeaderMap::new();
+        for line in lines.take(framing::MAX_LINES) {
+            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            let name = HeaderName::from_bytes(&line[..colon]);
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii())) {
+                headers.append(name, value);
+            }
+        }
+        Outline { method, uri, version, headers }
+    }
+}
+
+/// Answers a client whose request is not served, and closes; whether it has got that. It may still be sending: what comes
+/// is taken for a moment, or its system would throw the answer away.
+pub async fn refuse(mut stream: Stream, answer: &[u8], tuning: &Tuning) -> bool {
     let write = async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(answer).await?;
         stream.flush().await?;
         AsyncWriteExt::shutdown(&mut stream).await
     };
     if !matches!(timeout(tuning.answer, write).await, Ok(Ok(()))) {
-        return;
+        return false;
     }
     let drain = async {
         let mut taken = 0;
@@ -115,6 +137,7 @@ pub async fn refuse(mut stream: Stream, status: StatusCode, tuning: &Tuning) {
     };
     // Whether the end or the bound came first, the connection is closed next.
     let _ = timeout(tuning.linger, drain).await;
+    true
 }
 
 #[cfg(test)]

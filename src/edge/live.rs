@@ -3,19 +3,23 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
     Config, ServerConfig,
     access::Style,
+    client_ip::Client,
     endpoint::Endpoint,
     inject::{Inject, Injection},
     intake::Intake,
+    own_cookies::OwnCookies,
     parts::Parts,
     rate_limit::RateLimits,
     route::Route,
     rules::Rules,
+    sieve::TRACES,
     tls::{Setup, Tls},
     upstream::{Upstreams, unreadable},
 };
@@ -34,6 +38,8 @@ pub struct Live {
     pub endpoint: Endpoint,
     /// The routes, in the configuration's order.
     pub routes: Vec<Route>,
+    /// What each of them takes out of cookies.
+    pub own_cookies: Vec<OwnCookies>,
     /// The site.
     pub upstreams: Arc<Upstreams>,
     /// Whether the site's pages ask for client hints.
@@ -82,14 +88,39 @@ impl Live {
             Route::new(route, Injection::new(&config.script_path, inject), known(route))
         });
         let routes = routes.collect();
+        let own_cookies = 0..config.routes.len();
+        let own_cookies =
+            own_cookies.map(|index| OwnCookies::new(&config.routes, index, rules.pipeline.cookie_name())).collect();
         let endpoint = Endpoint::new(rules.clone(), intake, limits.clone(), metrics, config.tuning.clone(), config.ack);
         let (client_hints, access) = (config.client_hints, Style::new(&config));
-        Live { rules, endpoint, routes, upstreams: Arc::new(upstreams), client_hints, access, limits, config }
+        Live {
+            rules,
+            endpoint,
+            routes,
+            own_cookies,
+            upstreams: Arc::new(upstreams),
+            client_hints,
+            access,
+            limits,
+            config,
+        }
     }
 
     /// The path in front of streams' ids.
     pub fn streams_path(&self) -> &str {
         &self.config.streams_path
+    }
+
+    /// The name by which we stand in `Via`, if we do.
+    pub fn via(&self) -> Option<&str> {
+        Some(&*self.config.server.via).filter(|name| !name.is_empty())
+    }
+
+    /// Removes what a client has no say about: which trace its request belongs to.
+    pub fn forget_traces(&self, client: &Client, mut remove: impl FnMut(&HeaderName)) {
+        if !(client.from_trusted_proxy || self.config.server.client_traces) {
+            TRACES.iter().for_each(&mut remove);
+        }
     }
 
     /// `server:`

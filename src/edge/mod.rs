@@ -38,6 +38,7 @@ mod intake;
 mod lifecycle;
 mod live;
 mod negotiate;
+mod own_cookies;
 mod page;
 mod parts;
 mod proxies;
@@ -46,12 +47,14 @@ mod rate_limit;
 mod request;
 mod route;
 mod rules;
+mod sieve;
 mod single;
 mod threads;
 mod tls;
 mod tuning;
 mod unread;
 mod upstream;
+mod via;
 
 use std::{
     future::Future,
@@ -107,8 +110,9 @@ pub mod foreign {
         express::{Found, find},
         extent::Extent,
         forward::changes,
-        framing::fault,
+        framing::{fault, without_host},
         inject::{Inject, Injection},
+        own_cookies::OwnCookies,
         proxy_protocol::{Said, said},
         request::{RequestId, host},
         route::{Action, Asked, Range, Router, View, canonical, range},

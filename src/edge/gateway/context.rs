@@ -43,6 +43,8 @@ pub struct Context {
     pub last: Option<Arc<Address>>,
     /// What the visitor's cookie should say about its upstream from now on.
     pub cookie: Option<String>,
+    /// Whether the upstream is asked to speak another protocol from then on.
+    pub upgrade: bool,
     /// What the answer's body goes through.
     pub changes: Changes,
     pub _in_flight: InFlight,

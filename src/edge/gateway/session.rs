@@ -58,6 +58,13 @@ pub fn may_be_quiet(session: &Session) -> bool {
     session.is_upgrade_req() || accepts.any(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
+/// Whether `Connection` says that `Upgrade` is for us.
+pub fn means_upgrade(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let mut words = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    words.any(|word| word.eq_ignore_ascii_case(b"upgrade"))
+}
+
 /// Whether an answer is one of server-sent events.
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);

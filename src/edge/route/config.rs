@@ -97,6 +97,9 @@ pub struct RouteConfig {
     /// Answers everything with 503 for as long as it is on.
     #[serde(skip_serializing_if = "is_default")]
     pub maintenance: bool,
+    /// Whether the upstreams get our own cookies, too: the visitor's, and that of `balance`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub our_cookies: bool,
     /// Headers of requests to the upstreams.
     #[serde(skip_serializing_if = "HeaderChanges::is_empty")]
     pub request_headers: HeaderChanges,
@@ -179,6 +182,7 @@ impl Default for RouteConfig {
             inject: None,
             compress: false,
             maintenance: false,
+            our_cookies: false,
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
             error_pages: BTreeMap::new(),

@@ -60,14 +60,23 @@ impl HeaderChanges {
         }
     }
 
+    /// Whether it says what a request has under this name, in lower case, `_` being `-`.
+    pub fn settles(&self, name: &str) -> bool {
+        let mut names = self.set.keys().chain(self.add.keys()).chain(&self.remove);
+        names.any(|Name(own)| own.as_str() == name || own.as_str().replace('_', "-") == name)
+    }
+
     /// Changes a request.
     pub fn change_request(&self, view: &View<'_>, header: &mut RequestHeader) {
-        for Name(name) in &self.remove {
+        // What a client says in a header that is ours to set must not pass for what we say.
+        for Name(name) in self.remove.iter().chain(self.set.keys()) {
             header.remove_header(name);
+            // To many servers it is the same name.
+            if name.as_str().contains('_') {
+                header.remove_header(name.as_str().replace('_', "-").as_str());
+            }
         }
         for (name, value) in filled(&self.set, view) {
-            // What a client says in a header that is ours to set must not pass for what we say.
-            header.remove_header(&name);
             if let Some(value) = value {
                 // Fails for a name that HTTP/1.1 does not have, which no parsed name is.
                 let _ = header.insert_header(name, value);

@@ -218,6 +218,11 @@ impl Route {
         reply
     }
 
+    /// Whether it has its own say about the request header of this name, in lower case, `_` being `-`.
+    pub fn settles(&self, name: &str) -> bool {
+        self.request_headers.settles(name)
+    }
+
     /// The headers of a request to an upstream.
     pub fn change_request(&self, view: &View<'_>, header: &mut RequestHeader) {
         self.request_headers.change_request(view, header);

@@ -29,6 +29,15 @@ impl HostPattern {
         }
     }
 
+    /// Whether there is a host that both take.
+    pub fn meets(&self, other: &HostPattern) -> bool {
+        match (self, other) {
+            (HostPattern::Any, _) | (_, HostPattern::Any) => true,
+            (HostPattern::Exact(name), pattern) | (pattern, HostPattern::Exact(name)) => pattern.matches(name),
+            (HostPattern::Below(one), HostPattern::Below(two)) => one.ends_with(&**two) || two.ends_with(&**one),
+        }
+    }
+
     /// Greater is more specific.
     pub fn specificity(&self) -> (u8, usize) {
         match self {

@@ -150,11 +150,12 @@ fn a_request_that_nobody_could_read_is_counted() {
         assert_eq!(get(lines), 400);
         world.metric(&format!(r#"real_streaming_connections_refused_total{{reason="header"}} {count}"#));
     }
-    // What is read and then refused is counted as a request.
     assert_eq!(get(""), 400);
+    assert_eq!(get("Host: a\r\nHost: a\r\n"), 400);
     assert_eq!(world.ask("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").status, 405);
     world.metric(r#"real_streaming_connections_refused_total{reason="method"} 1"#);
-    world.metric(r#"real_streaming_connections_refused_total{reason="header"} 2"#);
+    world.metric(r#"real_streaming_connections_refused_total{reason="header"} 4"#);
+    world.metric(r#"real_streaming_http_requests_total{handler="route",status="4xx"} 5"#);
 }
 
 #[test]

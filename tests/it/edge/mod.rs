@@ -9,6 +9,7 @@ mod deadlines;
 mod end;
 mod events;
 mod files;
+mod from_site;
 mod front;
 mod hints;
 mod identity;
@@ -21,6 +22,7 @@ mod routes;
 mod site;
 mod sockets;
 mod tls;
+mod to_site;
 mod upstreams;
 mod wire;
 

@@ -83,6 +83,35 @@ fn events_over_tls_take_both_lanes_and_get_a_secure_cookie() {
 }
 
 #[test]
+fn errors_over_tls_say_to_stay_with_it() {
+    let secure = secure(|config, _, _| {
+        config.server.tls.hsts = HstsConfig { max_age: real_streaming::units::Span::secs(60), ..HstsConfig::default() };
+        let route = |more| serde_json::from_value::<RouteConfig>(more).unwrap();
+        config.routes.push(route(serde_json::json!({ "path": "/down", "upstreams": [super::nobody()] })));
+        let upstreams = config.routes[0].upstreams.clone();
+        let small = route(serde_json::json!({ "path": "/small", "max_body": "10B" }));
+        config.routes.push(RouteConfig { upstreams, ..small });
+    });
+    let chunk = format!("100\r\n{}\r\n", "x".repeat(256));
+    let chunked = "POST /small HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned()
+        + &chunk
+        + "0\r\n\r\n";
+    for (request, status) in [
+        ("GET /down HTTP/1.1\r\nHost: a.example\r\n\r\n", 502),
+        (&*chunked, 413),
+        ("GET / HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n\r\n", 400),
+        ("GET /a<b HTTP/1.1\r\nHost: a.example\r\n\r\n", 400),
+        ("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n", 405),
+        ("TRACE / HTTP/1.1\r\nHost: a.example\r\n\r\n", 405),
+    ] {
+        let mut client = secure.authority.connect(secure.at, "a.example", Wishes::default()).unwrap();
+        let answer = client.ask(request).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert!(answer.to_lowercase().contains("strict-transport-security: max-age=60\r\n"), "{request}: {answer}");
+    }
+}
+
+#[test]
 fn old_versions_are_refused_where_that_is_said() {
     static OLD: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS12];
     let wishes = Wishes { versions: Some(OLD), ..Wishes::default() };

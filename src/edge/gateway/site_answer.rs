@@ -1,0 +1,58 @@
+//! What of a site's answer is not for the visitor: what belongs to the site's connection to us, and what no answer of its
+//! kind may say.
+
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora::{Error, ErrorType, Result, http::ResponseHeader};
+
+/// What belongs to a connection whether `Connection` names it or not (RFC 9110, 7.6.1). Not among them is what frames
+/// the body: that is Pingora's to translate.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::UPGRADE,
+];
+
+/// Leaves in the head of an answer what may go on to a client that speaks `version`. `upgrade`: the site was asked to
+/// speak another protocol.
+///
+/// # Errors
+/// The site speaks another protocol without being asked: its next bytes are nobody's answer.
+pub fn settle(response: &mut ResponseHeader, upgrade: bool, version: Version) -> Result<()> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !upgrade {
+            let error = Error::explain(ErrorType::InvalidHTTPHeader, "the site changes protocols without being asked");
+            return Err(error.into_up());
+        }
+        return Ok(());
+    }
+    for name in nominated(response) {
+        response.remove_header(&name);
+    }
+    for name in &HOP_BY_HOP {
+        response.remove_header(name);
+    }
+    // RFC 9110, 8.6 and RFC 9112, 6.1. What a site sends behind such a head is not read as its body, either.
+    if response.status == StatusCode::NO_CONTENT || response.status.is_informational() {
+        response.remove_header(&header::CONTENT_LENGTH);
+        response.remove_header(&header::TRANSFER_ENCODING);
+    }
+    // Pingora carries trailers from HTTP/2 to HTTP/2 only. RFC 9110, 6.6.2: whoever drops them need not announce them.
+    if response.version != Version::HTTP_2 || version != Version::HTTP_2 {
+        response.remove_header(&header::TRAILER);
+    }
+    Ok(())
+}
+
+/// What `Connection` names beside.
+fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
+    let lines = response.headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
+    let words = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    // The usual ones are no names of headers, or go in any case.
+    let words = words.filter(|word| !word.eq_ignore_ascii_case(b"close") && !word.eq_ignore_ascii_case(b"keep-alive"));
+    let names = words.filter_map(|word| HeaderName::from_bytes(word).ok());
+    names.filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING)).collect()
+}
