@@ -51,6 +51,7 @@ mod threads;
 mod tls;
 mod tuning;
 mod unread;
+mod upload;
 mod upstream;
 
 use std::{

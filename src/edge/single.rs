@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     duplex::{Duplex, End},
     extent::Extent,
+    upload::Upload,
 };
 
 /// Bytes kept of the requests behind it; more wait in the system.
@@ -32,6 +34,8 @@ pub struct Single {
     extent: Extent,
     /// Of a connection that may become a WebSocket.
     end: Option<End>,
+    /// Where a long body goes.
+    upload: Mutex<Option<Arc<Upload>>>,
     /// What was read beyond the request.
     ahead: BytesMut,
 }
@@ -39,12 +43,22 @@ pub struct Single {
 impl Single {
     /// For a request of which this is left to read; with an `end`, the connection is left to its [`Duplex`] afterwards.
     pub fn new(inner: Stream, extent: Extent, end: Option<End>) -> Single {
-        Single { inner: Some(inner), extent, end, ahead: BytesMut::new() }
+        Single { inner: Some(inner), extent, end, upload: Mutex::default(), ahead: BytesMut::new() }
     }
 
     /// Both sides of a connection that may become a WebSocket.
     pub fn duplex(&self) -> Option<&Arc<Duplex>> {
         self.end.as_ref().map(End::duplex)
+    }
+
+    /// Takes no more of the body than goes there, from now on.
+    pub fn heed(&self, upload: Arc<Upload>) {
+        *self.upload.lock() = Some(upload);
+    }
+
+    /// Whether nothing of the request is left to read.
+    pub fn is_whole(&self) -> bool {
+        self.extent.is_over()
     }
 
     /// The connection and what has been read of the next request; `None` when nobody knows where that begins.
@@ -84,6 +98,9 @@ impl AsyncRead for Single {
             return self.poll_beyond(context);
         }
         let this = &mut *self;
+        if let Some(upload) = this.upload.get_mut() {
+            ready!(upload.poll_room(context));
+        }
         let before = buf.filled().len();
         ready!(match this.parts() {
             (inner, Some(end)) => end.poll_read(inner, context, buf),

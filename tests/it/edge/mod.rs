@@ -21,6 +21,7 @@ mod routes;
 mod site;
 mod sockets;
 mod tls;
+mod uploads;
 mod upstreams;
 mod wire;
 
