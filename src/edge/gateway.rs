@@ -28,8 +28,8 @@ use pingora::{
 pub use self::context::Context;
 use self::{
     session::{
-        authority, caller, certificate, cookie_named, duplex, has_begun, is_bodiless, is_event_stream, is_interim,
-        is_long, is_repeatable, may_be_quiet, single,
+        authority, caller, certificate, cookie_named, duplex, ends_with_connection, has_begun, is_bodiless,
+        is_event_stream, is_interim, is_long, is_repeatable, may_be_quiet, single,
     },
     verdict::verdict,
 };
@@ -427,6 +427,12 @@ impl ProxyHttp for Gateway {
         if context.live.client_hints {
             client_hints::ask(response);
         }
+        // RFC 9112, 6.1: HTTP/1.0 knows no chunks, and would take them for the answer. So it ends with the connection.
+        if session.req_header().version < Version::HTTP_11
+            && response.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 
@@ -452,7 +458,12 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Self::CTX) -> FailToProxy {
         let (status, sentence) = verdict(error);
         let hopeless = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        let Some(status) = status.filter(|_| !has_begun(session)) else { return hopeless };
+        let Some(status) = status.filter(|_| !has_begun(session)) else {
+            if let Some(single) = single(session).filter(|_| ends_with_connection(session)) {
+                single.break_off();
+            }
+            return hopeless;
+        };
         session.set_keepalive(None);
         let header = session.req_header();
         let reply = match (context.live.routes.get(context.route), &context.caller) {

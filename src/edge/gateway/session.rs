@@ -60,6 +60,16 @@ pub fn has_begun(session: &Session) -> bool {
     session.response_written().is_some_and(|header| !is_interim(header.status))
 }
 
+/// Whether an answer has begun whose end only that of the connection tells (RFC 9112, 6.3).
+pub fn ends_with_connection(session: &Session) -> bool {
+    has_begun(session)
+        && session.response_written().is_some_and(|header| {
+            header.status != StatusCode::SWITCHING_PROTOCOLS
+                && !header.headers.contains_key(header::CONTENT_LENGTH)
+                && !header.headers.contains_key(header::TRANSFER_ENCODING)
+        })
+}
+
 /// The first cookie of this name.
 pub fn cookie_named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
