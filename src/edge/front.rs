@@ -211,6 +211,7 @@ impl Front {
         let ended = Ended {
             handler: Handler::Route,
             method: &method,
+            host: &host(&uri, &headers),
             uri: &uri,
             version,
             headers: &headers,

@@ -8,6 +8,7 @@ mod verdict;
 
 use std::{
     any::Any,
+    future::poll_fn,
     net::Ipv4Addr,
     os::fd::RawFd,
     sync::Arc,
@@ -29,8 +30,8 @@ use pingora::{
 pub use self::context::Context;
 use self::{
     session::{
-        authority, caller, certificate, cookie_named, duplex, has_begun, is_bodiless, is_event_stream, is_interim,
-        is_repeatable, may_be_quiet, means_upgrade,
+        authority, caller, certificate, cookie_named, duplex, ends_with_connection, has_begun, is_bodiless,
+        is_event_stream, is_interim, is_long, is_repeatable, may_be_quiet, means_upgrade, single,
     },
     verdict::verdict,
 };
@@ -50,7 +51,8 @@ use super::{
     rules::Rules,
     tls::ClientCertificate,
     unread::Unread,
-    upstream::{At, Deadline, Handle, LONG_QUIET, Passed, RetryOn, Seeker},
+    upload::Upload,
+    upstream::{At, Deadline, Handle, LONG_QUIET, Passed, Purpose, RetryOn, Seeker},
     via,
 };
 use crate::{collect::Reply, telemetry::proxying::RouteMeter};
@@ -84,6 +86,7 @@ impl ProxyHttp for Gateway {
             chosen: None,
             chosen_at: now,
             deadline: None,
+            upload: None,
             last: None,
             cookie: None,
             upgrade: false,
@@ -202,12 +205,14 @@ impl ProxyHttp for Gateway {
                 .map_err(|error: Box<Error>| error.into_up());
         }
         let cookie = context.live.upstreams.cookie(context.route);
+        context.upload = is_long(session).then(|| Arc::new(Upload::new(&self.parts.tuning)));
+        let duplex = duplex(session).map(|duplex| Purpose::Duplex(duplex.clone(), self.parts.tuning.upstream_write));
         let seeker = Seeker {
             client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
             cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
             quiet: may_be_quiet(session),
             upgrade: session.is_upgrade_req(),
-            duplex: duplex(session),
+            purpose: duplex.or_else(|| context.upload.clone().map(Purpose::Upload)),
             left,
         };
         let choice = context.live.upstreams.choose(context.route, &context.tried, &seeker);
@@ -228,8 +233,12 @@ impl ProxyHttp for Gateway {
         _: Option<&Digest>,
         context: &mut Self::CTX,
     ) -> Result<()> {
+        if let (Some(upload), Some(single)) = (&context.upload, single(session)) {
+            single.heed(upload.clone());
+        }
         if let Some(deadline) = &mut context.deadline {
-            let handle = duplex(session).and_then(|duplex| duplex.handle());
+            let upload = || context.upload.as_ref()?.handle();
+            let handle = duplex(session).and_then(|duplex| duplex.handle()).or_else(upload);
             deadline.connected(handle.or_else(|| Handle::of(descriptor)));
             if session.is_body_done() {
                 deadline.asked(Instant::now());
@@ -273,6 +282,8 @@ impl ProxyHttp for Gateway {
         if let Some(passed) = passed {
             // It was us who ended the connection, whatever that looked like.
             error = late(passed, error);
+        } else if context.upload.as_ref().is_some_and(|upload| upload.was_too_slow()) {
+            error.etype = ErrorType::WriteTimedout;
         }
         if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
             return error;
@@ -353,6 +364,10 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(413), BODY_TOO_LARGE)
                 .map_err(|error: Box<Error>| error.into_down());
         }
+        // Over HTTP/2 nothing else holds it back.
+        if let (Some(upload), None) = (&context.upload, session.as_downstream().as_http1()) {
+            poll_fn(|task| upload.poll_turn(task)).await;
+        }
         if end && let Some(deadline) = &context.deadline {
             deadline.asked(Instant::now());
         }
@@ -401,6 +416,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Self::CTX,
     ) -> Result<()> {
+        context.passed_on();
         close_if_ending(session);
         let route = context.live.routes.get(context.route).filter(|_| !is_interim(response.status));
         if let (Some(route), Some((client, id))) = (route, &context.caller) {
@@ -427,6 +443,12 @@ impl ProxyHttp for Gateway {
         if context.live.client_hints {
             client_hints::ask(response);
         }
+        // RFC 9112, 6.1: HTTP/1.0 knows no chunks, and would take them for the answer. So it ends with the connection.
+        if session.req_header().version < Version::HTTP_11
+            && response.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 
@@ -437,6 +459,7 @@ impl ProxyHttp for Gateway {
         end: bool,
         context: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        context.passed_on();
         if let Some(passed) = context.passed() {
             // What looks like the end of the answer may be the end that we have put to the connection.
             return Err(late(passed, Error::new_up(ErrorType::ReadTimedout)));
@@ -451,7 +474,12 @@ impl ProxyHttp for Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Self::CTX) -> FailToProxy {
         let (status, sentence) = verdict(error);
         let hopeless = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        let Some(status) = status.filter(|_| !has_begun(session)) else { return hopeless };
+        let Some(status) = status.filter(|_| !has_begun(session)) else {
+            if let Some(single) = single(session).filter(|_| ends_with_connection(session)) {
+                single.break_off();
+            }
+            return hopeless;
+        };
         session.set_keepalive(None);
         let header = session.req_header();
         let mut reply = match (context.live.routes.get(context.route), &context.caller) {

@@ -53,6 +53,7 @@ mod threads;
 mod tls;
 mod tuning;
 mod unread;
+mod upload;
 mod upstream;
 mod via;
 

@@ -3,22 +3,33 @@
 use std::{
     io,
     mem::MaybeUninit,
+    os::fd::RawFd,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
     UniqueID, UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
+};
+use rustix::{
+    net::sockopt::set_socket_linger,
+    process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     duplex::{Duplex, End},
     extent::Extent,
+    upload::Upload,
 };
 
 /// Bytes kept of the requests behind it; more wait in the system.
@@ -32,6 +43,10 @@ pub struct Single {
     extent: Extent,
     /// Of a connection that may become a WebSocket.
     end: Option<End>,
+    /// Whether the client must not take the end of the connection for that of the answer.
+    is_broken_off: AtomicBool,
+    /// Where a long body goes.
+    upload: Mutex<Option<Arc<Upload>>>,
     /// What was read beyond the request.
     ahead: BytesMut,
 }
@@ -39,12 +54,36 @@ pub struct Single {
 impl Single {
     /// For a request of which this is left to read; with an `end`, the connection is left to its [`Duplex`] afterwards.
     pub fn new(inner: Stream, extent: Extent, end: Option<End>) -> Single {
-        Single { inner: Some(inner), extent, end, ahead: BytesMut::new() }
+        let (is_broken_off, upload, ahead) = (AtomicBool::new(false), Mutex::default(), BytesMut::new());
+        Single { inner: Some(inner), extent, end, is_broken_off, upload, ahead }
     }
 
     /// Both sides of a connection that may become a WebSocket.
     pub fn duplex(&self) -> Option<&Arc<Duplex>> {
         self.end.as_ref().map(End::duplex)
+    }
+
+    /// Takes no more of the body than goes there, from now on.
+    pub fn heed(&self, upload: Arc<Upload>) {
+        *self.upload.lock() = Some(upload);
+    }
+
+    /// The answer will lack its end, which nothing but that of the connection would have told.
+    ///
+    /// Over TLS there is no goodbye then (RFC 8446, 6.1), without it a reset.
+    pub fn break_off(&self) {
+        self.is_broken_off.store(true, Relaxed);
+        let inner = self.inner();
+        if inner.get_ssl_digest().is_none()
+            && let Err(error) = reset_at_end(inner.id())
+        {
+            tracing::debug!(%error, "an answer that was broken off looks whole to its client");
+        }
+    }
+
+    /// Whether nothing of the request is left to read.
+    pub fn is_whole(&self) -> bool {
+        self.extent.is_over()
     }
 
     /// The connection and what has been read of the next request; `None` when nobody knows where that begins.
@@ -84,6 +123,9 @@ impl AsyncRead for Single {
             return self.poll_beyond(context);
         }
         let this = &mut *self;
+        if let Some(upload) = this.upload.get_mut() {
+            ready!(upload.poll_room(context));
+        }
         let before = buf.filled().len();
         ready!(match this.parts() {
             (inner, Some(end)) => end.poll_read(inner, context, buf),
@@ -134,6 +176,9 @@ impl AsyncWrite for Single {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_broken_off.load(Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         match self.parts() {
             // Pingora need not wait for that.
             (_, Some(_)) => Poll::Ready(Ok(())),
@@ -151,10 +196,21 @@ impl Drop for Single {
     }
 }
 
+/// Has the connection reset when it is closed. Pingora tells the number of its descriptor and does not lend it, so the
+/// system is asked for a second one; where it gives none (some containers forbid that), nothing changes.
+fn reset_at_end(descriptor: RawFd) -> io::Result<()> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let socket = pidfd_getfd(own, descriptor, PidfdGetfdFlags::empty())?;
+    Ok(set_socket_linger(socket, Some(Duration::ZERO))?)
+}
+
 #[async_trait]
 impl Shutdown for Single {
     async fn shutdown(&mut self) {
-        if let (inner, None) = self.parts() {
+        let is_broken_off = self.is_broken_off.load(Relaxed);
+        if let (inner, None) = self.parts()
+            && !is_broken_off
+        {
             inner.shutdown().await;
         }
     }

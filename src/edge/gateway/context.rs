@@ -12,6 +12,7 @@ use super::super::{
     live::Live,
     request::RequestId,
     tls::ClientCertificate,
+    upload::Upload,
     upstream::{Address, At, Deadline, Lease, Passed},
 };
 
@@ -39,6 +40,8 @@ pub struct Context {
     pub chosen_at: Instant,
     /// When it has to be done, if its route says so.
     pub deadline: Option<Deadline>,
+    /// What takes its body, if that is long, at the upstream in use.
+    pub upload: Option<Arc<Upload>>,
     /// The one that was in use last.
     pub last: Option<Arc<Address>>,
     /// What the visitor's cookie should say about its upstream from now on.
@@ -51,6 +54,13 @@ pub struct Context {
 }
 
 impl Context {
+    /// What is there of the answer is about to be passed on.
+    pub fn passed_on(&self) {
+        if let Some(upload) = &self.upload {
+            upload.passed_on();
+        }
+    }
+
     /// The deadline that has passed, if one has.
     pub fn passed(&self) -> Option<Passed> {
         self.deadline.as_ref()?.passed()

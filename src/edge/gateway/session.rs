@@ -10,6 +10,7 @@ use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::super::{
     client_ip::Client, duplex::Duplex, live::Live, request::RequestId, single::Single, tls::ClientCertificate,
+    upload::ENOUGH,
 };
 
 /// Who sent the request, and its name.
@@ -24,10 +25,29 @@ pub fn certificate(session: &Session) -> Option<ClientCertificate> {
     ClientCertificate::of(session.digest()?.ssl_digest.as_ref()?)
 }
 
+/// The connection as the request sees it, over HTTP/1.
+pub fn single(session: &Session) -> Option<&Single> {
+    (**session.as_downstream().as_http1()?.stream()).as_any().downcast_ref()
+}
+
 /// Both sides of a connection that is to become a WebSocket.
 pub fn duplex(session: &Session) -> Option<&Arc<Duplex>> {
-    let stream = session.as_downstream().as_http1().filter(|session| session.is_upgrade_req())?.stream();
-    (**stream).as_any().downcast_ref::<Single>()?.duplex()
+    single(session).filter(|_| session.is_upgrade_req())?.duplex()
+}
+
+/// Whether there is, or may be, so much of a body to come that the site may answer before it has read all.
+pub fn is_long(session: &mut Session) -> bool {
+    if session.is_upgrade_req() {
+        return false;
+    }
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.and_then(|length| length.parse::<usize>().ok()) {
+        Some(length) => length > ENOUGH,
+        None => match single(session) {
+            Some(single) => !single.is_whole(),
+            None => !session.as_downstream_mut().is_body_empty(),
+        },
+    }
 }
 
 /// Whether nothing is lost when the request is sent once more.
@@ -38,6 +58,16 @@ pub fn is_repeatable(session: &Session) -> bool {
 /// Whether the client has seen the beginning of an answer.
 pub fn has_begun(session: &Session) -> bool {
     session.response_written().is_some_and(|header| !is_interim(header.status))
+}
+
+/// Whether an answer has begun whose end only that of the connection tells (RFC 9112, 6.3).
+pub fn ends_with_connection(session: &Session) -> bool {
+    has_begun(session)
+        && session.response_written().is_some_and(|header| {
+            header.status != StatusCode::SWITCHING_PROTOCOLS
+                && !header.headers.contains_key(header::CONTENT_LENGTH)
+                && !header.headers.contains_key(header::TRANSFER_ENCODING)
+        })
 }
 
 /// The first cookie of this name.

@@ -7,8 +7,13 @@ use super::super::route::BODY_TOO_LARGE;
 
 /// Status and sentence; no status when nobody is there to read it.
 pub fn verdict(error: &Error) -> (Option<StatusCode>, &'static str) {
-    let timed_out =
-        matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout);
+    let timed_out = matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+    );
     match (error.esource(), error.etype()) {
         (_, ErrorType::HTTPStatus(413)) => (Some(StatusCode::PAYLOAD_TOO_LARGE), BODY_TOO_LARGE),
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => {

@@ -146,6 +146,13 @@ impl TimeoutsConfig {
             let problem = Problem::new(format!("{path}.first_byte"), "is never reached: `total` is shorter");
             problems.push(problem.hint("leave one of them out, or make `total` the longer one"));
         }
+        // Pingora has one patience for all reads of an answer.
+        if let (Some(first_byte), Some(idle)) = (self.first_byte, self.idle)
+            && *idle < *first_byte
+        {
+            let problem = Problem::new(format!("{path}.idle"), "counts for nothing: `first_byte` is longer");
+            problems.push(problem.hint("silence within an answer may last as long as `first_byte`; leave `idle` out"));
+        }
     }
 }
 

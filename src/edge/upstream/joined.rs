@@ -1,4 +1,5 @@
-//! Connections to upstreams that become WebSockets: each is one side of a [`Duplex`].
+//! Connections to upstreams that are read while they are written to: those that become WebSockets, each of which is one
+//! side of a [`Duplex`], and those of long requests, each of which takes an [`Upload`].
 
 use std::{
     io,
@@ -28,21 +29,31 @@ use tokio::{
 };
 
 use super::{
-    super::duplex::{Duplex, End, Side},
+    super::{
+        duplex::{Duplex, End, Side},
+        upload::Upload,
+    },
     handle::Handle,
 };
 
-/// Has the connection that is made to this peer be the site's side. It may take nothing for as long as `patience`. Where
-/// `is_held`, a second hold on it is kept there.
-pub fn join(peer: &mut HttpPeer, duplex: &Arc<Duplex>, connect: Duration, patience: Duration, is_held: bool) {
-    peer.options.custom_l4 = Some(Arc::new(Join { duplex: duplex.clone(), connect, patience, is_held }));
+/// What a connection is made for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// To be the site's side of a WebSocket, which may take nothing for that long.
+    Duplex(Arc<Duplex>, Duration),
+    /// To take a long request.
+    Upload(Arc<Upload>),
+}
+
+/// Has the connection that is made to this peer serve that. Where `is_held`, a second hold on it is kept there.
+pub fn join(peer: &mut HttpPeer, purpose: Purpose, connect: Duration, is_held: bool) {
+    peer.options.custom_l4 = Some(Arc::new(Join { purpose, connect, is_held }));
 }
 
 #[derive(Debug)]
 struct Join {
-    duplex: Arc<Duplex>,
+    purpose: Purpose,
     connect: Duration,
-    patience: Duration,
     is_held: bool,
 }
 
@@ -66,12 +77,22 @@ impl Connect for Join {
 
 impl Join {
     fn joined<S: Socket>(&self, socket: S) -> Result<Stream> {
-        if self.is_held {
-            let handle = Handle::new(&socket).or_err(ErrorType::SocketError, "no descriptor is left")?;
-            self.duplex.hold(Arc::new(handle));
-        }
-        let end = End::new(Side::Site, self.duplex.clone(), self.patience);
-        Ok(VirtualSocketStream::new(Box::new(Joined { socket, end })).into())
+        let handle = self.is_held.then(|| Handle::new(&socket)).transpose();
+        let handle = handle.or_err(ErrorType::SocketError, "no descriptor is left")?;
+        Ok(match &self.purpose {
+            Purpose::Duplex(duplex, patience) => {
+                if let Some(handle) = handle {
+                    duplex.hold(Arc::new(handle));
+                }
+                let end = End::new(Side::Site, duplex.clone(), *patience);
+                VirtualSocketStream::new(Box::new(Joined { socket, end })).into()
+            }
+            Purpose::Upload(upload) => {
+                socket.set_nodelay().or_err(ErrorType::SocketError, "cannot set up a connection")?;
+                upload.connected(socket, handle);
+                VirtualSocketStream::new(Box::new(Fed(upload.clone()))).into()
+            }
+        })
     }
 }
 
@@ -128,5 +149,43 @@ impl<S: Socket> AsyncWrite for Joined<S> {
         let Joined { socket, end } = &mut *self;
         ready!(end.poll_drain(socket, context));
         Pin::new(socket).poll_shutdown(context)
+    }
+}
+
+/// Pingora's hold on the connection of an [`Upload`].
+#[derive(Debug)]
+struct Fed(Arc<Upload>);
+
+impl VirtualSocket for Fed {
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        // Done before.
+        Ok(())
+    }
+}
+
+impl AsyncRead for Fed {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read(context, buf)
+    }
+}
+
+impl AsyncWrite for Fed {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write(context, piece)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The end itself follows what waits.
+        self.0.poll_flush(context)
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }

@@ -29,6 +29,7 @@ use std::{
 
 use pingora::{protocols::ALPN, upstreams::peer::HttpPeer};
 
+pub use self::joined::Purpose;
 pub use self::{
     address::{Address, At, Lease},
     config::{
@@ -41,7 +42,7 @@ pub use self::{
     watch::watch_latest,
 };
 use self::{balance::tag, identity::Identity, pool::Pool, server::Server};
-use super::{Tuning, duplex::Duplex, route::RouteConfig};
+use super::{Tuning, route::RouteConfig};
 use crate::{
     problem::Problem,
     telemetry::proxying::{Proxying, RouteMeter},
@@ -50,8 +51,8 @@ use crate::{
 /// An idle connection is dropped after this: servers commonly close theirs after 5 s (Node.js), and a request that
 /// meets a closing connection is lost unless it may be repeated.
 const POOL_IDLE: Duration = Duration::from_secs(4);
-/// Pingora's name for the pool of connections that become other protocols', in which there never is one.
-const UPGRADES: u64 = 1;
+/// Pingora's name for the pool of connections that serve one request alone, in which there never is one.
+const OWN: u64 = 1;
 /// The pool of connections that can be ended from outside; see [`handle`].
 const HELD: u64 = 2;
 /// Patience with a connection that is quiet by nature: WebSocket, server-sent events.
@@ -68,7 +69,7 @@ pub struct Upstreams {
 }
 
 /// Who asks for a server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Seeker<'a> {
     /// Its address.
     pub client: IpAddr,
@@ -78,8 +79,8 @@ pub struct Seeker<'a> {
     pub quiet: bool,
     /// Whether the connection is to become another protocol's.
     pub upgrade: bool,
-    /// Both sides of such a connection.
-    pub duplex: Option<&'a Arc<Duplex>>,
+    /// What it needs a connection of its own for.
+    pub purpose: Option<Purpose>,
     /// What is left of the request's time, where that is bounded.
     pub left: Option<Duration>,
 }
@@ -152,19 +153,19 @@ impl Upstreams {
         peer.options.read_timeout = Some(if seeker.quiet { LONG_QUIET } else { pool.read() });
         peer.options.write_timeout = Some(self.tuning.upstream_write);
         peer.options.idle_timeout = Some(POOL_IDLE);
-        if seeker.upgrade {
-            // Scar: Pingora issue 946. An answer of 101 that is there before Pingora has looked at the empty body of the
-            // request is taken for the end of both. A server that waits on an idle connection is that fast, one that
-            // has yet to take a new connection hardly ever. So these get connections of their own, never idle ones.
-            peer.group_key ^= UPGRADES;
+        // Over HTTP/2 nothing becomes a WebSocket, and requests have a flow of their own.
+        let purpose = seeker.purpose.clone().filter(|_| peer.options.alpn == ALPN::H1);
+        // Scar: Pingora issue 946. An answer of 101 that is there before Pingora has looked at the empty body of the
+        // request is taken for the end of both. A server that waits on an idle connection is that fast, one that has yet
+        // to take a new connection hardly ever. So these get connections of their own, never idle ones. Those that are
+        // made for a purpose Pingora would not find again: it knows no descriptor of them.
+        if seeker.upgrade || purpose.is_some() {
+            peer.group_key ^= OWN;
             peer.options.idle_timeout = Some(Duration::ZERO);
         }
         let is_held = pool.patience.is_some();
-        // Over HTTP/2 nothing becomes a WebSocket.
-        let duplex = seeker.duplex.filter(|_| peer.options.alpn == ALPN::H1);
-        if let Some(duplex) = duplex {
-            let within = within(pool.connect).unwrap_or(pool.connect);
-            joined::join(&mut peer, duplex, within, self.tuning.upstream_write, is_held);
+        if let Some(purpose) = purpose {
+            joined::join(&mut peer, purpose, within(pool.connect).unwrap_or(pool.connect), is_held);
         } else if is_held {
             handle::hold(&mut peer);
         }

@@ -10,7 +10,7 @@ const SEEKER: Seeker<'_> = Seeker {
     cookie: None,
     quiet: false,
     upgrade: false,
-    duplex: None,
+    purpose: None,
     left: None,
 };
 

@@ -1,7 +1,7 @@
 //! How long upstreams may take: until an answer begins, and in all.
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     net::TcpListener,
     sync::{
         Arc,
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use real_streaming::edge::RouteConfig;
 use serde_json::{Value, json};
 
 use super::World;
@@ -164,6 +165,16 @@ fn time_that_is_over_is_504_before_the_answer_and_a_broken_connection_within_it(
     assert!((1..200).contains(&seen), "{seen}");
     // An answer without framing ends where its connection does, and must not look whole either.
     assert!(get(&world, "/endless", "").is_err());
+    // Over HTTP/1.0 nothing but a reset tells.
+    let mut client = world.connect();
+    client.send("GET /endless HTTP/1.0\r\nHost: a\r\n\r\n");
+    let head = client.head();
+    let end = client.0.read_to_end(&mut Vec::new());
+    assert_eq!(end.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset), "{head}");
+    client = world.connect();
+    client.send("GET /drips HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+    let answer = client.answer(false);
+    assert_eq!((answer.header("transfer-encoding"), answer.body.len()), (None, 20), "without chunks: {}", answer.head);
 
     // A client that is slow itself.
     let mut client = world.connect();
@@ -171,6 +182,29 @@ fn time_that_is_over_is_504_before_the_answer_and_a_broken_connection_within_it(
     assert_eq!(final_answer(&mut client).unwrap().status, 504);
     assert_eq!(get(&world, "/", "").unwrap().text(), "ok");
     assert!(world.metrics.encode().lines().all(|line| !line.contains("ejections") || !line.ends_with(" 1")));
+}
+
+#[test]
+fn an_answer_that_the_site_breaks_off_does_not_look_whole() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let world = world(&format!("http://{}", listener.local_addr().unwrap()), json!({}), json!({}));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..2 {
+                let mut site = listener.accept().unwrap().0;
+                site.read_exact(&mut [0]).unwrap();
+                site.write_all(b"HTTP/1.0 200 OK\r\n\r\nhalf of it").unwrap();
+                thread::sleep(Duration::from_millis(200));
+                // The rest of the request is unread, so this resets the connection.
+            }
+        });
+        for version in ["1.0", "1.1"] {
+            let mut client = world.connect();
+            client.send(format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n"));
+            let answer = client.try_answer(false);
+            assert!(answer.is_err(), "HTTP/{version}: {answer:?}");
+        }
+    });
 }
 
 #[test]
@@ -189,4 +223,19 @@ fn another_server_is_tried_where_that_is_asked_for() {
     let answers: Vec<u16> = (0..2).map(|_| get(&stays, "/", "").unwrap().status).collect();
     assert!(answers.contains(&504) && answers.contains(&200), "{answers:?}");
     drop(listener);
+}
+
+#[test]
+fn patience_that_counts_for_nothing_is_refused() {
+    for (timeouts, refused) in [
+        (json!({"first_byte": "30s", "idle": "10s"}), true),
+        (json!({"first_byte": "10s", "idle": "30s"}), false),
+        // The edge's own patience is no more than what is said.
+        (json!({"first_byte": "5m"}), false),
+    ] {
+        let route = json!({"upstreams": ["http://127.0.0.1:1"], "timeouts": timeouts});
+        let mut problems = Vec::new();
+        serde_json::from_value::<RouteConfig>(route).unwrap().check("routes[0]", &mut problems);
+        assert_eq!(!problems.is_empty(), refused, "{timeouts}: {problems:?}");
+    }
 }

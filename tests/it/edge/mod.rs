@@ -23,6 +23,7 @@ mod site;
 mod sockets;
 mod tls;
 mod to_site;
+mod uploads;
 mod upstreams;
 mod wire;
 

@@ -1,0 +1,217 @@
+//! The body of a long request on its way to the site, whose answer is read meanwhile.
+//!
+//! Pingora reads nothing from a site while a write to it waits. A site that answers as it reads, and reads on only when
+//! its answer is taken, then waits for Pingora, and Pingora for the site. So a write to the site is over at once: what
+//! its system does not take waits here, and as long as much does, nothing more of the body is taken from the client.
+//! The answer is not held: a client that does not read it holds back the site, and then itself.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    runtime::Handle,
+    time::{Sleep, sleep, timeout},
+};
+
+use super::{tuning::Tuning, upstream};
+
+/// Bytes that may wait for the site before nothing is taken from the client; a piece or two of Pingora's come on top.
+/// Shorter bodies go without: any system takes as much.
+pub const ENOUGH: usize = 64 << 10;
+/// The same for a client whose body can be held back only together with its answer, while there is one to be passed on.
+const TOO_MUCH: usize = 1 << 20;
+
+/// A connection to a site.
+pub trait Way: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Way for S {}
+
+/// See the module. All of one request's task: the lock is never waited for.
+pub struct Upload {
+    state: Mutex<State>,
+    /// A second hold on the site's connection.
+    handle: Mutex<Option<Arc<upstream::Handle>>>,
+    /// How long the site may take nothing of what waits.
+    patience: Duration,
+    /// The same once nobody waits for it.
+    linger: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    /// Until Pingora has done with it.
+    site: Option<Box<dyn Way>>,
+    waiting: BytesMut,
+    clock: Option<Pin<Box<Sleep>>>,
+    /// Why nothing more is written.
+    failed: Option<io::ErrorKind>,
+    /// Whether the site has sent something that may not have been passed on.
+    has_news: bool,
+    /// Whether whoever reads from the site has found nothing.
+    is_quiet: bool,
+    /// Who is held back.
+    held: Option<Waker>,
+}
+
+impl Upload {
+    /// Of a request that has no connection yet.
+    pub fn new(tuning: &Tuning) -> Upload {
+        Upload {
+            state: Mutex::default(),
+            handle: Mutex::default(),
+            patience: tuning.upstream_write,
+            linger: tuning.linger,
+        }
+    }
+
+    /// There is a connection, and perhaps a second hold on it.
+    pub fn connected(&self, site: impl Way + 'static, handle: Option<upstream::Handle>) {
+        *self.state.lock() = State { site: Some(Box::new(site)), ..State::default() };
+        *self.handle.lock() = handle.map(Arc::new);
+    }
+
+    /// The second hold on the site's connection, if there is one.
+    pub fn handle(&self) -> Option<Arc<upstream::Handle>> {
+        self.handle.lock().clone()
+    }
+
+    /// Ready when more of the body may be taken from the client. Writes meanwhile, for nobody else may be there to.
+    pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.state.lock().poll_room(context, self.patience, |_| false)
+    }
+
+    /// The same, or when there may be some of the answer to be passed on, which whoever waits here prevents.
+    pub fn poll_turn(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.state.lock().poll_room(context, self.patience, |state| {
+            // Each turn may bring another piece of the body.
+            state.has_news && state.waiting.len() <= TOO_MUCH
+        })
+    }
+
+    /// All that Pingora has read of the answer is about to be passed on. Whatever it has not read is not known to it.
+    pub fn passed_on(&self) {
+        let mut state = self.state.lock();
+        state.has_news &= !state.is_quiet;
+    }
+
+    /// Whether the site has taken nothing for too long.
+    pub fn was_too_slow(&self) -> bool {
+        self.state.lock().failed == Some(io::ErrorKind::TimedOut)
+    }
+
+    /// Takes all of `piece`, unless the site takes no more.
+    pub fn poll_write(&self, context: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.state.lock();
+        let _ = state.poll_drain(context, self.patience);
+        if state.failed.is_none() {
+            state.waiting.extend_from_slice(piece);
+            let _ = state.poll_drain(context, self.patience);
+        }
+        Poll::Ready(state.failed.map_or(Ok(piece.len()), |why| Err(why.into())))
+    }
+
+    /// Does not wait: what has come from the client is bounded.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state.lock();
+        let _ = state.poll_drain(context, self.patience);
+        Poll::Ready(state.failed.map_or(Ok(()), |why| Err(why.into())))
+    }
+
+    /// Reads from the site, and writes meanwhile.
+    pub fn poll_read(&self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state.lock();
+        let _ = state.poll_drain(context, self.patience);
+        // Whatever else ended the writing, the site may have answered before.
+        if state.failed == Some(io::ErrorKind::TimedOut) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let Some(site) = &mut state.site else { return Poll::Ready(Ok(())) };
+        let read = Pin::new(site).poll_read(context, buf);
+        state.is_quiet = read.is_pending();
+        if read.is_ready() {
+            state.has_news = true;
+            state.wake();
+        }
+        read
+    }
+
+    /// The connection is Pingora's no more. A site that has answered, but not read all, gets the rest.
+    pub fn leave(&self) {
+        let mut state = self.state.lock();
+        let (site, mut waiting) = (state.site.take(), std::mem::take(&mut state.waiting));
+        state.wake();
+        drop(state);
+        if let (Some(mut site), false, Ok(runtime)) = (site, waiting.is_empty(), Handle::try_current()) {
+            let linger = self.linger;
+            runtime.spawn(async move {
+                // One that takes nothing has had its time.
+                let _ = timeout(linger, async {
+                    site.write_all_buf(&mut waiting).await?;
+                    site.shutdown().await
+                })
+                .await;
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Ready as soon as little waits, or `enough` says so.
+    fn poll_room(
+        &mut self,
+        context: &mut Context<'_>,
+        patience: Duration,
+        enough: impl Fn(&State) -> bool,
+    ) -> Poll<()> {
+        let _ = self.poll_drain(context, patience);
+        if self.waiting.len() <= ENOUGH || self.site.is_none() || enough(self) {
+            return Poll::Ready(());
+        }
+        self.held = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Writes what waits, until there is none or no use in it.
+    fn poll_drain(&mut self, context: &mut Context<'_>, patience: Duration) -> Poll<()> {
+        while let (Some(site), false) = (&mut self.site, self.waiting.is_empty()) {
+            match Pin::new(site).poll_write(context, &self.waiting) {
+                Poll::Ready(Ok(0)) => self.give_up(io::ErrorKind::WriteZero),
+                Poll::Ready(Ok(written)) => self.waiting.advance(written),
+                Poll::Ready(Err(error)) => self.give_up(error.kind()),
+                Poll::Pending => {
+                    let clock = self.clock.get_or_insert_with(|| Box::pin(sleep(patience)));
+                    ready!(clock.as_mut().poll(context));
+                    self.give_up(io::ErrorKind::TimedOut);
+                }
+            }
+            self.clock = None;
+            self.wake();
+        }
+        Poll::Ready(())
+    }
+
+    fn give_up(&mut self, why: io::ErrorKind) {
+        self.failed = Some(why);
+        self.waiting.clear();
+    }
+
+    fn wake(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.wake();
+        }
+    }
+}
