@@ -7,7 +7,7 @@ one of its two rows: that is how it comes.
 
     cargo build --release --bin real-streaming --example bare_pingora && python3 benches/proxy.py     (or benches/proxy.sh)
 
-Needs: wrk, nginx, taskset; haproxy and caddy where they are installed.
+Needs: wrk, nginx, taskset, openssl; haproxy and caddy where they are installed.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import re
 import resource
 import shutil
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -43,6 +44,8 @@ def milliseconds(text):
 class Servers(World):
     """Each method starts one proxy in front of the site: `(process, port)`."""
 
+    binary = RELEASE / "real-streaming"
+
     def site(self):
         """The site whose file is of the right size: `World.origin`, which has a file of another."""
         port = self.origin()
@@ -59,15 +62,29 @@ class Servers(World):
         path.write_text(text)
         return path
 
-    def real_streaming(self, site, access_log):
+    def certificate(self):
+        """A certificate for localhost and its key."""
+        cert, key = self.folder / "cert.pem", self.folder / "key.pem"
+        if not cert.exists():
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                 "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
+                check=True, capture_output=True)
+        return cert, key
+
+    def real_streaming(self, site, access_log, tls=False):
         port, admin = free_port(), free_port()
+        listen = f"listen: ['127.0.0.1:{port}']"
+        if tls:
+            cert, key = self.certificate()
+            listen = f"listen: ['127.0.0.1:{free_port()}'], tls: {{ listen: ['127.0.0.1:{port}'], certificates: [ {{ cert: {cert}, key: {key} }} ] }}"
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         conf = self.conf("ours.yaml", (
             f"environment: PROD\n"
-            f"server: {{ listen: ['127.0.0.1:{port}'], admin: '127.0.0.1:{admin}', threads: 1, access_log: {{ enabled: {access_log} }} }}\n"
+            f"server: {{ {listen}, admin: '127.0.0.1:{admin}', threads: 1, access_log: {{ enabled: {access_log} }} }}\n"
             f"routes: [ {{ upstreams: ['http://127.0.0.1:{site}'] }} ]\n"
             f"writers: {{ local: {{ directory: {self.folder}/data }}, spool: {{ directory: {self.folder}/data/spool }} }}\n"))
-        return self.proxy([RELEASE / "real-streaming", "serve", "--config", conf], port, "ours.log")
+        return self.proxy([self.binary, "serve", "--config", conf], port, "ours.log")
 
     def ours(self, site):
         return self.real_streaming(site, "true")
@@ -75,22 +92,32 @@ class Servers(World):
     def ours_silent(self, site):
         return self.real_streaming(site, "false")
 
+    def ours_tls(self, site):
+        return self.real_streaming(site, "false", tls=True)
+
     def bare_pingora(self, site):
         port = free_port()
         return self.proxy([RELEASE / "examples/bare_pingora", port, f"127.0.0.1:{site}"], port, "bare.log")
 
-    def nginx(self, site):
+    def nginx(self, site, tls=False):
         port = free_port()
+        listen, keys = "", ""
+        if tls:
+            cert, key = self.certificate()
+            listen, keys = " ssl", f"ssl_certificate {cert}; ssl_certificate_key {key};"
         conf = self.conf("proxy.conf", (
             f"daemon off; worker_processes 1; pid {self.folder}/proxy.pid; error_log {self.folder}/proxy.err;\n"
             f"events {{ worker_connections 16384; }}\n"
             f"http {{ access_log off; keepalive_requests 1000000000;\n"
             f"  upstream site {{ server 127.0.0.1:{site}; keepalive 256; keepalive_requests 1000000000; }}\n"
-            f"  server {{ listen 127.0.0.1:{port};\n"
+            f"  server {{ listen 127.0.0.1:{port}{listen}; {keys}\n"
             f"    location / {{ proxy_pass http://site; proxy_http_version 1.1; proxy_set_header Connection '';\n"
             f"      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
             f"      proxy_set_header X-Forwarded-Proto $scheme; }} }} }}\n"))
         return self.proxy(["nginx", "-c", conf, "-e", self.folder / "proxy.err"], port, "proxy.log")
+
+    def nginx_tls(self, site):
+        return self.nginx(site, tls=True)
 
     def haproxy(self, site):
         port = free_port()
@@ -120,6 +147,8 @@ SERVERS = {
     "HAProxy": Servers.haproxy,
     "Caddy": Servers.caddy,
 }
+# Those whose idle connections are weighed over TLS, too.
+OVER_TLS = {"ours, access log off": Servers.ours_tls, NGINX: Servers.nginx_tls}
 
 
 def stop(child):
@@ -132,10 +161,10 @@ def stop(child):
         child.wait()
 
 
-def load(port, seconds, connections):
+def load(port, seconds, connections, scheme="http"):
     """`(requests, p99 in ms)`; an answer that is no success, or a broken connection, ends the run."""
     out = subprocess.run(
-        ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/index.html"],
+        ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"{scheme}://127.0.0.1:{port}/index.html"],
         capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         sys.exit(out)
@@ -155,10 +184,11 @@ def measured(world, start, site, args):
     return requests / took, spent * 1e6 / requests, slowest
 
 
-def idle(world, start, site, count):
+def idle(world, start, site, count, tls=False):
     """Bytes of resident memory that a connection takes which had one answer and waits for its next request."""
     child, port = start(world, site)
-    load(port, 2, 64)  # What a server allocates once, it has allocated then.
+    context = ssl.create_default_context(cafile=world.certificate()[0]) if tls else None
+    load(port, 2, 64, "https" if tls else "http")  # What a server allocates once, it has allocated then.
     time.sleep(2)
 
     def resident():
@@ -167,6 +197,8 @@ def idle(world, start, site, count):
     before, connections = resident(), []
     for _ in range(count):
         connection = socket.create_connection(("127.0.0.1", port), 10)
+        if tls:
+            connection = context.wrap_socket(connection, server_hostname="localhost")
         connection.sendall(b"GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
         seen = b""
         while len(seen.partition(b"\r\n\r\n")[2]) < BODY:
@@ -180,7 +212,7 @@ def idle(world, start, site, count):
         connection.setblocking(False)
         try:
             assert connection.recv(1) == b"never", "the server closed an idle connection"
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             pass
         connection.close()
     stop(child)
@@ -196,13 +228,14 @@ def table(head, rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0 is for the memory run alone")
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--idle", type=int, default=2000, help="connections for the memory run; 0 skips it")
+    parser.add_argument("--binary", type=pathlib.Path, help="ours, where it is not the release build")
     parser.add_argument("--only", default="", help="parts of names, with commas between them")
     args = parser.parse_args()
-    for needed in ("wrk", "nginx", "taskset"):
+    for needed in ("wrk", "nginx", "taskset", "openssl"):
         shutil.which(needed) or sys.exit(f"{needed} is not installed")
     names = [name for name in SERVERS if not args.only or any(part.lower() in name.lower() for part in args.only.split(","))]
     for name in ("HAProxy", "Caddy"):
@@ -212,25 +245,34 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR"), ignore_cleanup_errors=True) as folder:
         world = Servers(folder)
+        if args.binary:
+            world.binary = args.binary.resolve()
         try:
             site = world.site()
             rounds = {name: [] for name in names}
             for _ in range(args.rounds):
                 for name in names:
                     rounds[name].append(measured(world, SERVERS[name], site, args))
-            medians = {name: [statistics.median(column) for column in zip(*seen)] for name, seen in rounds.items()}
+            medians = {name: [statistics.median(column) for column in zip(*seen)] for name, seen in rounds.items() if seen}
             memory = {name: idle(world, SERVERS[name], site, args.idle) for name in names} if args.idle else {}
+            over_tls = {name: idle(world, OVER_TLS[name], site, args.idle, tls=True) for name in memory if name in OVER_TLS}
         finally:
             world.close()
 
     def ratio(name, to):
         return f"{medians[name][1] / medians[to][1]:.2f}" if to in medians else "-"
 
+    def weight(memory, name):
+        return f"{memory[name]:,.0f}" if name in memory else "-"
+
+    if not args.rounds:
+        table(["bytes/idle connection", "without TLS", "with TLS"], [[name, weight(memory, name), weight(over_tls, name)] for name in memory])
+        return
     print(f"{BODY} bytes through one core, {args.connections} connections; medians of {args.rounds} rounds of {args.seconds} s")
     table(
-        ["", "µs CPU/request", "lowest to highest", f"to {BARE}", f"to {NGINX}", "p99 ms", "requests/s", "bytes/idle connection"],
+        ["", "µs CPU/request", "lowest to highest", f"to {BARE}", f"to {NGINX}", "p99 ms", "requests/s", "bytes/idle connection", "with TLS"],
         [[name, f"{cost:.1f}", f"{min(r[1] for r in rounds[name]):.1f} to {max(r[1] for r in rounds[name]):.1f}", ratio(name, BARE),
-          ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}", f"{memory[name]:,.0f}" if memory else "-"]
+          ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}", weight(memory, name), weight(over_tls, name)]
          for name, (rate, cost, slowest) in medians.items()])
 
 
