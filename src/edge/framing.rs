@@ -69,7 +69,7 @@ pub fn fault(head: &[u8]) -> Option<Fault> {
             return Some(Fault::of("a header's name is none"));
         }
         // 9110, 5.5
-        if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
+        if has_controls(value) {
             return Some(Fault::of("a header has a control character"));
         }
         match name.len() {
@@ -179,9 +179,8 @@ impl<'a> Target<'a> {
             return Err(Fault::of_line("the target is no path"));
         };
         // What is unusual is judged by who has to take it.
-        let usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-./:;=?@_~".contains(byte);
         let plain = memchr::memchr(b'#', target).map_or(target, |at| &target[..at]);
-        let is_sound = plain.iter().all(usual)
+        let is_sound = plain.iter().all(|byte| USUAL[usize::from(*byte)])
             || !plain.iter().any(|byte| *byte <= b' ' || *byte == 0x7f)
                 && RequestHeader::build_no_case(Method::GET, plain, None).is_ok();
         if is_sound { Ok(parsed) } else { Err(Fault::of_line("the target has a character that has to be encoded")) }
@@ -240,7 +239,32 @@ fn whole(line: &[u8]) -> Option<&[u8]> {
 
 /// What names and methods consist of (RFC 9110, 5.6.2).
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    WORD[usize::from(byte)]
+}
+
+static WORD: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+
+/// What targets mostly consist of.
+static USUAL: [bool; 256] = letters_digits_and(b"!$%&'()*+,-./:;=?@_~");
+
+const fn letters_digits_and(marks: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+}
+
+/// Whether a value has bytes that none has. All of it is looked at, so that many bytes are at once.
+fn has_controls(value: &[u8]) -> bool {
+    value.iter().fold(false, |found, byte| found | (*byte < b' ') & (*byte != b'\t') | (*byte == 0x7f))
 }
 
 /// A `Content-Length` of digits alone, so few that nothing overflows.
