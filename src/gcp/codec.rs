@@ -16,13 +16,13 @@ use tonic_prost::{ProstCodec, ProstDecoder};
 /// What can be sent.
 pub trait Encode: Send + Sync + 'static {
     /// Bytes that it takes.
-    fn len(&self) -> usize;
+    fn size(&self) -> usize;
     /// Writes as many.
     fn write(&self, buffer: &mut impl BufMut);
 }
 
 impl<T: Message + 'static> Encode for T {
-    fn len(&self) -> usize {
+    fn size(&self) -> usize {
         self.encoded_len()
     }
 
@@ -67,7 +67,7 @@ impl<T: Encode> Encoder for RoomyEncoder<T> {
     type Error = Status;
 
     fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.reserve(message.len());
+        buffer.reserve(message.size());
         message.write(buffer);
         Ok(())
     }

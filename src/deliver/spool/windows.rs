@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes of a window; more only for a record that is longer.
 pub const WINDOW: usize = 256 << 10;
-/// Windows kept although nobody needs them at the moment.
-const SPARE: usize = 4;
+/// Windows kept although nobody needs them at the moment: what one trip to the file takes at once, and more.
+const SPARE: usize = 16;
 /// Windows that are waited for: 64 MiB, while the sink with the most in flight has the rows of some 160 there. Beyond, the one
 /// that has been in use for longest is left to its rows.
 const LENT: usize = 256;

@@ -38,7 +38,7 @@ impl Append {
 }
 
 impl Encode for Append {
-    fn len(&self) -> usize {
+    fn size(&self) -> usize {
         self.head.encoded_len() + delimited(self.lens().1)
     }
 
@@ -92,7 +92,7 @@ mod tests {
             let append = Append { head, schema, rows: Arc::new(rows) };
             let mut bytes = Vec::new();
             append.write(&mut bytes);
-            assert_eq!(append.len(), bytes.len());
+            assert_eq!(append.size(), bytes.len());
             assert_eq!(AppendRowsRequest::decode(&bytes[..]).unwrap(), expected);
         }
     }
