@@ -6,9 +6,10 @@ use http::{
     Uri,
     uri::{Authority, Scheme},
 };
+use hyper_util::client::legacy::connect::HttpConnector;
 use tonic::transport::{Channel, ClientTlsConfig, Error};
 
-use super::tasks::Tasks;
+use super::{gather::Connector, tasks::Tasks};
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -50,19 +51,18 @@ impl Endpoint {
 
     /// A gRPC connection of its own, made at the first call and again after it broke. It lives as long as calls do.
     pub fn channel(&self) -> Result<Channel, Error> {
-        Ok(self.settings()?.connect_lazy())
+        Ok(self.settings()?.connect_with_connector_lazy(connector()))
     }
 
     /// [`channel`](Endpoint::channel), whose connection can be cut.
     pub fn channel_on(&self, tasks: Tasks) -> Result<Channel, Error> {
-        Ok(self.settings()?.executor(tasks).connect_lazy())
+        Ok(self.settings()?.executor(tasks).connect_with_connector_lazy(connector()))
     }
 
     fn settings(&self) -> Result<tonic::transport::Endpoint, Error> {
         let settings = tonic::transport::Endpoint::from_shared(self.to_string())?
             .user_agent(super::USER_AGENT)?
             .connect_timeout(CONNECT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE)
             .keep_alive_while_idle(true)
@@ -73,6 +73,15 @@ impl Endpoint {
         }
         settings.tls_config(ClientTlsConfig::new().with_enabled_roots())
     }
+}
+
+/// Connects by TCP; what the scheme says of encryption is done on top of it.
+fn connector() -> Connector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT));
+    Connector(tcp)
 }
 
 impl FromStr for Endpoint {

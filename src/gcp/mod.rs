@@ -9,6 +9,7 @@ mod call;
 pub mod codec;
 pub mod endpoint;
 pub mod failure;
+mod gather;
 pub mod proto;
 pub mod pubsub;
 pub mod rest;

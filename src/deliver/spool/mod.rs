@@ -86,6 +86,7 @@ mod recovery;
 mod scan;
 mod segment;
 mod vigil;
+mod windows;
 mod writer;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Files are read on tokio's blocking pool: a reader that is far behind asks the disk for every window, a disk may
 //! take its time, and the courier's thread has other couriers to serve. One trip to the pool brings as many rows as
-//! were asked for, so the trip does not matter.
+//! were asked for and more, so the trip does not matter.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -21,6 +21,7 @@ use super::{
     log::{Group, Place, Rows},
     scan::{Found, Scan},
     segment::{self, Segment},
+    windows::Windows,
 };
 use crate::{
     deliver::{Position, Spooled},
@@ -34,6 +35,9 @@ const GATHER: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_secs(1);
 /// Streams whose allocation is shared, before the memory of them starts anew: clients can invent ids.
 const MAX_STREAMS: usize = 1_000;
+/// Bytes of rows that one trip to the blocking pool brings at least, when so many are there: to go there and back wakes two
+/// threads.
+const TRIP: usize = 2 << 20;
 
 /// Reads for one consumer. Dropping it does not commit anything.
 pub struct Reader {
@@ -81,6 +85,9 @@ impl Reader {
             match rows {
                 Rows::None if closed => return Vec::new(),
                 Rows::None => {
+                    if let Some(walk) = &mut self.walk {
+                        walk.rest();
+                    }
                     durable.await;
                     waited = true;
                 }
@@ -203,13 +210,8 @@ impl Reader {
             let files = self.files.clone().expect("only a spool with files has segments");
             let (walk, place, key, from) = (self.walk.take(), self.place, self.owner.shared.key, self.position);
             self.reading = Some(tokio::task::spawn_blocking(move || {
-                let mut walk = walk.filter(|walk| walk.goes_on(&segment, from)).unwrap_or_else(|| Walk {
-                    segment: segment.first,
-                    next: from.max(segment.first),
-                    scan: None,
-                    over: None,
-                });
-                let result = walk.read(&*files, &segment, place, key, max_rows, max_bytes);
+                let mut walk = Walk::on(walk, &segment, from);
+                let result = walk.read(&*files, &segment, place, key, max_rows, max_bytes.max(TRIP));
                 Looked { from, walk, result }
             }));
         }
@@ -289,14 +291,31 @@ struct Walk {
     /// Position of the next row to return.
     next: Position,
     scan: Option<(Scan, Streams)>,
+    /// Memory for the scan, until there is one.
+    windows: Windows,
     /// The next row, which was too much for the last window: alone it would be the whole of the following one.
     over: Option<Spooled>,
 }
 
 impl Walk {
-    /// Whether it stands where a reader at `position` wants to read on.
-    fn goes_on(&self, segment: &Segment, position: Position) -> bool {
-        self.segment == segment.first && self.next == position.max(segment.first)
+    /// Where a reader at `position` wants to read on: the walk before, if it stands there.
+    fn on(before: Option<Walk>, segment: &Segment, position: Position) -> Walk {
+        let next = position.max(segment.first);
+        match before {
+            Some(walk) if walk.segment == segment.first && walk.next == next => walk,
+            Some(walk) => {
+                let windows = walk.scan.map_or(walk.windows, |(scan, _)| scan.into_windows());
+                Walk { segment: segment.first, next, scan: None, windows, over: None }
+            }
+            None => Walk { segment: segment.first, next, scan: None, windows: Windows::default(), over: None },
+        }
+    }
+
+    /// Nothing is read for some time.
+    fn rest(&mut self) {
+        if let Some((scan, _)) = &mut self.scan {
+            scan.rest();
+        }
     }
 
     fn read(
@@ -324,7 +343,8 @@ impl Walk {
                 };
                 let known = place.filter(|place| place.segment == segment.first);
                 let offset = known.map_or(segment::HEADER, |place| place.offset);
-                (Scan::new(input, key, offset, segment.len), Streams::default())
+                let windows = std::mem::take(&mut self.windows);
+                (Scan::new(input, key, offset, segment.len).with(windows), Streams::default())
             }
         };
         scan.extend(segment.len);

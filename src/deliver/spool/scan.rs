@@ -2,16 +2,15 @@
 
 use std::{io, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     files::Input,
     frame::{self, Key, Step},
+    windows::{WINDOW, Windows},
 };
 use crate::deliver::Position;
 
-/// Bytes read at once; more only for a record that is longer.
-const WINDOW: usize = 256 << 10;
 /// A disk that cannot read a sector fails the whole read; sectors are told apart at this size.
 const SECTOR: usize = 4 << 10;
 
@@ -56,12 +55,29 @@ pub struct Scan {
     at: usize,
     /// Where in the file reading ends.
     end: u64,
+    windows: Windows,
 }
 
 impl Scan {
     /// Walks `input` from `offset`, where a record begins, to `end`.
     pub fn new(input: Arc<dyn Input>, key: Key, offset: u64, end: u64) -> Scan {
-        Scan { input, key, window: Bytes::new(), base: offset, at: 0, end }
+        Scan { input, key, window: Bytes::new(), base: offset, at: 0, end, windows: Windows::default() }
+    }
+
+    /// Reads into the memory of another walk.
+    pub fn with(self, windows: Windows) -> Scan {
+        Scan { windows, ..self }
+    }
+
+    /// Leaves the memory to another walk.
+    pub fn into_windows(mut self) -> Windows {
+        self.windows.lend(self.window);
+        self.windows
+    }
+
+    /// Gives memory back that is not needed as long as nothing is read.
+    pub fn rest(&mut self) {
+        self.windows.release();
     }
 
     /// Walks further, in a file that has grown.
@@ -122,7 +138,7 @@ impl Scan {
     fn fill(&mut self, needed: usize) -> io::Result<()> {
         let base = self.offset();
         let wanted = (needed.max(WINDOW) as u64).min(self.end - base) as usize;
-        let mut bytes = BytesMut::zeroed(wanted);
+        let mut bytes = self.windows.take(wanted);
         let kept = self.window.len() - self.at;
         bytes[..kept].copy_from_slice(&self.window[self.at..]);
         let mut filled = kept;
@@ -137,7 +153,8 @@ impl Scan {
             }
         }
         bytes.truncate(filled);
-        (self.window, self.base, self.at) = (bytes.freeze(), base, 0);
+        self.windows.lend(std::mem::replace(&mut self.window, bytes.freeze()));
+        (self.base, self.at) = (base, 0);
         Ok(())
     }
 }

@@ -4,29 +4,29 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use http::uri::PathAndQuery;
 use tokio::sync::{mpsc, oneshot};
-use tonic::{Code, Status};
+use tonic::{Code, Status, client::Grpc};
 
-use super::{AppendError, Appended, MAX_IN_FLIGHT, RowFault, Target, WriterSchema};
+use super::{AppendError, Appended, MAX_IN_FLIGHT, RowFault, Target, WriterSchema, append::Append};
 use crate::gcp::{
     Failure,
     auth::Credential,
     call::head,
-    proto::storage::{
-        AppendRowsRequest, AppendRowsResponse, ProtoRows,
-        append_rows_request::{ProtoData, Rows},
-        append_rows_response::Response,
-        big_query_write_client::BigQueryWriteClient,
-    },
+    codec::Roomy,
+    proto::storage::{AppendRowsRequest, AppendRowsResponse, append_rows_response::Response},
     tasks::Tasks,
 };
 
 /// Who wrote the rows, for Google's support. The service wants a word before a colon.
 const TRACE_ID: &str = concat!("real-streaming:", env!("CARGO_PKG_VERSION"));
 
+/// The method.
+const APPEND_ROWS: &str = "/google.cloud.bigquery.storage.v1.BigQueryWrite/AppendRows";
+
 /// See the module.
 pub struct Connection {
-    requests: mpsc::Sender<AppendRowsRequest>,
+    requests: mpsc::Sender<Append>,
     answers: Pin<Box<dyn Stream<Item = Result<AppendRowsResponse, Status>> + Send>>,
     stream: String,
     /// Of every row on it.
@@ -61,26 +61,23 @@ impl Connection {
         let mut call = tonic::Request::new(outgoing);
         head(&mut call, "write_stream", stream, token.as_ref());
         let answers = stream::once(async move {
-            let mut client = BigQueryWriteClient::new(channel);
-            client.append_rows(call).await.map(tonic::Response::into_inner)
+            let mut client = Grpc::new(channel);
+            client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+            let answers = client.streaming(call, PathAndQuery::from_static(APPEND_ROWS), Roomy::default()).await;
+            answers.map(tonic::Response::into_inner)
         });
         let answers = Box::pin(answers.try_flatten());
         Ok(Connection { requests, answers, stream: stream.to_owned(), schema, token, tasks, first: true })
     }
 
     /// Sends rows, at `offset` unless the stream has none. At most [`MAX_IN_FLIGHT`] may be without an answer.
-    pub fn send(&mut self, rows: Vec<Bytes>, offset: Option<i64>) {
-        let first = std::mem::take(&mut self.first);
-        let rows = ProtoRows { serialized_rows: rows };
-        let writer_schema = first.then(|| self.schema.proto.clone());
-        let mut request = AppendRowsRequest {
-            rows: Some(Rows::ProtoRows(ProtoData { writer_schema, rows: Some(rows) })),
-            offset,
-            ..AppendRowsRequest::default()
-        };
-        if first {
-            request.write_stream = self.stream.clone();
-            request.trace_id = TRACE_ID.to_owned();
+    pub fn send(&mut self, rows: Arc<Vec<Bytes>>, offset: Option<i64>) {
+        let mut request =
+            Append { head: AppendRowsRequest { offset, ..AppendRowsRequest::default() }, schema: None, rows };
+        if std::mem::take(&mut self.first) {
+            request.head.write_stream = self.stream.clone();
+            request.head.trace_id = TRACE_ID.to_owned();
+            request.schema = Some(self.schema.clone());
         }
         // What is in the channel is in flight, so there is room; a closed channel shows as a broken stream.
         let _ = self.requests.try_send(request);

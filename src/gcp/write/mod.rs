@@ -14,6 +14,7 @@
 //!
 //! A request that was sent and not answered may have been applied: sending it again can double its rows.
 
+mod append;
 pub mod connection;
 mod error;
 pub mod hurry;
@@ -153,7 +154,7 @@ impl Appender {
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + use<> {
         let (answer, answered) = oneshot::channel();
         // Nobody takes jobs any more only when the runtime is going down: the answer is dropped with the job.
-        let _ = self.jobs.send(Job { schema, rows, answer });
+        let _ = self.jobs.send(Job { schema, rows: Arc::new(rows), answer });
         async move {
             let gone = || Failure::new(Code::Cancelled, "the process is shutting down").into();
             answered.await.unwrap_or_else(|_| Err(gone()))

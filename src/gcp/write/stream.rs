@@ -19,7 +19,7 @@ use crate::gcp::{Failure, proto::storage::AppendRowsResponse};
 /// A request, and who waits for its answer.
 pub struct Job {
     pub schema: Arc<WriterSchema>,
-    pub rows: Vec<Bytes>,
+    pub rows: Arc<Vec<Bytes>>,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
 }
 

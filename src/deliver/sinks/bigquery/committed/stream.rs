@@ -226,7 +226,7 @@ impl Stream {
             }
             let Some(mut sent) = self.again.pop_front() else { break };
             sent.times += 1;
-            connection.send(sent.rows(), Some(sent.offset as i64));
+            connection.send(Arc::new(sent.rows()), Some(sent.offset as i64));
             self.in_flight.push_back(sent);
         }
         let mut planned = Vec::new();
@@ -261,7 +261,7 @@ impl Stream {
             return Err(failure);
         }
         for sent in planned {
-            connection.send(sent.rows(), Some(sent.offset as i64));
+            connection.send(Arc::new(sent.rows()), Some(sent.offset as i64));
             self.in_flight.push_back(sent);
         }
         Ok(more)
