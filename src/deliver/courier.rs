@@ -1,7 +1,8 @@
 //! Takes one sink's rows from the spool to the sink, in batches, however long it takes.
 //!
 //! Rows leave the spool ([`Reader::commit`]) only when the sink has them or a dead letter does; until then every
-//! failure costs time, never a row. What the courier does about a failure is decided here and nowhere else:
+//! failure costs time, never a row. What the courier does about a failure is decided here (and carried out in `landing`,
+//! `pause` and `recovery`) and nowhere else:
 //!
 //! | the sink says | the courier |
 //! |---|---|
@@ -15,11 +16,12 @@
 //! As many batches are in flight as the sink's window allows. After a failure no further one is sent until those in
 //! flight have ended; then everything that failed goes again, in order.
 
+mod landing;
 mod pause;
 mod recovery;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     sync::Arc,
     task::Poll,
     time::{Duration, SystemTime},
@@ -34,20 +36,17 @@ use tokio::time::Instant;
 
 use super::{
     batcher::Batcher,
-    dead_letter::{DeadLetter, DeadLetters, Reason},
+    dead_letter::DeadLetters,
     drain::Drain,
     ledger::Ledger,
     peek,
-    sink::{Batch, Position, Sink, SinkError, Spooled, Written},
+    sink::{Batch, Position, Sink, SinkError, Written},
     spool::{Reader, Spool},
     status::Status,
     unwound::unwound,
     window::Window,
 };
-use crate::{
-    schema::StreamId,
-    telemetry::{Metrics, Seldom, metrics::BySink},
-};
+use crate::telemetry::{Metrics, Seldom, metrics::BySink};
 
 /// Between two looks into the spool while rows linger: they wait anyway, and one look at many rows is cheaper than
 /// many looks at one.
@@ -273,67 +272,6 @@ impl Courier {
         }
     }
 
-    /// Decides about a part that was written or not.
-    async fn land(&mut self, mut part: Part, outcome: Option<Result<Written, SinkError>>) {
-        let failure = match outcome {
-            Some(Ok(written)) => {
-                self.window.grow();
-                self.office.metrics.batches_written.get_or_create(&self.label).inc();
-                return self.settle(part, written).await;
-            }
-            Some(Err(SinkError::Refused { source })) => {
-                return self.split(part, Reason::Refused, source.to_string()).await;
-            }
-            Some(Err(failure)) => failure,
-            None => {
-                self.office.metrics.panics.inc();
-                part.panics += 1;
-                if part.panics >= PANICS {
-                    return self.split(part, Reason::Panicked, PANICKED.into()).await;
-                }
-                SinkError::Transient { source: PANICKED.into(), retry_after: None }
-            }
-        };
-        part.failures += 1;
-        self.office.metrics.batches_retried.get_or_create(&self.label).inc();
-        self.again.insert(first(&part.batch), part);
-        // Of several, the one that somebody must act upon.
-        if !matches!(self.trouble, Some(SinkError::Blocked { .. })) {
-            self.trouble = Some(failure);
-        }
-    }
-
-    /// Brings the culprits among the rows to stand alone, and makes them dead letters.
-    async fn split(&mut self, part: Part, reason: Reason, error: String) {
-        let Part { batch, of, .. } = part;
-        if batch.rows.len() > 1 {
-            tracing::debug!(sink = self.sink.name(), rows = batch.rows.len(), error, "halving a batch");
-            let (one, other) = batch.halves();
-            for batch in [one, other] {
-                self.again.insert(first(&batch), Part { batch, of, failures: 0, panics: 0 });
-            }
-            self.taken.entry(of).and_modify(|taken| taken.parts += 1);
-        } else {
-            let letters = self.set_aside(vec![(batch.rows.into_iter().next(), reason, error)]).await;
-            self.done(of);
-            self.book(letters);
-        }
-    }
-
-    /// A part of the batch that began at `of` is settled, with which what held it up has come to an end.
-    fn done(&mut self, of: Position) {
-        if self.trouble.is_none() {
-            self.recovered();
-        }
-        let Some(taken) = self.taken.get_mut(&of) else { return };
-        taken.parts -= 1;
-        if taken.parts == 0 {
-            self.taken.remove(&of);
-            self.batcher.done(of);
-            self.commit();
-        }
-    }
-
     fn commit(&mut self) {
         let below = self.batcher.committed(self.reader.position());
         self.reader.commit(below);
@@ -355,66 +293,6 @@ impl Courier {
         let taken = self.taken.values().filter_map(|taken| taken.since);
         let lag = waiting.into_iter().chain(taken).min().map_or(0.0, age);
         self.office.metrics.sink_lag_seconds.get_or_create(&self.label).set(lag);
-    }
-
-    /// Books a batch the sink has taken, and sets aside the rows it has not.
-    ///
-    /// // Invariant: by the books a row stays in the spool until its position is committed, never the other way round, so
-    /// // that whoever sees empty books finds the spool empty.
-    async fn settle(&mut self, part: Part, written: Written) {
-        let Part { batch, of, .. } = part;
-        let rejected: HashSet<usize> = written.rejected.iter().map(|(index, _)| *index).collect();
-        let letters = written.rejected.into_iter().map(|(index, message)| {
-            let row = batch.rows.get(index).cloned();
-            (row, Reason::Rejected, message)
-        });
-        let letters = self.set_aside(letters.collect()).await;
-        self.done(of);
-        self.book(letters);
-        let taken = (0..).zip(&batch.rows).filter(|(index, _)| !rejected.contains(index)).map(|(_, row)| row);
-        let count = self.office.ledger.delivered(self.sink.name(), taken);
-        self.status.took(count);
-    }
-
-    fn book(&self, letters: Vec<(StreamId, Reason)>) {
-        for (stream, reason) in letters {
-            self.office.ledger.dead_lettered(self.sink.name(), &stream, reason.label());
-        }
-    }
-
-    /// Makes rows dead letters; does not return before they are on disk. What is to be booked of them.
-    async fn set_aside(&mut self, rows: Vec<(Option<Spooled>, Reason, String)>) -> Vec<(StreamId, Reason)> {
-        let (sink, spool) = (self.sink.name(), self.office.spool.id());
-        let mut letters = Vec::new();
-        let mut booked = Vec::new();
-        for (spooled, reason, message) in rows {
-            // An index beyond the batch would be the sink's bug; there is no row to keep.
-            let Some(Spooled { position, row }) = spooled else { continue };
-            tracing::debug!(sink, position, event_id = row.id(), reason = reason.label(), message, "dead letter");
-            letters.push(DeadLetter::new(sink, spool, position, &row, reason, message));
-            booked.push((row.stream, reason));
-        }
-        if letters.is_empty() {
-            return booked;
-        }
-        if let Some(unsaid) = self.setting_aside.due(Instant::now().into_std()) {
-            let (rows, reason) = (letters.len(), &letters[0].message);
-            tracing::warn!(sink, rows, reason, unsaid, "rows become dead letters");
-        }
-        let letters = Arc::new(letters);
-        let mut failures = 0;
-        loop {
-            let (store, letters) = (self.office.dead_letters.clone(), letters.clone());
-            let added = tokio::task::spawn_blocking(move || store.add(&letters)).await;
-            let error = match added {
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => error.into(),
-                Err(panicked) => panicked.into(),
-            };
-            failures += 1;
-            self.pause(SinkError::Transient { source: error, retry_after: None }, failures).await;
-        }
-        booked
     }
 }
 
