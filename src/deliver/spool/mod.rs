@@ -75,6 +75,7 @@
 mod bell;
 mod config;
 mod cursor;
+mod error;
 mod files;
 pub mod frame;
 mod identity;
@@ -85,6 +86,7 @@ mod reader;
 mod recovery;
 mod scan;
 mod segment;
+mod shared;
 mod vigil;
 mod windows;
 mod writer;
@@ -99,32 +101,25 @@ mod tests;
 use std::{
     collections::VecDeque,
     fs::File,
-    io,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread::{self, JoinHandle},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    thread,
 };
 
 use bytesize::ByteSize;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use self::{
     config::Limits,
     files::{Directory, Files},
-    frame::Key,
-    keeper::Keeper,
-    log::{Consumer, Group, Log, Place},
-    queue::Queue,
+    log::{Consumer, Log},
     recovery::Restored,
-    vigil::Vigil,
+    shared::{Owner, Shared},
     writer::Writer,
 };
 pub use self::{
     config::{Config, Durability},
+    error::{SpoolError, SpoolFull},
     reader::Reader,
     recovery::{Backlog, Recovery},
 };
@@ -135,62 +130,6 @@ use crate::{
 
 /// Most bytes of rows without files, whatever `max_size` says: it was meant for a disk.
 const MAX_IN_MEMORY: u64 = 256 << 20;
-
-/// Why rows were refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpoolFull {
-    /// It holds as much as it may: the sinks are behind.
-    #[error("the spool has reached its size")]
-    Size,
-    /// Too much waits for the disk.
-    #[error("the spool's disk does not keep up")]
-    Busy,
-    /// The disk is full, or fails.
-    #[error("the spool's disk takes no more")]
-    Disk,
-    /// An event larger than a record may be. Limits of collection are far below.
-    #[error("an event is larger than a record of the spool may be")]
-    TooLarge,
-    /// The process is shutting down.
-    #[error("the spool is closed")]
-    Closed,
-}
-
-/// Why the spool could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Two processes must not write to one spool.
-    #[error(
-        "spool `{0}` is in use by another process, hint: stop it, or give this one its own `writers.spool.directory` and `writers.local.directory`"
-    )]
-    InUse(PathBuf),
-    /// Older binaries must not guess at newer files.
-    #[error(
-        "spool segment `{name}` has format {version}, hint: a newer release wrote it, let that one empty the spool"
-    )]
-    Newer {
-        /// The file.
-        name: String,
-        /// Its format.
-        version: u32,
-    },
-    /// The directory cannot be used.
-    #[error("cannot {action} `{what}` of the spool: {source}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With what.
-        what: String,
-        /// Cause.
-        source: io::Error,
-    },
-}
-
-impl SpoolError {
-    fn io(action: &'static str, what: &str) -> impl Fn(io::Error) -> SpoolError {
-        move |source| SpoolError::Io { action, what: what.to_owned(), source }
-    }
-}
 
 /// The spool; clones are the same one. Closed when the last clone and the last [`Reader`] are dropped, if not before.
 #[derive(Clone)]
@@ -375,91 +314,4 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
     let path = directory.join("lock");
     let file = lock::exclusive(&path).map_err(SpoolError::io("lock", &path.to_string_lossy()))?;
     file.ok_or_else(|| SpoolError::InUse(directory.to_owned()))
-}
-
-/// What handles and threads share.
-struct Shared {
-    id: u64,
-    key: Key,
-    directory: PathBuf,
-    limits: Limits,
-    durability: Durability,
-    queue: Queue,
-    log: Mutex<Log>,
-    /// `Log::bytes`, for a look without the lock.
-    bytes: AtomicU64,
-    /// Woken when rows became durable, and when the spool was closed.
-    durable: Notify,
-    vigil: Vigil,
-    keeper: Keeper,
-}
-
-impl Shared {
-    fn new(id: u64, directory: &Path, limits: Limits, log: Log, durability: Durability) -> Shared {
-        let bytes = log.bytes().into();
-        let (queue, durable, keeper) = (Queue::default(), Notify::new(), Keeper::default());
-        let vigil = Vigil::default();
-        let (key, directory, log) = (Key::of(id), directory.to_owned(), Mutex::new(log));
-        Shared { id, key, directory, limits, durability, queue, log, bytes, durable, vigil, keeper }
-    }
-
-    /// To be called whenever the log's bytes have changed.
-    fn publish(&self, log: &Log) {
-        self.bytes.store(log.bytes(), Ordering::Relaxed);
-    }
-
-    fn room(&self) -> u64 {
-        self.limits.max_size.saturating_sub(self.bytes.load(Ordering::Relaxed))
-    }
-
-    fn refusal_in_memory(&self, log: &Log, size: usize) -> Option<SpoolFull> {
-        if log.closed {
-            return Some(SpoolFull::Closed);
-        }
-        (log.bytes() + size as u64 > self.limits.max_size).then_some(SpoolFull::Size)
-    }
-
-    fn keep_in_memory(&self, rows: Vec<Row>, size: usize) -> Result<Position, SpoolFull> {
-        let mut log = self.log.lock();
-        if let Some(refusal) = self.refusal_in_memory(&log, size) {
-            return Err(refusal);
-        }
-        let first = log.end();
-        log.push(Group { first, rows, size, place: Place::default() });
-        self.publish(&log);
-        let end = log.end();
-        drop(log);
-        self.durable.notify_waiters();
-        Ok(end)
-    }
-
-    /// Nothing more will come.
-    fn finish(&self) {
-        self.log.lock().closed = true;
-        self.durable.notify_waiters();
-    }
-}
-
-/// Ends the threads when nobody is left who could use them.
-struct Owner {
-    shared: Arc<Shared>,
-    /// The writer, then the keeper.
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Held until the threads have ended.
-    lock: Mutex<Option<File>>,
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.shared.queue.close();
-        let mut threads = std::mem::take(self.threads.get_mut()).into_iter();
-        for thread in threads.by_ref().take(1) {
-            // A panic has been reported by the panic hook.
-            let _ = thread.join();
-        }
-        self.shared.keeper.stop();
-        for thread in threads {
-            let _ = thread.join();
-        }
-    }
 }
