@@ -4,6 +4,8 @@
 //! sees positions grow and rows in the order of appending; a position means one row for ever; damage is counted exactly
 //! as long as the power stays on, and never over-counted.
 
+mod action;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
@@ -12,6 +14,7 @@ use std::{
 
 use proptest::{collection::vec, prelude::*};
 
+use self::action::{Action, action};
 use super::{Limits, Reader, Recovery, Spool, SpoolFull, frame, log::Rows, segment, sim::Sim};
 use crate::{
     deliver::{Position, Spooled},
@@ -31,65 +34,6 @@ const LIMITS: Limits = Limits {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 type Tag = u64;
-
-#[derive(Clone, Debug)]
-enum Action {
-    /// Appends that wait for the disk together: rows of each.
-    Append(Vec<usize>),
-    Read {
-        consumer: usize,
-        rows: usize,
-        bytes: usize,
-    },
-    /// How much of what was read.
-    Commit {
-        consumer: usize,
-        percent: u64,
-    },
-    Rewind {
-        consumer: usize,
-    },
-    /// An orderly end and a new start.
-    Restart,
-    /// The process dies with appends under way.
-    Kill(Vec<usize>),
-    /// The power goes, some operations later, with appends under way.
-    PowerCut {
-        operations: u32,
-        seed: u64,
-    },
-    FailWrite,
-    FailSync,
-    DiskFull {
-        spare: usize,
-    },
-    /// A byte of a segment changes while nobody looks.
-    Flip {
-        at: prop::sample::Index,
-        mask: u8,
-    },
-    /// Both consumers read everything.
-    ReadAll,
-}
-
-fn action() -> impl Strategy<Value = Action> {
-    let consumer = 0..CONSUMERS.len();
-    prop_oneof![
-        8 => vec(1usize..6, 1..5).prop_map(Action::Append),
-        5 => (consumer.clone(), 1usize..9, 1usize..3_000)
-            .prop_map(|(consumer, rows, bytes)| Action::Read { consumer, rows, bytes }),
-        3 => (consumer.clone(), 0..=100u64).prop_map(|(consumer, percent)| Action::Commit { consumer, percent }),
-        1 => consumer.prop_map(|consumer| Action::Rewind { consumer }),
-        1 => Just(Action::Restart),
-        1 => vec(1usize..6, 0..3).prop_map(Action::Kill),
-        2 => (0u32..12, any::<u64>()).prop_map(|(operations, seed)| Action::PowerCut { operations, seed }),
-        1 => Just(Action::FailWrite),
-        1 => Just(Action::FailSync),
-        1 => (0usize..1_500).prop_map(|spare| Action::DiskFull { spare }),
-        1 => (any::<prop::sample::Index>(), 1u8..).prop_map(|(at, mask)| Action::Flip { at, mask }),
-        2 => Just(Action::ReadAll),
-    ]
-}
 
 #[derive(Default)]
 struct Consumer {
