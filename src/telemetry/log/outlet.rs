@@ -346,7 +346,8 @@ mod tests {
         // There is room left for those that say what is wrong, and nobody waits for them a second time.
         (0..100).for_each(|_| outlet.0.put(b"error\n", Haste::Awaited));
         assert_eq!(counter.get(), 1024);
-        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        // A wait for each would take 50 seconds.
+        assert!(began.elapsed() < MUCH, "{:?}", began.elapsed());
         assert!(outlet.0.state.lock().lines.capacity() <= 2 * (ROOM + RESERVE));
         opens.send(Ok(())).unwrap();
         opens.send(Ok(())).unwrap();
