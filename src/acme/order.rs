@@ -21,7 +21,11 @@ use rustls::{
 };
 use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{challenges::Challenges, config::AcmeConfig, store::Store};
+use super::{
+    challenges::Challenges,
+    config::{AcmeConfig, Wanted},
+    store::Store,
+};
 
 /// For one request to the authority.
 const REQUEST: Duration = Duration::from_secs(30);
@@ -61,23 +65,24 @@ pub enum Failed {
 /// The ways to prove a domain that we know, in the order in which they are tried.
 const KINDS: [ChallengeType; 2] = [ChallengeType::TlsAlpn01, ChallengeType::Http01];
 
-/// Gets a certificate for all domains and keeps it. `attempt` tells the way of the proof: by TLS, and by HTTP when that
+/// Gets one certificate and keeps it. `attempt` tells the way of the proof: by TLS, and by HTTP when that
 /// has failed; where the authority offers but one of them, that one.
-pub async fn order(config: &AcmeConfig, store: &Store, challenges: &Challenges, attempt: u32) -> Result<(), Failed> {
+pub async fn order(config: &AcmeConfig, wanted: &Wanted, challenges: &Challenges, attempt: u32) -> Result<(), Failed> {
     let kind = KINDS[attempt as usize % KINDS.len()].clone();
-    let done = timeout(ORDER, place(config, store, challenges, &kind)).await;
+    let done = timeout(ORDER, place(config, wanted, challenges, &kind)).await;
     challenges.clear();
     done.unwrap_or(Err(Failed::TooLong))
 }
 
 async fn place(
     config: &AcmeConfig,
-    store: &Store,
+    wanted: &Wanted,
     challenges: &Challenges,
     kind: &ChallengeType,
 ) -> Result<(), Failed> {
-    let account = account(config, store).await?;
-    let identifiers: Vec<_> = config.domains.iter().cloned().map(Identifier::Dns).collect();
+    // All of them are one account's.
+    let account = account(config, &Store::new(&config.state)).await?;
+    let identifiers: Vec<_> = wanted.domains.iter().cloned().map(Identifier::Dns).collect();
     let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
     {
         let mut authorizations = order.authorizations();
@@ -114,7 +119,7 @@ async fn place(
     }
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&patience).await?;
-    let store = store.clone();
+    let store = Store::new(&wanted.folder);
     Ok(aside(move || store.keep_certificate(&chain, &key)).await?)
 }
 

@@ -1,4 +1,4 @@
-//! Gets the certificate that the configuration wants, and renews it for as long as the process runs.
+//! Gets the certificates that the configuration wants, and renews them for as long as the process runs.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{
-    acme::{AcmeConfig, Failures, Store, is_due_at, next_attempt, order},
+    acme::{AcmeConfig, Failures, Store, Wanted, is_due_at, next_attempt, order},
     edge::Replacer,
 };
 
@@ -18,36 +18,40 @@ pub async fn keep(replacer: Replacer) {
     let luck = fastrand::f64();
     loop {
         let config = replacer.acme();
-        let wait = if config.domains.is_empty() { LOOK_EVERY } else { look(&config, &replacer, luck).await };
+        let mut wait = LOOK_EVERY;
+        // One after the other: what proves the names of one is nobody else's.
+        for wanted in config.wanted() {
+            wait = wait.min(look(&config, &wanted, &replacer, luck).await);
+        }
         sleep(wait).await;
     }
 }
 
 /// Asks for a certificate if it is time; how long to wait before the next look.
-async fn look(config: &AcmeConfig, replacer: &Replacer, luck: f64) -> Duration {
-    let folder = Store::new(&config.state);
+async fn look(config: &AcmeConfig, wanted: &Wanted, replacer: &Replacer, luck: f64) -> Duration {
+    let folder = Store::new(&wanted.folder);
     let store = folder.clone();
     let Some((kept, failures)) = aside(move || (store.kept(), store.failures())).await else { return LOOK_EVERY };
-    let at = is_due_at(kept.as_ref(), &config.domains).max(next_attempt(failures, luck));
+    let at = is_due_at(kept.as_ref(), &wanted.domains).max(next_attempt(failures, luck));
     let ahead = at.saturating_sub(now());
     if ahead > 0 {
         return Duration::from_secs(ahead as u64).min(LOOK_EVERY);
     }
-    info!(domains = ?config.domains, directory = config.directory, "asking for a certificate");
+    info!(domains = ?wanted.domains, directory = config.directory, "asking for a certificate");
     // Written down first: who dies in the middle of it, again and again, must not ask again and again.
     let failed = Failures { count: failures.count.saturating_add(1), last: now() };
     let store = folder.clone();
     match aside(move || store.keep_failures(failed)).await {
         Some(Ok(())) => {}
         Some(Err(error)) => {
-            error!(%error, state = %config.state.display(), "nothing can be kept in the state folder; no certificate is asked for");
+            error!(%error, state = %wanted.folder.display(), "nothing can be kept in the state folder; no certificate is asked for");
             return LOOK_EVERY;
         }
         None => return LOOK_EVERY,
     }
-    if let Err(error) = order(config, &folder, replacer.challenges(), failures.count).await {
+    if let Err(error) = order(config, wanted, replacer.challenges(), failures.count).await {
         let next = Duration::from_secs(next_attempt(failed, luck).saturating_sub(now()).max(0) as u64);
-        warn!(%error, attempts = failed.count, next_in = ?next, "no certificate");
+        warn!(%error, domains = ?wanted.domains, attempts = failed.count, next_in = ?next, "no certificate");
         return next.min(LOOK_EVERY);
     }
     let replacer = replacer.clone();
@@ -57,7 +61,7 @@ async fn look(config: &AcmeConfig, replacer: &Replacer, luck: f64) -> Duration {
         warn!(%error, "the state folder cannot be written any more");
     }
     match renewed {
-        Ok(()) => info!(domains = ?config.domains, "a new certificate is in use"),
+        Ok(()) => info!(domains = ?wanted.domains, "a new certificate is in use"),
         Err(problems) => {
             for problem in problems {
                 warn!(key = problem.path, why = problem.message, "the new certificate cannot be put to use");

@@ -24,7 +24,8 @@ use crate::{
     },
 };
 
-/// The files of every certificate: of our listeners, and of upstreams.
+/// The files that are read again when they change: of every certificate, of our listeners and of upstreams, and of error
+/// pages.
 fn certificates_of(config: &Config) -> Vec<PathBuf> {
     let mut files = config.server.tls.files();
     files.extend(config.routes.iter().flat_map(|route| route.files()).cloned());
@@ -129,7 +130,7 @@ impl Reloader {
     fn renew(&self) {
         let outcome = match self.replacer.renew_certificates() {
             Ok(()) => {
-                info!("the certificates have been read again");
+                info!("certificates and error pages have been read again");
                 "taken"
             }
             // The certificate and its key are two files: the second one's change brings us here again.

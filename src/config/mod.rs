@@ -92,6 +92,8 @@ impl Config {
     /// The keys that a running process cannot change and that say something else here than in `other`.
     pub fn stands_fast(&self, other: &Config) -> Vec<&'static str> {
         let (a, b) = (&self.server, &other.server);
+        // HTTP/2 is told its patience at the start; without HTTP/2 every connection hears of a new one.
+        let speaks_h2 = b.h2c || !b.tls.listen.is_empty();
         let keys = [
             ("environment", self.environment != other.environment),
             ("server.listen", a.listen != b.listen),
@@ -99,6 +101,7 @@ impl Config {
             ("server.threads", a.threads != b.threads),
             ("server.h2c", a.h2c != b.h2c),
             ("server.tls.listen", a.tls.listen != b.tls.listen),
+            ("server.timeouts.idle", speaks_h2 && a.timeouts.idle != b.timeouts.idle),
             ("server.shutdown", a.shutdown != b.shutdown),
             ("server.upgrade", a.upgrade != b.upgrade),
             ("device.matomo", self.device.matomo != other.device.matomo),

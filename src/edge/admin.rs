@@ -81,7 +81,7 @@ impl Admin {
         let (stop, stopped) = oneshot::channel();
         thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::spawn(upstream::watch_latest(upstreams));
+                tokio::spawn(upstream::watch_latest(upstreams, upstream::System));
                 tokio::select! {
                     () = Arc::new(self).accept(listener) => {}
                     _ = stopped => {}

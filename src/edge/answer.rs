@@ -194,7 +194,8 @@ async fn write(session: &mut Session, reply: Reply) -> Result<(), Box<Error>> {
     session.write_response_body(has_body.then_some(body), true).await
 }
 
-async fn linger(session: &mut Session, tuning: &Tuning) {
+/// Takes what a client that has its answer still sends, for a moment and within bounds. The request ends next.
+pub async fn linger(session: &mut Session, tuning: &Tuning) {
     let drain = async {
         let mut taken = 0;
         while taken < tuning.linger_bytes {

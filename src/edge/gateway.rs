@@ -31,15 +31,15 @@ pub use self::context::Context;
 use self::{
     session::{
         authority, caller, certificate, cookie_named, duplex, ends_with_connection, has_begun, is_bodiless,
-        is_event_stream, is_interim, is_long, is_repeatable, may_be_quiet, means_upgrade, single,
+        is_event_stream, is_interim, is_long, is_repeatable, may_be_quiet, may_lack_body, means_upgrade, single,
     },
     verdict::verdict,
 };
 use super::{
     access::{Ended, Handler},
-    answer::{close_if_ending, send, send_pieces},
+    answer::{close_if_ending, linger, send, send_pieces},
     assets::Asset,
-    changes::Changes,
+    changes::{Changes, OF_A_BODY},
     client_hints,
     client_ip::Client,
     forward,
@@ -81,6 +81,7 @@ impl ProxyHttp for Gateway {
             host: Box::default(),
             certificate: None,
             route: usize::MAX,
+            active: None,
             target: None,
             tried: Vec::new(),
             chosen: None,
@@ -91,6 +92,7 @@ impl ProxyHttp for Gateway {
             cookie: None,
             upgrade: false,
             changes: Changes::default(),
+            replaced: None,
             _in_flight: self.parts.lifecycle.enter(),
         })
     }
@@ -152,6 +154,7 @@ impl ProxyHttp for Gateway {
             }
             Action::Site { route } => {
                 context.route = route;
+                context.active = context.live.upstreams.meter(route).map(RouteMeter::begun);
                 match context.live.routes[route].turn(&view(asked, client, id, &context.certificate)).await {
                     Turn::Upstreams(target) => {
                         context.target = target;
@@ -260,7 +263,7 @@ impl ProxyHttp for Gateway {
             context.live.upstreams.unreachable(&lease);
             context.tried.push(at);
             let again = context.live.upstreams.may_retry(context.route, &context.tried, RetryOn::Connect);
-            lease.server.meter.retries.inc_by(again.into());
+            context.again(&lease, again);
             error.set_retry(again);
         }
         error
@@ -278,12 +281,20 @@ impl ProxyHttp for Gateway {
         let repeatable = is_repeatable(session);
         error.retry.decide_reuse(reused);
         error.set_retry(repeatable && error.retry());
+        if context.replaced.is_some() {
+            return error;
+        }
         let passed = context.passed();
         if let Some(passed) = passed {
             // It was us who ended the connection, whatever that looked like.
             error = late(passed, error);
         } else if context.upload.as_ref().is_some_and(|upload| upload.was_too_slow()) {
             error.etype = ErrorType::WriteTimedout;
+        }
+        if context.waits_for_client(session, &error) {
+            // The site has nothing to answer before it knows the request: this says nothing about it.
+            error.set_retry(false);
+            return error.into_down();
         }
         if *error.esource() != ErrorSource::Upstream || has_begun(session) || error.retry() {
             return error;
@@ -298,11 +309,8 @@ impl ProxyHttp for Gateway {
                 }
                 _ => {
                     tracing::warn!(upstream = %at, %error, request_id = context.id(), "an upstream did not answer");
-                    // It has nothing to answer before it knows the request.
-                    if passed != Some(Passed::Upload) {
-                        lease.server.meter.unanswered();
-                        context.live.upstreams.unanswered(&lease);
-                    }
+                    lease.server.meter.unanswered();
+                    context.live.upstreams.unanswered(&lease);
                     RetryOn::Failure
                 }
             };
@@ -310,7 +318,7 @@ impl ProxyHttp for Gateway {
             let again = repeatable
                 && !matches!(passed, Some(Passed::Total | Passed::Upload))
                 && context.live.upstreams.may_retry(context.route, &context.tried, failure);
-            lease.server.meter.retries.inc_by(again.into());
+            context.again(&lease, again);
             error.set_retry(again);
         }
         error
@@ -376,6 +384,9 @@ impl ProxyHttp for Gateway {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        if let (Some(lease), Some(piece)) = (&context.chosen, &body) {
+            lease.server.meter.sent(piece.len());
+        }
         Ok(())
     }
 
@@ -398,14 +409,22 @@ impl ProxyHttp for Gateway {
                 deadline.done();
             }
         }
-        if !context.live.upstreams.retries_on(context.route, RetryOn::Status(status)) || !is_repeatable(session) {
-            return Ok(());
+        let instead_of_this = |why| Error::e_explain(ErrorType::HTTPStatus(status), why);
+        if context.live.upstreams.retries_on(context.route, RetryOn::Status(status)) && is_repeatable(session) {
+            // Nothing of this answer has been sent on. The last one there can be stands, whatever it says.
+            let tried: Vec<At> = context.tried.iter().chain([&lease.address.at]).cloned().collect();
+            if context.live.upstreams.may_retry(context.route, &tried, RetryOn::Status(status)) {
+                return instead_of_this("the answer is asked for elsewhere").map_err(|error| error.into_up());
+            }
         }
-        // Nothing of this answer has been sent on. The last one there can be stands, whatever it says.
-        let tried: Vec<At> = context.tried.iter().chain([&lease.address.at]).cloned().collect();
-        if context.live.upstreams.may_retry(context.route, &tried, RetryOn::Status(status)) {
-            return Error::e_explain(ErrorType::HTTPStatus(status), "the answer is asked for elsewhere")
-                .map_err(|error: Box<Error>| error.into_up());
+        let route = context.live.routes.get(context.route);
+        if route.is_some_and(|route| route.intercepts(response.status))
+            && session.req_header().method != Method::HEAD
+            && may_lack_body(response)
+        {
+            lease.address.succeed();
+            context.replaced = Some(Box::new(response.clone()));
+            return instead_of_this("a page takes its place").map_err(|error| error.into_up());
         }
         Ok(())
     }
@@ -421,9 +440,16 @@ impl ProxyHttp for Gateway {
         let route = context.live.routes.get(context.route).filter(|_| !is_interim(response.status));
         if let (Some(route), Some((client, id))) = (route, &context.caller) {
             let header = session.req_header();
-            route.change_response(&view(asked(header, &context.host), client, id, &context.certificate), response);
-            // After the route's own changes: they may say `no-transform`, or of what type the answer is.
-            context.changes = Changes::begin(route, header, &context.host, client.secure, response);
+            let view = view(asked(header, &context.host), client, id, &context.certificate);
+            if route.intercepts(response.status) {
+                let page = route.page_in_place(response.status, &view);
+                context.changes = Changes::replace(page, &header.method, response)?;
+                route.change_response(&view, response);
+            } else {
+                route.change_response(&view, response);
+                // After the route's own changes: they may say `no-transform`, or of what type the answer is.
+                context.changes = Changes::begin(route, header, &context.host, client.secure, response);
+            }
             if let Some(lease) = &context.chosen {
                 lease.address.succeed();
             }
@@ -467,12 +493,18 @@ impl ProxyHttp for Gateway {
         if end && let Some(deadline) = &mut context.deadline {
             deadline.done();
         }
+        if let (Some(lease), Some(piece)) = (&context.chosen, &body) {
+            lease.server.meter.received(piece.len());
+        }
         context.changes.piece(body, end).or_err(ErrorType::InternalError, "cannot compress an answer")?;
         Ok(None)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Self::CTX) -> FailToProxy {
-        let (status, sentence) = verdict(error);
+        let (status, sentence) = match &context.replaced {
+            Some(replaced) => (Some(replaced.status), ""),
+            None => verdict(error),
+        };
         let hopeless = FailToProxy { error_code: 0, can_reuse_downstream: false };
         let Some(status) = status.filter(|_| !has_begun(session)) else {
             if let Some(single) = single(session).filter(|_| ends_with_connection(session)) {
@@ -488,6 +520,14 @@ impl ProxyHttp for Gateway {
             }
             _ => page(status, sentence, context.id(), &header.headers),
         };
+        if let Some(replaced) = &context.replaced {
+            let of_the_site = replaced.headers.iter().filter(|(name, _)| !OF_A_BODY.contains(name));
+            let kept: Vec<_> = of_the_site
+                .filter(|(name, _)| reply.headers.iter().all(|(said, _)| said != *name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            reply.headers.extend(kept);
+        }
         if let Some((client, _)) = &context.caller {
             strict(&mut reply.headers, &context.live.rules, client);
         }
@@ -497,6 +537,8 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Self::CTX) {
         let written = session.response_written().map(|header| header.status.as_u16());
+        // A page in the place of the site's is what was asked for.
+        let error = error.filter(|_| context.replaced.is_none());
         // A 100 alone is no answer.
         let status = written.filter(|status| *status != 100).unwrap_or(0);
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
@@ -539,6 +581,12 @@ impl ProxyHttp for Gateway {
             aborted: error.is_some(),
         };
         self.parts.access.record(&ended, &context.live.access);
+        // The site has answered before it knew all: a client that is still sending has to hear that.
+        let is_cut_short = error.is_none() && context.handler == Handler::Proxy && context.replaced.is_none();
+        if is_cut_short && !session.was_upgraded() && !session.is_body_done() {
+            (context.chosen, context.active) = (None, None);
+            linger(session, &self.parts.tuning).await;
+        }
     }
 
     /// Pingora's own line would carry the query; ours is written in `logging`.

@@ -173,7 +173,7 @@ impl Replacer {
         live.upstreams.forget(&before.upstreams, &self.metrics.proxying);
     }
 
-    /// What is configured now about the certificate we get ourselves; no domains when nothing listens for it.
+    /// What is configured now about the certificates we get ourselves; no names when nothing listens for them.
     pub fn acme(&self) -> AcmeConfig {
         let live = self.parts.live.load();
         let tls = &live.config.server.tls;
@@ -186,7 +186,7 @@ impl Replacer {
     }
 
     /// Reads the certificates of the configuration in use again: those of our listeners, and those by which upstreams
-    /// are known and know us.
+    /// are known and know us. Error pages, too; one that cannot be read any more is passed over with a warning.
     ///
     /// # Errors
     /// Some cannot be read; then nothing has changed about our listeners, or about the upstreams.

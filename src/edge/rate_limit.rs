@@ -24,6 +24,9 @@ const MAX_CLIENTS: usize = 65_536;
 /// Streams remembered. Without configured streams, clients invent their names.
 const MAX_STREAMS: usize = 1_024;
 
+/// In which the rates of `collect.rate_limit` are told.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The limits of `collect.rate_limit`.
 pub struct RateLimits {
     clients: Option<Buckets<IpAddr>>,
@@ -35,8 +38,8 @@ impl RateLimits {
     /// The limits of a configuration; a rate of 0 is none.
     pub fn new(config: &RateLimitConfig) -> RateLimits {
         RateLimits {
-            clients: Buckets::new(config.per_ip, *config.burst, MAX_CLIENTS),
-            streams: Buckets::new(config.per_stream, *config.burst, MAX_STREAMS),
+            clients: Buckets::new(config.per_ip, SECOND, *config.burst, MAX_CLIENTS),
+            streams: Buckets::new(config.per_stream, SECOND, *config.burst, MAX_STREAMS),
             started: Instant::now(),
         }
     }
@@ -76,9 +79,9 @@ pub struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    /// Buckets that fill at `rate` tokens a second and hold what drips in during `burst`, at least one.
-    pub fn new(rate: u32, burst: Duration, capacity: usize) -> Option<Buckets<K>> {
-        let interval = 1_000_000_000 / u64::from((rate > 0).then_some(rate)?);
+    /// Buckets that fill at `rate` tokens in the time `per` and hold what drips in during `burst`, at least one.
+    pub fn new(rate: u32, per: Duration, burst: Duration, capacity: usize) -> Option<Buckets<K>> {
+        let interval = nanos(per) / u64::from((rate > 0).then_some(rate)?);
         let slack = nanos(burst).saturating_sub(interval);
         Some(Buckets { full_at: Cache::new(capacity), interval, slack })
     }
@@ -119,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_bucket_holds_the_burst_and_fills_at_the_rate() {
-        let buckets = Buckets::<String>::new(10, ms(300), 8).unwrap();
+        let buckets = Buckets::<String>::new(10, SECOND, ms(300), 8).unwrap();
         for (at, expected) in [
             (0, Ok(())),
             (0, Ok(())),
@@ -141,16 +144,16 @@ mod tests {
 
     #[test]
     fn there_is_always_room_for_one() {
-        let buckets = Buckets::<String>::new(1, Duration::ZERO, 8).unwrap();
+        let buckets = Buckets::<String>::new(1, SECOND, Duration::ZERO, 8).unwrap();
         assert_eq!(buckets.take("a", ms(5)), Ok(()));
         assert_eq!(buckets.take("a", ms(5)), Err(ms(1_000)));
         assert_eq!(buckets.take("a", ms(1_005)), Ok(()));
-        assert!(Buckets::<String>::new(0, ms(1), 8).is_none());
+        assert!(Buckets::<String>::new(0, SECOND, ms(1), 8).is_none());
     }
 
     #[test]
     fn the_table_stays_small_and_keeps_those_who_come_often() {
-        let buckets = Buckets::<IpAddr>::new(1, Duration::ZERO, 64).unwrap();
+        let buckets = Buckets::<IpAddr>::new(1, SECOND, Duration::ZERO, 64).unwrap();
         let loud = IpAddr::from([1, 1, 1, 1]);
         assert!(buckets.take(&loud, ms(0)).is_ok());
         for client in 0..10_000u32 {

@@ -23,6 +23,8 @@ pub struct Tuning {
     pub upstream_read: Duration,
     /// For an upstream to take a piece of a request.
     pub upstream_write: Duration,
+    /// Between two look-ups of an upstream's name; Pingora's own pool and a usual TTL make shorter pointless.
+    pub resolve: Duration,
 }
 
 impl Default for Tuning {
@@ -36,6 +38,7 @@ impl Default for Tuning {
             connect: Duration::from_secs(5),
             upstream_read: Duration::from_secs(60),
             upstream_write: Duration::from_secs(60),
+            resolve: Duration::from_secs(30),
         }
     }
 }

@@ -59,6 +59,8 @@ struct State {
     is_quiet: bool,
     /// Who is held back.
     held: Option<Waker>,
+    /// Whether some still waited for the site when its connection ended.
+    was_behind: bool,
 }
 
 impl Upload {
@@ -107,6 +109,12 @@ impl Upload {
         self.state.lock().failed == Some(io::ErrorKind::TimedOut)
     }
 
+    /// Whether it is the site that keeps the client from sending: some of the body waits for it.
+    pub fn is_behind(&self) -> bool {
+        let state = self.state.lock();
+        state.was_behind || !state.waiting.is_empty()
+    }
+
     /// Takes all of `piece`, unless the site takes no more.
     pub fn poll_write(&self, context: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
         let mut state = self.state.lock();
@@ -147,6 +155,7 @@ impl Upload {
     pub fn leave(&self) {
         let mut state = self.state.lock();
         let (site, mut waiting) = (state.site.take(), std::mem::take(&mut state.waiting));
+        state.was_behind |= !waiting.is_empty();
         state.wake();
         drop(state);
         if let (Some(mut site), false, Ok(runtime)) = (site, waiting.is_empty(), Handle::try_current()) {
@@ -206,6 +215,7 @@ impl State {
 
     fn give_up(&mut self, why: io::ErrorKind) {
         self.failed = Some(why);
+        self.was_behind = true;
         self.waiting.clear();
     }
 

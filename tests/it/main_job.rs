@@ -147,3 +147,18 @@ fn a_taken_port_ends_the_process_at_once() {
         assert!(other.log().contains("cannot listen on") && other.log().contains(key), "{}", other.log());
     }
 }
+
+/// Pingora would panic over it, in a thread, and the process would stand there without a listener.
+#[test]
+fn a_file_of_roots_that_is_not_there_ends_the_process_at_once() {
+    let world = World::new();
+    let mut process = world.launch(&[("SSL_CERT_FILE", "/nowhere/roots.pem")]);
+    let ended = eventually(Duration::from_secs(15), || process.has_ended());
+    assert!(ended, "{}", world.log());
+    assert_eq!(process.child.wait().unwrap().code(), Some(1));
+    assert!(
+        world.log().contains("`SSL_CERT_FILE` names `/nowhere/roots.pem`, which cannot be read"),
+        "{}",
+        world.log()
+    );
+}

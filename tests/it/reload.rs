@@ -163,3 +163,37 @@ fn new_certificates_are_taken_even_beside_a_wrong_file() {
     until("a refusal", || world.log().contains("nonsense").then_some(()));
     assert_eq!(get(process.public, "/").unwrap().status, 200);
 }
+
+#[test]
+fn a_changed_error_page_is_taken_beside_an_unchanged_file() {
+    let world = World::new();
+    let process = world.spawn();
+    let page = world.dir.path().join("works.html");
+    std::fs::write(&page, "one").unwrap();
+    let route = format!(
+        "routes: [ {{ path: /works, maintenance: true, respond: {{}}, error_pages: {{ 503: {} }} }},",
+        page.display()
+    );
+    rewrite(&world, |yaml| yaml.replace("routes: [", &route));
+    let works = |text: &str| get(process.public, "/works").ok().filter(|answer| answer.text() == text);
+    until("the page", || works("one"));
+    std::fs::write(&page, "other").unwrap();
+    until("the other page", || works("other"));
+    // One that is gone leaves what is known of it.
+    std::fs::remove_file(&page).unwrap();
+    until("a warning", || world.log().contains("cannot read an error page").then_some(()));
+    assert!(works("other").is_some());
+}
+
+#[test]
+fn patience_that_http2_keeps_is_named() {
+    for (h2c, outcome) in [("false", "taken"), ("true", "partly")] {
+        let world = World::new();
+        let process = world.spawn_with(&[("APP_CONFIG__SERVER__H2C", h2c)]);
+        rewrite(&world, |yaml| yaml.replace("server: {", "server: { timeouts: { idle: 33s },"));
+        signal(&process.child, "HUP");
+        let line = format!(r#"real_streaming_config_reloads_total{{outcome="{outcome}"}} 1"#);
+        until("counted", || has_metric(&process, &line));
+        assert_eq!(world.log().contains("server.timeouts.idle"), outcome == "partly", "{}", world.log());
+    }
+}

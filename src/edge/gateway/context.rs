@@ -3,18 +3,23 @@
 use std::{sync::Arc, time::Instant};
 
 use http::uri::PathAndQuery;
+use pingora::{Error, ErrorSource, ErrorType, http::ResponseHeader, proxy::Session};
 
-use super::super::{
-    access::Handler,
-    changes::Changes,
-    client_ip::Client,
-    lifecycle::InFlight,
-    live::Live,
-    request::RequestId,
-    tls::ClientCertificate,
-    upload::Upload,
-    upstream::{Address, At, Deadline, Lease, Passed},
+use super::{
+    super::{
+        access::Handler,
+        changes::Changes,
+        client_ip::Client,
+        lifecycle::InFlight,
+        live::Live,
+        request::RequestId,
+        tls::ClientCertificate,
+        upload::Upload,
+        upstream::{Address, At, Deadline, Lease, Passed},
+    },
+    session::has_begun,
 };
+use crate::telemetry::proxying::Active;
 
 /// See the module.
 pub struct Context {
@@ -30,6 +35,8 @@ pub struct Context {
     pub certificate: Option<ClientCertificate>,
     /// Index of the route, once the request is found to be the site's.
     pub route: usize,
+    /// Counts it among that route's.
+    pub active: Option<Active>,
     /// The target that the upstream is asked for, when it is another than the visitor's.
     pub target: Option<PathAndQuery>,
     /// Addresses that could not be reached, or did not answer.
@@ -50,6 +57,9 @@ pub struct Context {
     pub upgrade: bool,
     /// What the answer's body goes through.
     pub changes: Changes,
+    /// The head of the site's answer, when that has no body whose place a page could take, so that a page of ours with
+    /// this status is sent.
+    pub replaced: Option<Box<ResponseHeader>>,
     pub _in_flight: InFlight,
 }
 
@@ -64,6 +74,28 @@ impl Context {
     /// The deadline that has passed, if one has.
     pub fn passed(&self) -> Option<Passed> {
         self.deadline.as_ref()?.passed()
+    }
+
+    /// Whether what has been waited for in vain, before there was an answer, is more of the request.
+    ///
+    /// Over HTTP/2 to the site nobody tells us whether it takes what there is; the client is taken at its silence then.
+    pub fn waits_for_client(&self, session: &mut Session, error: &Error) -> bool {
+        *error.esource() == ErrorSource::Upstream
+            && *error.etype() == ErrorType::ReadTimedout
+            && !has_begun(session)
+            && !session.is_body_done()
+            && !session.is_upgrade_req()
+            && !self.upload.as_ref().is_some_and(|upload| upload.is_behind())
+    }
+
+    /// An attempt has failed, and another one follows or not.
+    pub fn again(&self, lease: &Lease, again: bool) {
+        if again {
+            lease.server.meter.retries.inc();
+            if let Some(meter) = self.live.upstreams.meter(self.route) {
+                meter.retries.inc();
+            }
+        }
     }
 
     /// The request's name, for logs and pages.

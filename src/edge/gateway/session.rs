@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::super::{
@@ -106,6 +106,14 @@ pub fn is_bodiless(method: &Method, response: &ResponseHeader) -> bool {
     *method == Method::HEAD
         || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() == b"0")
+}
+
+/// Whether an answer has no body, or may have none, for all that its head tells.
+pub fn may_lack_body(response: &ResponseHeader) -> bool {
+    match response.headers.get(header::CONTENT_LENGTH) {
+        Some(length) => length.as_bytes() == b"0",
+        None => response.version == Version::HTTP_2,
+    }
 }
 
 /// The requested host with its port.

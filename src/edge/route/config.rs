@@ -12,6 +12,7 @@ use super::{
     error_pages,
     files::FilesConfig,
     header_changes::HeaderChanges,
+    label,
     limit::LimitConfig,
     passwords::PasswordHash,
     pattern::{HostPattern, MethodName, PathPattern, Pattern, ValuePattern},
@@ -32,6 +33,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteConfig {
+    /// What it is called in metrics and in the access log, in place of its hosts, path and conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Hosts: exact, `*.example.com` (any depth below, not `example.com` itself), or `*`.
     pub hosts: Vec<HostPattern>,
     /// Path: a prefix (`/app` takes `/app` and `/app/...`, not `/apple`), `{exact: /app}` or `{regex: "^/a+$"}`.
@@ -60,8 +64,8 @@ pub struct RouteConfig {
     /// When an upstream is left alone for a while.
     #[serde(skip_serializing_if = "is_default")]
     pub ejection: EjectionConfig,
-    /// Over how long the share of an upstream grows that came back, or that its name has got as a new address; 0 is at
-    /// once.
+    /// Over how long the share of an upstream grows that came back, that its name has got as a new address, or that a
+    /// running process is told of; 0 is at once.
     #[serde(skip_serializing_if = "is_at_once")]
     pub slow_start: Span,
     /// Asks upstreams for their health.
@@ -109,6 +113,9 @@ pub struct RouteConfig {
     /// Files with pages for errors that are ours, by status.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub error_pages: BTreeMap<Status, PathBuf>,
+    /// Whether they stand in place of the bodies that the upstreams send with these statuses, too.
+    #[serde(skip_serializing_if = "is_default")]
+    pub intercept_errors: bool,
 }
 
 /// `routes[].timeouts:` - patience with the upstreams. A key without a value has the edge's own.
@@ -167,6 +174,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl Default for RouteConfig {
     fn default() -> RouteConfig {
         RouteConfig {
+            name: None,
             hosts: vec![HostPattern::Any],
             path: "/".into(),
             methods: Vec::new(),
@@ -193,6 +201,7 @@ impl Default for RouteConfig {
             request_headers: HeaderChanges::default(),
             response_headers: HeaderChanges::default(),
             error_pages: BTreeMap::new(),
+            intercept_errors: false,
         }
     }
 }
@@ -200,6 +209,7 @@ impl Default for RouteConfig {
 impl RouteConfig {
     /// Finds what parsing cannot see in this one route; [`check_routes`] looks at all of them.
     pub fn check(&self, path: &str, problems: &mut Vec<Problem>) {
+        self.check_name(path, problems);
         if self.hosts.is_empty() {
             problems.push(Problem::new(format!("{path}.hosts"), "no host").hint("`*` is every host"));
         }
@@ -241,12 +251,16 @@ impl RouteConfig {
         self.request_headers.check(&format!("{path}.request_headers"), problems);
         self.response_headers.check(&format!("{path}.response_headers"), problems);
         error_pages::check(&self.error_pages, &format!("{path}.error_pages"), problems);
+        if self.intercept_errors && (self.error_pages.is_empty() || self.upstreams.is_empty()) {
+            let problem = Problem::new(format!("{path}.intercept_errors"), "there is nothing to intercept");
+            problems.push(problem.hint("it is about `upstreams`, and the statuses that have `error_pages`"));
+        }
     }
 
-    /// Every file by which its servers are known and know us.
+    /// Every file that is read once and held: those by which its servers are known and know us, and error pages.
     pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let tls = self.upstreams.iter().map(|upstream| &upstream.tls);
-        tls.flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten()
+        tls.flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten().chain(self.error_pages.values())
     }
 
     /// What it says about its servers.
@@ -326,6 +340,7 @@ pub fn check_routes(routes: &[RouteConfig], path: &str, problems: &mut Vec<Probl
             seen.push((host, index));
         }
     }
+    label::check_labels(routes, path, problems);
 }
 
 /// The name of a header.

@@ -1,4 +1,5 @@
-//! Pages of the operator's own for errors that are ours: a site that is down, a request that is refused.
+//! Pages of the operator's own for errors that are ours, such as a site that is down or a request that is refused, and
+//! where that is said for the site's own.
 
 use std::{
     collections::BTreeMap,
@@ -33,16 +34,21 @@ pub fn check(pages: &BTreeMap<Status, PathBuf>, path: &str, problems: &mut Vec<P
 }
 
 impl ErrorPages {
-    /// Reads them. A page that went missing after the configuration was checked is passed over with a warning.
-    pub fn load(pages: &BTreeMap<Status, PathBuf>) -> ErrorPages {
+    /// Reads them. One that cannot be read any more is as it was `before`, or passed over, with a warning.
+    pub fn load(pages: &BTreeMap<Status, PathBuf>, before: Option<&ErrorPages>) -> ErrorPages {
         let load = |(status, file): (&Status, &PathBuf)| match read(file) {
             Ok(text) => Some((status.0, content_type(file), text)),
             Err(error) => {
                 tracing::warn!(file = %file.display(), %error, "cannot read an error page");
-                None
+                before?.0.iter().find(|(known, ..)| *known == status.0).cloned()
             }
         };
         ErrorPages(pages.iter().filter_map(load).collect())
+    }
+
+    /// Whether there is one of the operator's for this status.
+    pub fn has(&self, status: StatusCode) -> bool {
+        self.0.iter().any(|(known, ..)| *known == status)
     }
 
     /// The operator's page for this status, or ours. `{request_id}` and `{status}` in it are filled.

@@ -7,9 +7,11 @@ mod config;
 mod error_pages;
 mod files;
 mod header_changes;
+mod label;
 mod limit;
 mod passwords;
 mod pattern;
+mod rate;
 mod rewrite;
 mod router;
 mod template;
@@ -65,6 +67,7 @@ pub struct Route {
     request_headers: HeaderChanges,
     response_headers: HeaderChanges,
     error_pages: ErrorPages,
+    intercept_errors: bool,
 }
 
 #[derive(Debug)]
@@ -111,7 +114,8 @@ impl Route {
             maintenance: config.maintenance,
             request_headers: config.request_headers.clone(),
             response_headers: config.response_headers.clone(),
-            error_pages: ErrorPages::load(&config.error_pages),
+            error_pages: ErrorPages::load(&config.error_pages, before.map(|before| &before.error_pages)),
+            intercept_errors: config.intercept_errors,
         }
     }
 
@@ -216,6 +220,16 @@ impl Route {
         let mut reply = self.error_pages.page(status, sentence, view.request_id, view.asked.headers);
         self.dress(view, &mut reply.headers);
         reply
+    }
+
+    /// Whether an upstream's answer with this status gets a page of the operator's in place of its body.
+    pub fn intercepts(&self, status: StatusCode) -> bool {
+        self.intercept_errors && self.error_pages.has(status)
+    }
+
+    /// That page, and what its headers say of it.
+    pub fn page_in_place(&self, status: StatusCode, view: &View<'_>) -> Reply {
+        self.error_pages.page(status, "", view.request_id, view.asked.headers)
     }
 
     /// Whether it has its own say about the request header of this name, in lower case, `_` being `-`.

@@ -58,12 +58,12 @@ impl Certificates {
                 Err((key, why)) => problems.push(Problem::new(format!("{path}.certificates[{index}].{key}"), why)),
             }
         }
-        // Ours is not there yet, or a new one is on its way.
-        if !config.acme.domains.is_empty() {
-            let file = Store::new(&config.acme.state).certificate_file();
+        // One of ours may not be there yet, or a new one be on its way.
+        for wanted in config.acme.wanted() {
+            let file = Store::new(&wanted.folder).certificate_file();
             match Certificate::load(&CertificateConfig { cert: file.clone(), key: file.clone() }) {
                 Ok(certificate) => all.add(certificate),
-                Err((_, why)) if file.exists() => tracing::warn!(why, "our own certificate is not used"),
+                Err((_, why)) if file.exists() => tracing::warn!(why, "a certificate of our own is not used"),
                 Err(_) => {}
             }
         }

@@ -115,7 +115,7 @@ impl TlsConfig {
                 }
             }
         }
-        if !self.listen.is_empty() && self.certificates.is_empty() && self.acme.domains.is_empty() {
+        if !self.listen.is_empty() && self.certificates.is_empty() && self.acme.is_empty() {
             let hint = "say `[{cert: /etc/ssl/site.pem, key: /etc/ssl/site.key}]`, or name `acme.domains`";
             wrong("certificates", "there is no certificate to listen with", hint);
         }

@@ -63,7 +63,7 @@ impl Setup {
         let clients = client_verifier(&config.clients);
         let clients = clients.map_err(|why| problems.push(Problem::new(format!("{path}.clients.ca"), why))).ok();
         let (Some(certificates), Some(clients)) = (certificates, clients) else { return Err(problems) };
-        if config.certificates.is_empty() && config.acme.domains.is_empty() {
+        if config.certificates.is_empty() && config.acme.is_empty() {
             return Ok(None);
         }
         let versions: &[&SupportedProtocolVersion] = match config.min_version {

@@ -28,6 +28,7 @@ use std::{
 };
 
 use pingora::{protocols::ALPN, upstreams::peer::HttpPeer};
+use tokio::sync::Semaphore;
 
 pub use self::joined::Purpose;
 pub use self::{
@@ -39,7 +40,7 @@ pub use self::{
     deadline::{Deadline, Passed, Patience},
     handle::Handle,
     url::{UpstreamUrl, host_and_port},
-    watch::watch_latest,
+    watch::{System, watch_latest},
 };
 use self::{balance::tag, identity::Identity, pool::Pool, server::Server};
 use super::{Tuning, route::RouteConfig};
@@ -65,6 +66,8 @@ pub struct Upstreams {
     /// Every server, each once, by everything that is said of it.
     servers: HashMap<String, Arc<Server>>,
     started: Instant,
+    /// Bounds how many names are being asked for.
+    asking: Arc<Semaphore>,
     tuning: Tuning,
 }
 
@@ -103,6 +106,7 @@ impl Upstreams {
         // Routes that share a server share what is known of it, unless they ask it for different signs of health.
         let mut servers: HashMap<String, Arc<Server>> = HashMap::new();
         let started = before.map_or_else(Instant::now, |before| before.started);
+        let asking = before.map_or_else(|| Arc::new(Semaphore::new(watch::MAX_ASKING)), |before| before.asking.clone());
         let mut pools = Vec::new();
         for route in routes {
             let config = route.servers();
@@ -117,15 +121,18 @@ impl Upstreams {
                 let known = before.and_then(|before| before.servers.get(&key)).cloned();
                 let fresh = || {
                     let meter = measured.upstream(&url.to_string());
-                    Arc::new(Server::new(upstream, identity, config.ejection, config.health, meter, started))
+                    // One of which only something else is said now has been there all along.
+                    let is_late = before.is_some_and(|before| before.servers.values().all(|known| known.url != *url));
+                    let (ejection, health) = (config.ejection, config.health);
+                    Arc::new(Server::new(upstream, identity, ejection, health, meter, is_late, started))
                 };
                 let server = servers.entry(key).or_insert_with(|| known.unwrap_or_else(fresh));
                 (server.clone(), *weight)
             };
             let servers = config.upstreams.iter().map(&mut server).collect();
-            pools.push(Pool::new(route, servers, measured.route(&label(route)), tuning));
+            pools.push(Pool::new(route, servers, measured.route(&route.label()), tuning));
         }
-        Upstreams { pools, servers, started, tuning: tuning.clone() }
+        Upstreams { pools, servers, started, asking, tuning: tuning.clone() }
     }
 
     /// The next server of a route that is not among the `tried`, unfit ones last. `None` when there is none left, or
@@ -256,10 +263,4 @@ pub fn unreadable(routes: &[RouteConfig], path: &str) -> Vec<Problem> {
         }
     }
     problems
-}
-
-/// What a route is called in metrics: its hosts and its path.
-fn label(route: &RouteConfig) -> String {
-    let hosts: Vec<_> = route.hosts.iter().map(ToString::to_string).collect();
-    format!("{}{}", hosts.join(","), route.path)
 }

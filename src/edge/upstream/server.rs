@@ -3,7 +3,13 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
     time::{Duration, Instant},
 };
 
@@ -44,17 +50,41 @@ pub struct Server {
     pub addresses: ArcSwap<Vec<Arc<Address>>>,
     /// Whose turn it is among them.
     pub next: AtomicUsize,
+    /// When its name was asked for last, in milliseconds of [`Server::now`] and one more; 0 is never.
+    asked: AtomicU64,
+    /// Whether it is being asked for.
+    is_asked: AtomicBool,
+    /// Whether it came to others that were there before, so that its share may have to grow.
+    is_late: bool,
     started: Instant,
 }
 
+/// A look-up of a server's name; no other is made of it until this is dropped.
+pub struct LookUp(Arc<Server>);
+
+impl LookUp {
+    /// Whose.
+    pub fn server(&self) -> &Server {
+        &self.0
+    }
+}
+
+impl Drop for LookUp {
+    fn drop(&mut self) {
+        self.0.asked.store(self.0.now() + 1, Relaxed);
+        self.0.is_asked.store(false, Release);
+    }
+}
+
 impl Server {
-    /// Numeric addresses and sockets need no resolver.
+    /// Numeric addresses and sockets need no resolver. One that `is_late` joins others that were there before.
     pub fn new(
         config: &UpstreamConfig,
         identity: Identity,
         ejection: &EjectionConfig,
         health: Option<&HealthConfig>,
         meter: UpstreamMeter,
+        is_late: bool,
         started: Instant,
     ) -> Server {
         let url = &config.url;
@@ -66,6 +96,7 @@ impl Server {
             }
             UpstreamUrl::Unix(path) => Some(At::Unix(path.clone())),
         };
+        let since = if is_late { now(started).max(1) } else { 0 };
         Server {
             url: url.clone(),
             host,
@@ -74,15 +105,18 @@ impl Server {
             meter,
             ejection: ejection.clone(),
             health: health.cloned(),
-            addresses: ArcSwap::from_pointee(fixed.map(|at| Address::new(at, 0)).into_iter().collect()),
+            addresses: ArcSwap::from_pointee(fixed.map(|at| Address::new(at, since)).into_iter().collect()),
             next: AtomicUsize::new(0),
+            asked: AtomicU64::new(0),
+            is_asked: AtomicBool::new(false),
+            is_late,
             started,
         }
     }
 
     /// Milliseconds since the start that times of its addresses count from.
     pub fn now(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        now(self.started)
     }
 
     /// Host and port to ask the resolver for, if it has to be.
@@ -91,6 +125,16 @@ impl Server {
             UpstreamUrl::Tcp { host, port, .. } if host.parse::<IpAddr>().is_err() => Some((host, *port)),
             _ => None,
         }
+    }
+
+    /// The right to ask for its name, unless somebody is asking, or has asked less than `every` ago.
+    pub fn look_up(self: &Arc<Server>, every: Duration) -> Option<LookUp> {
+        let asked = self.asked.load(Relaxed);
+        if asked != 0 && self.now() + 1 < asked + every.as_millis() as u64 || self.is_asked.load(Acquire) {
+            return None;
+        }
+        let taken = self.is_asked.compare_exchange(false, true, AcqRel, Relaxed);
+        taken.is_ok().then(|| LookUp(self.clone()))
     }
 
     /// A connection to one of its addresses.
@@ -130,11 +174,15 @@ impl Server {
         if !known.iter().map(|address| &address.at).eq(&found) {
             let keep = |at: &At| known.iter().find(|address| address.at == *at).cloned();
             // The first answer is as good as having known it from the beginning.
-            let since = if known.is_empty() { 0 } else { self.now().max(1) };
+            let since = if known.is_empty() && !self.is_late { 0 } else { self.now().max(1) };
             let addresses: Vec<_> =
                 found.iter().map(|at| keep(at).unwrap_or_else(|| Address::new(at.clone(), since))).collect();
             tracing::info!(upstream = %self.url, addresses = ?found, "an upstream's name has been resolved");
             self.addresses.store(Arc::new(addresses));
         }
     }
+}
+
+fn now(started: Instant) -> u64 {
+    started.elapsed().as_millis() as u64
 }

@@ -1,9 +1,12 @@
 //! Which server is chosen, when.
 #![allow(clippy::unwrap_used)]
 
-use std::{io, net::SocketAddr};
+use std::{future::pending, io, net::SocketAddr};
 
-use super::*;
+use parking_lot::Mutex;
+use tokio::sync::watch as channel;
+
+use super::{watch::Resolver, *};
 
 const SEEKER: Seeker<'_> = Seeker {
     client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -212,4 +215,77 @@ fn tls_servers_are_asked_under_their_own_name() {
     assert_eq!(pool.choose(0, &[], &SEEKER).unwrap().lease.server.host.as_ref().unwrap(), "127.0.0.1:8443");
     assert_eq!(upstreams(&["http://127.0.0.1:1"]).choose(0, &[], &SEEKER).unwrap().lease.server.host, None);
     assert!(pool.choose(1, &[], &SEEKER).is_none());
+}
+
+/// Knows every name but those of the dead, for whom it never answers, and notes what it is asked.
+#[derive(Clone, Default)]
+struct Names(Arc<Mutex<Vec<String>>>);
+
+impl Resolver for Names {
+    async fn ask(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.0.lock().push(host.to_owned());
+        if host.starts_with("dead") {
+            pending::<()>().await;
+        }
+        Ok(vec![([10, 0, 0, 1], port).into()])
+    }
+}
+
+#[test]
+fn names_are_asked_for_on_their_own_clock() {
+    let every = Duration::from_millis(200);
+    let tuning = Tuning { resolve: every, ..Tuning::default() };
+    let json = r#"{"upstreams":["http://dead1.example","http://dead2.example","http://site.example"]}"#;
+    let routes: Vec<RouteConfig> = vec![serde_json::from_str(json).unwrap()];
+    let measured = Proxying::new(&mut Default::default());
+    let (names, began) = (Names::default(), Instant::now());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let last = runtime.block_on(async {
+        let mut upstreams = Arc::new(Upstreams::new(&routes, &tuning, None, &measured));
+        let (sender, latest) = channel::channel(upstreams.clone());
+        let watching = tokio::spawn(watch_latest(latest, names.clone()));
+        // The configuration is replaced more often than names are asked for.
+        for _ in 0..30 {
+            tokio::time::sleep(every / 4).await;
+            upstreams = Arc::new(Upstreams::new(&routes, &tuning, Some(&upstreams), &measured));
+            sender.send_replace(upstreams.clone());
+        }
+        watching.abort();
+        upstreams
+    });
+    let times = |name: &str| names.0.lock().iter().filter(|asked| *asked == name).count();
+    let most = (began.elapsed().as_millis() / every.as_millis()) as usize + 1;
+    assert!((3..=most).contains(&times("site.example")), "{} of {most}", times("site.example"));
+    assert_eq!((times("dead1.example"), times("dead2.example")), (1, 1), "one look-up at a time");
+    assert_eq!(last.choose(0, &[], &SEEKER).unwrap().lease.address.at.to_string(), "10.0.0.1:80");
+}
+
+#[test]
+fn a_server_that_a_new_configuration_adds_begins_with_nothing() {
+    let routes = |more: &str| -> Vec<RouteConfig> {
+        let urls = format!(r#""http://127.0.0.1:1","http://127.0.0.1:2"{more}"#);
+        vec![serde_json::from_str(&format!(r#"{{"slow_start":"1h","upstreams":[{urls}]}}"#)).unwrap()]
+    };
+    let measured = Proxying::new(&mut Default::default());
+    let before = Upstreams::new(&routes(""), &Tuning::default(), None, &measured);
+    let more = routes(r#","http://127.0.0.1:3","http://site.example:4""#);
+    let after = Upstreams::new(&more, &Tuning::default(), Some(&before), &measured);
+    let named = after.servers.values().find(|server| server.name().is_some()).unwrap();
+    named.learn(Ok(vec!["127.0.0.1:4".parse().unwrap()]));
+    let ports: Vec<_> = (0..200).map(|_| port(after.choose(0, &[], &SEEKER)).unwrap()).collect();
+    let times = |wanted: u16| ports.iter().filter(|port| **port == wanted).count();
+    assert!(times(3) + times(4) < 10 && times(1) >= 40 && times(2) >= 40, "{} {}", times(3), times(4));
+
+    let changed =
+        r#"{"slow_start":"1h","upstreams":["http://127.0.0.1:1","http://127.0.0.1:2"],"ejection":{"rest":"3s"}}"#;
+    let same = Upstreams::new(&[serde_json::from_str(changed).unwrap()], &Tuning::default(), Some(&before), &measured);
+    let mut ports = (0..4).map(|_| port(same.choose(0, &[], &SEEKER)).unwrap());
+    assert!(
+        ports.all(|port| port < 3) && same.servers.values().all(|server| server.addresses.load()[0].fit_since() == 0)
+    );
+    // At the start everybody is new.
+    let first = Upstreams::new(&more, &Tuning::default(), None, &measured);
+    let mut ports: Vec<_> = (0..3).map(|_| port(first.choose(0, &[], &SEEKER)).unwrap()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [1, 2, 3]);
 }

@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, process::Command};
 
 use rcgen::KeyPair;
 
@@ -133,6 +133,57 @@ fn the_flag_alone_gets_a_certificate_and_sends_everybody_to_tls() {
     // Port 443 would not be named.
     let there = format!("https://{DOMAIN}:{}/page?a=b", ordering.at.port());
     assert_eq!((answer.status, answer.header("location")), (308, Some(&*there)));
+}
+
+#[test]
+fn a_name_that_cannot_be_proved_keeps_only_those_of_its_list_waiting() {
+    let ordering = Ordering::new();
+    let lists = r#"[["astray.example", "www.astray.example"], ["shop.example"], ["blog.example", "www.blog.example"]]"#;
+    let _process = ordering.spawn_with(&[("APP_CONFIG__SERVER__TLS__ACME__CERTIFICATES", lists)], &[]);
+    for name in [DOMAIN, "blog.example", "www.blog.example"] {
+        let came = eventually(PATIENCE, || ordering.is_served(name));
+        assert!(came, "{name}: {}", ordering.world.log());
+    }
+    assert!(ordering.world.log().contains("`astray.example` could not be proved"), "{}", ordering.world.log());
+    assert!(!ordering.is_served("www.astray.example"));
+    assert_eq!((ordering.acme.orders(), ordering.acme.accounts()), (3, 1));
+    for file in ["shop.example/certificate.pem", "blog.example/certificate.pem", "astray.example/failures.json"] {
+        assert!(ordering.state().join(file).exists(), "{file}");
+    }
+}
+
+/// As it is first tried: two flags and no file.
+#[test]
+fn two_flags_without_a_file_make_a_site_with_a_certificate() {
+    let ordering = Ordering::new();
+    let (public, admin) = (free_port(), free_port());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_real-streaming"));
+    ordering.world.in_the_log(&mut command);
+    command.args(["serve", "--domain", DOMAIN, "--upstream", &ordering.world.site.url]);
+    let acme = "APP_CONFIG__SERVER__TLS__ACME__";
+    command
+        // Ports of a process without privileges, and an authority that is not far away.
+        .env("APP_CONFIG__SERVER__LISTEN", format!("[\"{public}\"]"))
+        .env("APP_CONFIG__SERVER__TLS__LISTEN", format!("[\"{}\"]", ordering.at))
+        .env("APP_CONFIG__SERVER__ADMIN", admin.to_string())
+        .env(format!("{acme}DIRECTORY"), &ordering.acme.directory)
+        .env(format!("{acme}DIRECTORY_CA"), &ordering.acme.ca);
+    let _process = Process { child: command.spawn().unwrap(), public, admin };
+    ordering.acme.knows(public, ordering.at);
+    let came = eventually(PATIENCE, || ordering.is_served(DOMAIN));
+    assert!(came, "{}", ordering.world.log());
+    assert!(ordering.world.dir.path().join("acme/certificate.pem").exists(), "where nothing else is said");
+    let mut plain = Client::connect(public);
+    plain.send(format!("GET / HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n"));
+    assert_eq!(plain.answer(false).status, 308);
+    // What is not the site's is there, too.
+    let mut tls = ordering.acme.authority.connect(ordering.at, DOMAIN, Wishes::default()).unwrap();
+    let event = r#"{"event_name":"page_view"}"#;
+    let length = event.len();
+    let request =
+        format!("POST /api/v1/streaming/1 HTTP/1.1\r\nHost: {DOMAIN}\r\nContent-Length: {length}\r\n\r\n{event}");
+    let answer = tls.ask(&request).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

@@ -71,6 +71,7 @@ fn who_asks_too_often_is_told_when_to_come_back() {
     let world = World::routing(json!([
         {"path": "/slow", "rate_limit": {"rate": 1, "burst": "3s"}, "respond": {"body": "ok"}},
         {"path": "/keyed", "rate_limit": {"rate": 1, "burst": "0s", "by_header": "X-Key"}, "respond": {"body": "ok"}},
+        {"path": "/login", "rate_limit": {"rate": "5/m"}, "respond": {"body": "ok"}},
     ]));
     let mut client = world.connect();
     let mut ask = |path: &str, headers: &str| {
@@ -81,6 +82,9 @@ fn who_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     let answer = ask("/slow", "");
     assert_eq!((answer.header("retry-after"), answer.header("connection")), (Some("1"), Some("keep-alive")));
+    let logins: Vec<u16> = (0..6).map(|_| ask("/login", "").status).collect();
+    assert_eq!(logins, [200, 200, 200, 200, 200, 429]);
+    assert!(matches!(ask("/login", "").header("retry-after"), Some("11" | "12")), "one comes every twelve seconds");
     assert_eq!(ask("/keyed", "X-Key: a\r\n").status, 200);
     assert_eq!(ask("/keyed", "X-Key: b\r\n").status, 200);
     assert_eq!(ask("/keyed", "X-Key: a\r\n").status, 429);

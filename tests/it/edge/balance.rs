@@ -163,6 +163,15 @@ fn an_answer_of_a_told_status_is_asked_for_elsewhere_and_counted() {
     world.metric(r#"real_streaming_route_bytes_total{route="*/told",direction="received"} 2"#);
     world.metric(r#"real_streaming_route_bytes_total{route="*/told",direction="sent"} 24"#);
     world.metric(r#"real_streaming_route_request_seconds_count{route="*/told"} 6"#);
+    world.metric(r#"real_streaming_route_retries_total{route="*/told"} 2"#);
+    world.metric(r#"real_streaming_route_active_requests{route="*/told"} 0"#);
+    // Five times `busy`, two of which nobody has seen, and the bodies of both POSTs.
+    world.metric(&format!(r#"real_streaming_upstream_bytes_total{{upstream="{}",direction="received"}} 20"#, good.url));
+    let bytes = |url: &str| -> u64 {
+        let start = format!(r#"real_streaming_upstream_bytes_total{{upstream="{url}",direction="sent"}} "#);
+        world.metrics.encode().lines().find_map(|line| line.strip_prefix(&start)?.parse().ok()).unwrap()
+    };
+    assert_eq!(bytes(url) + bytes(&good.url), 2);
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn time_that_is_over_is_504_before_the_answer_and_a_broken_connection_within_it(
     // A client that is slow itself.
     let mut client = world.connect();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");
-    assert_eq!(final_answer(&mut client).unwrap().status, 504);
+    assert_eq!(final_answer(&mut client).unwrap().status, 408);
     assert_eq!(get(&world, "/", "").unwrap().text(), "ok");
     assert!(world.metrics.encode().lines().all(|line| !line.contains("ejections") || !line.ends_with(" 1")));
 }

@@ -274,3 +274,25 @@ fn nobody_else_names_clients() {
     assert_eq!(world.get("/page", "").status, 200);
     assert_eq!(told(&site.saw(), "x-real-ip").as_deref(), Some("127.0.0.1"));
 }
+
+/// Pingora itself would keep such a connection for ever once it has served a request.
+#[test]
+fn a_connection_that_idles_after_a_request_is_closed() {
+    let site = Site::start();
+    let routes =
+        vec![real_streaming::edge::RouteConfig { upstreams: vec![site.url.parse().unwrap()], ..Default::default() }];
+    let world = World::with(routes, |config| config.server.timeouts.idle = Span::secs(1));
+    let page = || "GET /page HTTP/1.1\r\nHost: a.example\r\n\r\n".to_owned();
+    // A request of each lane, and one behind the other.
+    for requests in [vec![event("")], vec![page()], vec![page(), event("")], vec![event(""), page()]] {
+        let mut client = world.connect();
+        for request in &requests {
+            client.send(request);
+            assert_eq!(client.answer(false).status, 200, "{request}");
+        }
+        let began = Instant::now();
+        assert!(client.is_closed(), "{requests:?}");
+        let idle = began.elapsed();
+        assert!((Duration::from_millis(500)..Duration::from_secs(10)).contains(&idle), "{requests:?}: {idle:?}");
+    }
+}

@@ -188,6 +188,55 @@ fn the_same_over_http2() {
     }
 }
 
+/// The body of these chunks, whose last one is the end.
+fn unchunked(chunks: &[u8]) -> Vec<u8> {
+    let (mut body, mut rest) = (Vec::new(), chunks);
+    while rest != b"0\r\n\r\n" {
+        let line = rest.windows(2).position(|pair| pair == b"\r\n").expect("the length of a chunk");
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        let chunk;
+        (chunk, rest) = rest[line + 2..].split_at(length);
+        body.extend_from_slice(chunk);
+        rest = rest.strip_prefix(b"\r\n").expect("a line's end behind a chunk");
+    }
+    body
+}
+
+/// Scar: Pingora issue 935. The end of the chunks came twice where the body ended with an empty piece.
+#[test]
+fn the_end_of_the_chunks_comes_once() {
+    let (listener, url) = site();
+    let world = with_h2(&url);
+    let raw = || {
+        let mut socket = listener.accept().unwrap().0;
+        head(&mut socket);
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"0\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        // Whatever else comes, now or before the connection is used again.
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut more = Vec::new();
+        let _ = socket.read_to_end(&mut more);
+        assert!(more.is_empty(), "behind the end: {:?}", more.escape_ascii().to_string());
+        seen
+    };
+    thread::scope(|scope| {
+        let seen = scope.spawn(raw);
+        // The last frame of its body is empty.
+        assert_eq!(over_h2(&world, None, 2), 2);
+        assert!(unchunked(&seen.join().unwrap()) == [bytes(50_000), bytes(50_000)].concat(), "another body");
+        let seen = scope.spawn(raw);
+        let chunks = b"1\r\na\r\n2;x=y\r\nbc\r\n0\r\n\r\n";
+        let (head, body) = exchange(&client(&world), &posting("Transfer-Encoding: chunked", chunks));
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == b"ok", "{head}");
+        assert_eq!(unchunked(&seen.join().unwrap()), b"abc");
+    });
+}
+
 #[test]
 fn a_site_that_answers_before_it_reads_and_closes_is_heard() {
     let (listener, url) = site();

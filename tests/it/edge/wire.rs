@@ -1,11 +1,9 @@
 //! Requests that two parsers could read in two ways, and answers that somebody tries to write himself: each is refused or
 //! brought into a form that nobody misreads.
 
-use std::{thread, time::Duration};
-
 use serde_json::json;
 
-use super::{EVENT, STREAM, World, event};
+use super::{STREAM, World};
 use crate::{client::Answer, site::Site};
 
 /// Everything that the site sees of a request, and what the client gets; `None` when it never saw it.
@@ -127,28 +125,4 @@ fn templates_write_no_lines() {
         assert!(!answer.text().starts_with("all-mine"), "{}", answer.text());
     }
     assert!(!site.saw().to_lowercase().contains("\r\nset-cookie"));
-}
-
-#[test]
-fn who_is_still_sending_hears_the_refusal() {
-    let site = Site::start();
-    let world = World::routing(json!([
-        {"path": "/big", "max_body": "1000B", "upstreams": [site.url]},
-        {"path": "/shut", "access": {"deny": ["127.0.0.1"]}, "upstreams": [site.url]},
-        {"path": "/often", "rate_limit": {"rate": 1, "burst": "0s"}, "respond": {"body": "ok"}},
-    ]));
-    assert_eq!(world.get("/often", "").status, 200);
-    let piece = vec![b'x'; 30_000];
-    for (path, status) in [("/often", 429), ("/big", 413), ("/shut", 403), ("/nowhere", 404)] {
-        let mut client = world.connect();
-        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n"));
-        // Long after the answer was written.
-        for _ in 0..100 {
-            client.send(&piece);
-            thread::sleep(Duration::from_millis(3));
-        }
-        assert_eq!(client.answer(false).status, status, "{path}");
-    }
-    assert_eq!(world.ask(&event("")).status, 200);
-    assert!(EVENT.len() < 1000);
 }
