@@ -8,7 +8,7 @@
 //! | transient | tries again with back-off, for ever |
 //! | throttled | the same, with half as many batches in flight |
 //! | blocked | raises the alarm and prepares the sink every few seconds until that works |
-//! | refused | halves the batch until the culprits stand alone, and makes them dead letters |
+//! | refused, too large | halves the batch until the culprits stand alone, and makes them dead letters |
 //! | rejected rows | makes them dead letters |
 //! | panics | like transient; a batch that panics again and again is treated as refused |
 //!
@@ -283,6 +283,9 @@ impl Courier {
             }
             Some(Err(SinkError::Refused { source })) => {
                 return self.split(part, Reason::Refused, source.to_string()).await;
+            }
+            Some(Err(SinkError::TooLarge { source })) => {
+                return self.split(part, Reason::TooLarge, source.to_string()).await;
             }
             Some(Err(failure)) => failure,
             None => {
