@@ -9,7 +9,7 @@
 //! | transient | tries again with back-off, for ever |
 //! | throttled | the same, with half as many batches in flight |
 //! | blocked | raises the alarm and prepares the sink every few seconds until that works |
-//! | refused | halves the batch until the culprits stand alone, and makes them dead letters |
+//! | refused, too large | halves the batch until the culprits stand alone, and makes them dead letters |
 //! | rejected rows | makes them dead letters |
 //! | panics | like transient; a batch that panics again and again is treated as refused |
 //!

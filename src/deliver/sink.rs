@@ -100,6 +100,12 @@ pub enum SinkError {
         /// Cause.
         source: BoxError,
     },
+    /// The batch is more than a request can hold: the courier splits it, too.
+    #[error("{source}")]
+    TooLarge {
+        /// Cause.
+        source: BoxError,
+    },
 }
 
 /// One destination. It writes batches; it does not route, retry, buffer, count or decide.

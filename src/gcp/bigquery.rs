@@ -2,7 +2,11 @@
 
 mod columns;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -103,6 +107,22 @@ pub struct Table {
     pub clustering: Option<Clustering>,
     /// What a view shows.
     pub view: Option<View>,
+    /// When it was made, in milliseconds since the Unix epoch: text, as all 64-bit integers of Google's JSON are, and a
+    /// number from servers that do as Google does. Emulators may leave it out.
+    pub creation_time: Option<Value>,
+}
+
+impl Table {
+    /// How long ago it was made, as far as that is known. Clocks differ: one that is behind the server's is taken for one
+    /// that is as far ahead.
+    pub fn age(&self, now: SystemTime) -> Option<Duration> {
+        let millis = match self.creation_time.as_ref()? {
+            Value::String(text) => text.parse().ok()?,
+            number => number.as_u64()?,
+        };
+        let made = UNIX_EPOCH.checked_add(Duration::from_millis(millis))?;
+        Some(now.duration_since(made).unwrap_or_else(|ahead| ahead.duration()))
+    }
 }
 
 /// Partitions by time.
@@ -184,7 +204,7 @@ pub struct NewTable {
 pub struct Tables(Rest);
 
 /// What is asked about a table.
-const FIELDS: &str = "fields=schema,timePartitioning,clustering,etag,type,description,labels,view";
+const FIELDS: &str = "fields=schema,timePartitioning,clustering,etag,type,description,labels,view,creationTime";
 
 impl Tables {
     /// Through this client.
@@ -272,4 +292,27 @@ fn encoded(name: &str) -> impl fmt::Display + '_ {
 
 fn read(value: Value) -> Result<Table, RestError> {
     serde_json::from_value(value).map_err(|error| RestError::Transport(format!("the answer is no table: {error}")))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_says_how_old_it_is_or_does_not() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_700_000_060);
+        for (answer, expected) in [
+            (json!({ "creationTime": "1700000000000" }), Some(60)),
+            (json!({ "creationTime": 1_700_000_000_000_u64 }), Some(60)),
+            (json!({ "creationTime": "1700000099000" }), Some(39)),
+            (json!({ "creationTime": "yesterday" }), None),
+            (json!({ "creationTime": "-1" }), None),
+            (json!({ "creationTime": {} }), None),
+            (json!({}), None),
+        ] {
+            let age = read(answer.clone()).unwrap().age(now);
+            assert_eq!(age, expected.map(Duration::from_secs), "{answer}");
+        }
+    }
 }

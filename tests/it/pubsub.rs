@@ -190,9 +190,7 @@ async fn failures_that_pass_are_tried_again_and_a_lost_answer_doubles() {
     fake.state.lock().script.push_back(Act::PublishAndFail(Code::DeadlineExceeded));
     world.accept(5..8).await;
     assert_eq!(world.settled(&fake).await, 3);
-    for connection in fake.state.lock().connections.drain(..) {
-        connection.abort();
-    }
+    fake.cut();
     world.accept(8..10).await;
     world.settled(&fake).await;
 }

@@ -25,6 +25,9 @@ impl Courier {
             Some(Err(SinkError::Refused { source })) => {
                 return self.split(part, Reason::Refused, source.to_string()).await;
             }
+            Some(Err(SinkError::TooLarge { source })) => {
+                return self.split(part, Reason::TooLarge, source.to_string()).await;
+            }
             Some(Err(failure)) => failure,
             None => {
                 self.office.metrics.panics.inc();

@@ -18,7 +18,9 @@ impl Courier {
         let (backoff, wish) = match &failure {
             SinkError::Transient { retry_after, .. } => (Backoff::TRANSIENT, *retry_after),
             SinkError::Throttled { retry_after, .. } => (Backoff::THROTTLED, *retry_after),
-            SinkError::Blocked { .. } | SinkError::Refused { .. } => (Backoff::BLOCKED, None),
+            SinkError::Blocked { .. } | SinkError::Refused { .. } | SinkError::TooLarge { .. } => {
+                (Backoff::BLOCKED, None)
+            }
         };
         let wait = backoff.wait(failures, fastrand::f64(), wish);
         let now = Instant::now();

@@ -28,7 +28,9 @@ impl Courier {
                 self.status.prepared();
                 Ok(())
             }
-            Some(Err(SinkError::Refused { source })) => Err(SinkError::Transient { source, retry_after: None }),
+            Some(Err(SinkError::Refused { source } | SinkError::TooLarge { source })) => {
+                Err(SinkError::Transient { source, retry_after: None })
+            }
             Some(Err(failure)) => Err(failure),
             None => {
                 self.office.metrics.panics.inc();

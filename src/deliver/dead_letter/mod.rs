@@ -40,6 +40,8 @@ pub enum Reason {
     Rejected,
     /// The sink refused the row when it stood alone.
     Refused,
+    /// No request can hold the row.
+    TooLarge,
     /// The sink panicked over the row, again and again.
     Panicked,
 }
@@ -50,6 +52,7 @@ impl Reason {
         match self {
             Reason::Rejected => "rejected",
             Reason::Refused => "refused",
+            Reason::TooLarge => "too_large",
             Reason::Panicked => "panicked",
         }
     }

@@ -11,7 +11,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::fakes::{bigquery::BigQuery, pubsub::PubSub};
+use super::fakes::{bigquery::BigQuery, pubsub::PubSub, tally::Tally};
 
 /// Serves on `port`; 0 chooses one. The port.
 pub async fn serve(port: u16, bigquery: BigQuery, pubsub: PubSub) -> u16 {
@@ -65,19 +65,20 @@ fn act(path: &str, body: &Value, (bigquery, pubsub): &Fakes) -> Option<Value> {
             Some(messages.collect())
         }
         "/tally" => {
-            let tally = &state.tally;
-            Some(json!({
-                "rows": tally.rows, "distinct": tally.distinct(), "strays": tally.strays, "excused": tally.excused,
-                "requests": tally.requests, "calls": state.calls, "runs": tally.runs(),
-            }))
+            let mut tally = shown(&state.tally);
+            tally["calls"] = state.calls.into();
+            tally["pubsub"] = pubsub.state.lock().tally.as_ref().map(shown).into();
+            Some(tally)
         }
         "/moments" => Some(json!(state.tally.moments)),
         // Of a thousand requests, so many meet a fault.
         "/storm" => {
-            state.storm = body["per_mille"].as_u64().map(|share| {
+            let storm = body["per_mille"].as_u64().map(|share| {
                 let seed = body["seed"].as_u64().unwrap_or_default();
                 (fastrand::Rng::with_seed(seed), share)
             });
+            state.storm.clone_from(&storm);
+            pubsub.state.lock().storm = storm;
             done
         }
         // Requests are neither read nor answered.
@@ -92,11 +93,26 @@ fn act(path: &str, body: &Value, (bigquery, pubsub): &Fakes) -> Option<Value> {
             state.openings.extend((0..calls).map(|_| status()));
             done
         }
+        // Only these tokens are not taken.
+        "/refuse" => {
+            let tokens =
+                body["tokens"].as_array()?.iter().filter_map(|token| Some(format!("Bearer {}", token.as_str()?)));
+            state.bad_tokens = tokens.collect();
+            done
+        }
         "/cut" => {
             drop(state);
             bigquery.cut();
+            pubsub.cut();
             done
         }
         _ => None,
     }
+}
+
+fn shown(tally: &Tally) -> Value {
+    json!({
+        "rows": tally.rows, "distinct": tally.distinct(), "strays": tally.strays, "excused": tally.excused,
+        "requests": tally.requests, "runs": tally.runs(),
+    })
 }

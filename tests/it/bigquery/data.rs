@@ -275,6 +275,13 @@ async fn an_answer_that_tells_of_new_columns_is_believed() {
     let has: Vec<_> =
         world.fake.rows().iter().map(|row| row.columns.get_field_by_name("event_name").is_some()).collect();
     assert_eq!((has, settled.doubled), (vec![false, false, true], 0));
+    // A connection has one schema: what was in flight is answered over the first, and the second is told the whole one.
+    let seen: Vec<_> =
+        world.fake.seen().into_iter().map(|request| (request.connection, request.has_schema, request.ids)).collect();
+    let request = |connection, has_schema, id: &str| (connection, has_schema, vec![id.to_owned()]);
+    assert_eq!(seen, [request(1, true, "e0"), request(1, false, "e1"), request(2, true, "e2")]);
+    assert_eq!(world.state().calls, 2);
+    assert!(until(|| world.state().ended == 1).await, "the first is closed in good order");
 }
 
 /// Case 36: columns are added where that is allowed, and rows are narrowed where it is not.

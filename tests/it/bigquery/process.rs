@@ -1,7 +1,7 @@
 //! The whole binary between browsers and BigQuery: killed, stopped, and with a writer that stands still.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
     sync::{
         Arc,
@@ -15,8 +15,11 @@ use tokio::runtime::Runtime;
 use tonic::Code;
 
 use crate::{
-    client::{get, post},
-    fakes::bigquery::{Act, BigQuery},
+    client::{Client, get, post},
+    fakes::{
+        bigquery::{Act, BigQuery},
+        tally::Keep,
+    },
     world::{Process, World, eventually},
 };
 
@@ -146,8 +149,11 @@ fn kill_dash_nine_loses_nothing_on_the_way_to_bigquery() {
     assert!(arrived, "{lost} of {} are lost", answered.len());
     let in_lake = world.ids_in_lake();
     assert!(answered.iter().all(|id| in_lake.get(id) == Some(&1)), "the lake has each once");
-    let doubled = counts.values().filter(|count| **count > 1).count();
-    println!("{round} rounds, {} answered 200, {doubled} stored more than once", answered.len());
+    let doubled = counts.values().sum::<usize>() - counts.len();
+    // What was answered and not yet written down when the process was killed may come again, and nothing else.
+    let excused = backend.fake.state.lock().tally.excused;
+    println!("{round} rounds, {} answered 200, {doubled} came twice, {excused} may", answered.len());
+    assert!(doubled as u64 <= excused, "{doubled} rows came twice, and {excused} may");
 }
 
 /// `exactly_once`: killed at any moment, with connections that break and answers that are late or lost, and what got a
@@ -255,36 +261,149 @@ fn a_blocked_writer_never_stalls_the_other() {
     assert_eq!(world.ids_in_lake().values().filter(|count| **count == 1).count(), 50);
 }
 
-/// Case 30: a peer that takes connections and reads nothing. Answers are as quick as ever until the spool is full.
+/// Resident memory of a process in KiB: now, and the most it ever was.
+fn memory(process: &Process) -> (u64, u64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
+    let value = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    (value("VmRSS:"), value("VmHWM:"))
+}
+
+/// Case 30: a peer that takes connections and reads nothing. Answers are as quick as ever until the spool is full, and
+/// memory holds what may be in flight, however much waits.
 #[test]
 fn a_server_that_reads_nothing_fills_the_spool_and_then_answers_503() {
+    /// What may be in flight, twice: as rows and as requests. Allocators keep some more.
+    const IN_FLIGHT: usize = 64 << 20;
+    const SPOOL: usize = 192 << 20;
     let (mut world, backend) = (World::new(), Backend::start());
-    world.spool_size = "1MB";
+    world.spool_size = "192MiB";
+    backend.fake.state.lock().keep = Keep::Moments;
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", deaf.local_addr().unwrap());
     thread::spawn(move || deaf.incoming().collect::<Vec<_>>());
     let mut process = backend.spawn_with(&world, "direct", &[("BIGQUERY_STORAGE_GRPC_ENDPOINT", &endpoint)]);
-    let filler = "x".repeat(3_000);
-    let mut answered = HashSet::new();
-    let refused = (0..2_000).find_map(|n| {
-        let body = format!(r#"{{"event_name":"e","event_id":"f{n}","params":{{"filler":"{filler}"}}}}"#);
+    let params: Vec<_> = (0..10).map(|n| format!(r#""p{n}":"{}""#, "x".repeat(4_000))).collect();
+    let params = params.join(",");
+    let (mut answered, mut sent, mut early, mut slowest) = (0, 0, None, Duration::ZERO);
+    let refused = loop {
+        let events: Vec<_> = (answered..answered + EVENTS)
+            .map(|n| format!(r#"{{"event_name":"e","event_id":"f{n}","params":{{{params}}}}}"#))
+            .collect();
+        let body = format!("[{}]", events.join(","));
+        let begun = Instant::now();
         // An answer that waits for the sink never comes, and the client's patience ends the test.
         let answer = post(process.public, "/api/v1/streaming/1", &body).unwrap();
+        slowest = slowest.max(begun.elapsed());
         if answer.status != 200 {
-            return Some(answer);
+            break answer;
         }
-        answered.insert(format!("f{n}"));
-        None
-    });
-    let refused = refused.expect("a spool of 1 MB is full before 6 MB are in it");
+        answered += EVENTS;
+        sent += body.len();
+        assert!(sent < 2 * SPOOL, "the spool is never full");
+        if early.is_none() && sent >= IN_FLIGHT {
+            early = Some(memory(&process).0);
+        }
+    };
     assert_eq!((refused.status, refused.header("retry-after").is_some()), (503, true));
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    let peak: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(peak < 300 << 10, "{line}");
+    assert!(sent > SPOOL / 2, "refused with {sent} bytes in {SPOOL}");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let (early, (late, peak)) = (early.unwrap(), memory(&process));
+    println!(
+        "{answered} events of {sent} bytes, {early} KiB early, {late} KiB late, {peak} KiB at most, slowest {slowest:?}"
+    );
+    // Between both looks, twice as much came as may be in flight: none of it may be in memory.
+    assert!(late < early + (48 << 10), "{early} KiB, then {late} KiB");
+    assert!(peak < 200 << 10, "{peak} KiB");
     process.kill();
     let mut process = backend.spawn(&world, "direct");
-    assert!(eventually(Duration::from_secs(30), || backend.has(&answered)));
+    let distinct = || backend.fake.state.lock().tally.distinct();
+    assert!(eventually(Duration::from_secs(120), || distinct() == answered), "{} of {answered}", distinct());
+    assert_eq!(process.terminate(), Some(0));
+}
+
+/// Events of a request that is nearly as large as may be.
+const EVENTS: u64 = 6;
+
+/// Case 43: names that nobody knows when the process starts. It starts, keeps what comes, and says what is wrong.
+#[test]
+fn a_name_that_nobody_knows_at_the_start_is_waited_out() {
+    let (world, backend) = (World::new(), Backend::start());
+    let nobody = "http://no-such-host.invalid:1";
+    let right = format!("http://{}", backend.fake.rest);
+    let mut ids = HashSet::new();
+    for (case, rest) in [("both", nobody), ("grpc", &*right)] {
+        let before = world.log().len();
+        let endpoints = [("BIGQUERY_STORAGE_GRPC_ENDPOINT", nobody), ("BIGQUERY_EMULATOR_HOST", rest)];
+        let mut process = backend.spawn_with(&world, "direct", &endpoints);
+        assert!(send(process.public, case), "events are kept meanwhile");
+        ids.insert(case.to_owned());
+        let told = || world.log().split_off(before).contains("dns error");
+        assert!(eventually(Duration::from_secs(30), told), "{}", world.log());
+        assert_eq!(process.terminate(), Some(1), "something is left");
+    }
+    let mut process = backend.spawn(&world, "direct");
+    assert!(eventually(Duration::from_secs(30), || backend.has(&ids)));
+    assert_eq!(process.terminate(), Some(0));
+}
+
+/// Case 10: partitions exist from some years ago to a year ahead, and clocks of clients are set as they are.
+#[test]
+fn a_clock_that_is_years_off_moves_no_row_to_an_impossible_day() {
+    let (world, backend) = (World::new(), Backend::start());
+    let mut process = backend.spawn(&world, "direct");
+    let times = [
+        ("past", "1"),
+        ("future", "4102444800000000"),
+        ("least", "-9223372036854775808"),
+        ("most", "9223372036854775807"),
+    ];
+    for (id, micros) in times {
+        let body = format!(r#"{{"event_name":"e","event_id":"{id}","timestamp_micros":{micros}}}"#);
+        assert_eq!(post(process.public, "/api/v1/streaming/1", &body).unwrap().status, 200, "{id}");
+    }
+    let ids = times.map(|(id, _)| id.to_owned()).into();
+    assert!(eventually(Duration::from_secs(30), || backend.has(&ids)), "{}", world.log());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let today = (now.as_secs() / 86_400) as i32;
+    for row in backend.fake.rows() {
+        let day = row.columns.get_field_by_name("date").unwrap().as_i32().unwrap();
+        // Events may be three days late; streams have time zones.
+        assert!((today - 4..=today + 1).contains(&day), "{} is of day {day}, and today is {today}", row.id);
+    }
+    assert_eq!(process.terminate(), Some(0));
+}
+
+/// Case 11: text that is no text, from the request to the table.
+#[test]
+fn lone_surrogates_and_bytes_that_are_no_text_arrive_replaced() {
+    let (world, backend) = (World::new(), Backend::start());
+    let mut process = backend.spawn(&world, "direct");
+    let event = |id: &str, value: &[u8]| {
+        [br#"{"event_name":"e","event_id":""#, id.as_bytes(), br#"","user_id":"a"#, value, br#"z"}"#].concat()
+    };
+    for (id, value) in
+        [("lone", &br"\ud800"[..]), ("pair", br"\ud83d\ude00"), ("bytes", b"\xff\xfe"), ("nul", br"\u0000")]
+    {
+        let mut client = Client::connect(process.public);
+        let body = event(id, value);
+        let head = format!("POST /api/v1/streaming/1 HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+        client.send([head.as_bytes(), &body].concat());
+        assert_eq!(client.answer(false).status, 200, "{id}");
+    }
+    let ids = ["lone", "pair", "bytes", "nul"].map(str::to_owned).into();
+    assert!(eventually(Duration::from_secs(30), || backend.has(&ids)));
+    let arrived: BTreeMap<_, _> = backend
+        .fake
+        .rows()
+        .into_iter()
+        .map(|row| (row.id, row.columns.get_field_by_name("user_id").unwrap().as_str().unwrap().to_owned()))
+        .collect();
+    let text = |id: &str| &*arrived[id];
+    assert_eq!([text("lone"), text("pair"), text("nul")], ["a\u{fffd}z", "a😀z", "a\u{fffd}z"]);
+    assert!(text("bytes").starts_with("a\u{fffd}") && text("bytes").ends_with('z'), "{arrived:?}");
     assert_eq!(process.terminate(), Some(0));
 }
 
@@ -294,7 +413,9 @@ fn sigterm_waits_for_a_healthy_backend_and_not_for_one_that_hangs() {
     let (world, backend) = (World::new(), Backend::start());
     let mut process = backend.spawn(&world, "direct");
     assert!(send(process.public, "first"));
+    let begun = Instant::now();
     assert_eq!(process.terminate(), Some(0), "nothing is left");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(backend.fake.ids(), ["first"], "also when the end came before the batch was full");
     assert!(world.log().contains("stopped, everything delivered"), "{}", world.log());
 
@@ -302,8 +423,10 @@ fn sigterm_waits_for_a_healthy_backend_and_not_for_one_that_hangs() {
     backend.fake.script([Act::Silent]);
     let ids: HashSet<_> = (0..20).map(|n| format!("e{n}")).collect();
     assert!(ids.iter().all(|id| send(process.public, id)));
-    // The answer never comes: that it ends at all is what is to be shown.
+    // The answer never comes: that it ends at all is what is to be shown, and before somebody else ends it.
+    let begun = Instant::now();
     assert_eq!(process.terminate(), Some(1), "something is left");
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     assert!(world.log().contains("stopped; the next start delivers"), "{}", world.log());
 
     let mut process = backend.spawn(&world, "direct");

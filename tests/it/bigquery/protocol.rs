@@ -3,9 +3,16 @@
 use std::time::Duration;
 
 use prost_reflect::Value as Reflected;
-use real_streaming::schema::{
-    Event,
-    proto::event::{Item, Param, Value},
+use real_streaming::{
+    deliver::dead_letter,
+    gcp::{
+        Tokens,
+        write::{self, WriterSchema},
+    },
+    schema::{
+        Date, Event, Row, descriptor,
+        proto::event::{Item, Param, RsInfo, Value},
+    },
 };
 
 use super::{DAY, Setup, World, freeze, ids, row, until};
@@ -190,7 +197,80 @@ async fn extremes_arrive_as_they_are_and_impossible_days_become_dead_letters() {
     assert_eq!(low.get_field_by_name("user_id").unwrap().as_str(), Some("a\0b\u{10ffff}"));
 }
 
-/// Cases 12 and 13.
+/// Case 10: times to the microsecond, from the first one of the year 1 to the last one of the year 9999.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_arrive_to_the_microsecond_and_impossible_ones_become_dead_letters() {
+    const DAY_MICROS: i64 = 86_400_000_000;
+    let (first, last) = (-719_162 * DAY_MICROS, 2_932_897 * DAY_MICROS - 1);
+    let times = [("first", first), ("before", -1), ("odd", 1_767_225_600_123_457), ("last", last)];
+    let impossible = [("never", last + 1), ("nowhere", first - 1)];
+    let timed = |(id, micros): &(&str, i64)| {
+        let info = RsInfo { event_id: Some((*id).into()), ..RsInfo::default() };
+        let event = Event { date: Some(DAY), synced_at_utc: Some(*micros), rs_info: Some(info), ..Event::default() };
+        Row::freeze(&event, Date(DAY), "1".into())
+    };
+    let mut world = World::new().await;
+    world.accept_rows(times.iter().chain(&impossible).map(timed).collect()).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.letters.keys().collect::<Vec<_>>(), ["never", "nowhere"]);
+    let rows = world.fake.rows();
+    let arrived: Vec<_> = rows
+        .iter()
+        .map(|row| (&*row.id, row.columns.get_field_by_name("synced_at_utc_").unwrap().as_i64().unwrap()))
+        .collect();
+    assert_eq!(arrived, times);
+}
+
+/// Case 11: a text of a mebibyte.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_text_arrives_whole() {
+    let mut world = World::new().await;
+    let text = "é\u{10ffff}".repeat((1 << 20) / 6);
+    let event = Event { user_id: Some(text.clone().into()), ..Event::default() };
+    world.accept_rows(vec![freeze("long", event, DAY), row("short", "e")]).await;
+    world.settled().await;
+    let long = world.fake.rows().into_iter().find(|row| row.id == "long").unwrap().columns;
+    assert_eq!(long.get_field_by_name("user_id").unwrap().as_str(), Some(&*text));
+}
+
+/// Cases 12 and 13: a request may be as large as may be, and the schema counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_just_fits_goes_with_the_schema_and_one_byte_more_is_too_large() {
+    let fake = BigQuery::start().await;
+    let mut world = World::with(fake.clone(), Setup::default());
+    let large = |id: &str, size: usize| {
+        let user_id = Some("x".repeat(size).into());
+        freeze(id, Event { user_id, ..Event::default() }, DAY)
+    };
+    let target = write::Target {
+        endpoint: format!("http://{}", fake.grpc).parse().unwrap(),
+        tokens: Tokens::none(),
+        stream: "projects/p/datasets/d/tables/events/streams/_default".into(),
+    };
+    let schema = WriterSchema::new(descriptor::self_contained());
+    let size = |row: &Row| write::request_len(&target, &schema, &[row.to_bytes()]);
+    // Lengths of this size all take four bytes.
+    let just = write::MAX_REQUEST - size(&large("a", 18 << 20)) + (18 << 20);
+    assert_eq!(size(&large("a", just)), write::MAX_REQUEST);
+    for id in ["a", "b"] {
+        world.accept_rows(vec![large(id, just)]).await;
+        world.settled().await;
+    }
+    world.accept_rows(vec![large("c", just + 1)]).await;
+    world.accept(ids(0..3)).await;
+    let settled = world.settled().await;
+    assert_eq!(settled.letters.keys().collect::<Vec<_>>(), ["c"]);
+    assert_eq!(world.reason("c"), dead_letter::Reason::TooLarge);
+    let seen = world.fake.seen();
+    let [with, without] = [&seen[0], &seen[1]];
+    assert!(with.has_schema && !without.has_schema);
+    // The bound is no more than the spare bytes of lengths and names above what is sent.
+    assert!((write::MAX_REQUEST - 256..=write::MAX_REQUEST).contains(&with.size), "{}", with.size);
+    assert!(without.size + schema.len <= with.size, "{} and {}, {}", without.size, with.size, schema.len);
+    assert!(seen.iter().all(|request| request.size <= write::MAX_REQUEST));
+}
+
+/// Case 12.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_too_large_and_a_row_that_would_be_holds_nobody_up() {
     let mut world = World::new().await;
@@ -206,6 +286,8 @@ async fn no_request_is_too_large_and_a_row_that_would_be_holds_nobody_up() {
     let settled = world.settled().await;
     assert_eq!(settled.letters.keys().collect::<Vec<_>>(), ["monster"]);
     assert!(settled.letters["monster"].contains("bytes is more than"), "{:?}", settled.letters);
+    assert_eq!(world.reason("monster"), dead_letter::Reason::TooLarge);
+    assert!(world.metrics.encode().contains(r#"reason="too_large"} 1"#), "{}", world.metrics.encode());
     let largest = world.fake.seen().iter().map(|request| request.size).max().unwrap();
     assert!(largest <= 2 << 20, "{largest}");
 }

@@ -1,6 +1,9 @@
 //! Tables, data sets, rights and tokens.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use real_streaming::{
     deliver::TableLayout,
@@ -8,6 +11,7 @@ use real_streaming::{
         Tokens,
         auth::{AuthError, Source, Token},
         bigquery::{TableName, Tables},
+        proto::rpc,
         rest::Rest,
         write::{self, Appender, Target, Timing, WriterSchema},
     },
@@ -15,7 +19,7 @@ use real_streaming::{
 use tonic::{Code, Status};
 
 use super::{DAY, Setup, World, ids, row, row_of_day, until};
-use crate::fakes::bigquery::BigQuery;
+use crate::fakes::bigquery::{Act, BigQuery, Table};
 
 /// Case 39.
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +77,20 @@ async fn instances_that_start_together_share_one_table() {
     assert_eq!(fake.state.lock().tables.len(), 1);
 }
 
+/// Case 39: another instance makes the table between the look and the attempt to make it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_second_takes_the_table_that_is_there() {
+    let fake = BigQuery::start().await;
+    fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+    // As it was a moment ago.
+    fake.state.lock().refusals.push_back(("GET", 404, "notFound"));
+    let mut world = World::with(fake, Setup::default());
+    world.accept(ids(0..3)).await;
+    assert_eq!(world.settled().await.stored, ["e0", "e1", "e2"]);
+    let state = world.state();
+    assert_eq!((state.duplicates, state.tables_made), (1, 0), "{:?}", state.rest_seen);
+}
+
 /// Case 40: the table is there and the Write API does not know it for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_not_known_yet_is_waited_for() {
@@ -86,17 +104,19 @@ async fn a_table_that_is_not_known_yet_is_waited_for() {
     assert_eq!(world.settled().await.stored.len(), 3);
 }
 
-/// Case 40: the Write API says no instead, as it does to those who may not know that there is no such table; for a new table
-/// in any words.
+const VAGUE: &str = "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events' (or it may not exist).";
+
+/// Case 40: the Write API says no instead, as it does to those who may not know whether there is such a table. A table that
+/// was made a moment ago, by us or by anybody, is waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_table_that_is_denied_is_waited_for_and_the_right_is_named_at_last() {
     let timing = Timing { spread: Duration::from_secs(4), ..Timing::default() };
-    let vague = "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events' (or it may not exist).";
-    for (is_ours, words) in [(false, vague), (true, "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'")]
+    for (is_ours, words) in [(false, VAGUE), (true, "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'")]
     {
         let fake = BigQuery::start().await;
         if !is_ours {
-            fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+            let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+            fake.state.lock().tables.insert("p/d/events".into(), Table { made, ..whole_table() });
         }
         let mut world = World::with(fake, Setup { timing, ..Setup::default() });
         world.state().openings.extend((0..100).map(|_| Status::permission_denied(words)));
@@ -112,11 +132,47 @@ async fn a_new_table_that_is_denied_is_waited_for_and_the_right_is_named_at_last
     }
 }
 
+/// Case 40: an old table that is denied lacks a right, in whatever words, and somebody is told at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_table_that_is_denied_is_told_at_once() {
+    for exactly_once in [false, true] {
+        let fake = BigQuery::start().await;
+        fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+        let mut setup = Setup::default();
+        setup.bq.exactly_once = exactly_once;
+        let mut world = World::with(fake, setup);
+        // Of the usual ten minutes it waits for none.
+        world.state().openings.extend((0..100).map(|_| Status::permission_denied(VAGUE)));
+        world.accept(ids(0..3)).await;
+        let told = world.blocked().await;
+        assert!(told.contains("cannot write to") && told.contains("`bigquery.tables.updateData`"), "{told}");
+        world.state().openings.clear();
+        assert_eq!(world.settled().await.stored.len(), 3);
+    }
+}
+
+/// Case 41: the same words for a table that was deleted under the stream: it is made again, and waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_table_that_is_denied_is_made_again() {
+    let fake = BigQuery::start().await;
+    fake.state.lock().tables.insert("p/d/events".into(), whole_table());
+    let mut world = World::with(fake, Setup::default());
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.state().tables.clear();
+    world.accepted.clear();
+    let denied = rpc::Status { code: Code::PermissionDenied as i32, message: VAGUE.into(), details: vec![] };
+    world.fake.script([Act::Answer(denied)]);
+    world.accept(ids(1..3)).await;
+    assert_eq!(world.settled().await.stored, ["e1", "e2"]);
+    assert_eq!(world.state().tables_made, 1);
+}
+
 /// With all columns of ours.
-fn whole_table() -> crate::fakes::bigquery::Table {
+fn whole_table() -> Table {
     let columns = real_streaming::schema::bigquery::table_schema();
     let body = serde_json::json!({ "schema": { "fields": columns }, "timePartitioning": { "type": "DAY" } });
-    crate::fakes::bigquery::Table { body, ..Default::default() }
+    Table { body, ..Table::default() }
 }
 
 /// Case 42: a data set that nobody may create.
@@ -172,7 +228,7 @@ async fn refusals_that_pass_are_waited_for_and_a_missing_right_is_named() {
 async fn a_patch_that_came_too_late_is_made_anew() {
     let fake = BigQuery::start().await;
     let body = serde_json::json!({ "schema": { "fields": [{ "name": "date", "type": "DATE" }] } });
-    let table = crate::fakes::bigquery::Table { body, ..Default::default() };
+    let table = Table { body, ..Table::default() };
     fake.state.lock().tables.insert("p/d/events".into(), table);
     fake.state.lock().refusals.push_back(("PATCH", 412, "conditionNotMet"));
     let mut world = World::with(fake, Setup::default());
@@ -234,7 +290,7 @@ async fn a_refused_token_is_replaced_once_and_a_second_refusal_is_told() {
 
     // The service finds the token expired, within the stream and then when it is opened again.
     fake.state.lock().bad_tokens.insert("Bearer t0".into());
-    fake.script([crate::fakes::bigquery::Act::Close(Code::Unauthenticated, "expired")]);
+    fake.script([Act::Close(Code::Unauthenticated, "expired")]);
     append("b").await.unwrap();
     assert_eq!(token(&fake), "Bearer t1");
     assert_eq!(source.0.load(std::sync::atomic::Ordering::SeqCst), 2);

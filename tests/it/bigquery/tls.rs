@@ -2,72 +2,26 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
-
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 use super::process::{Backend, send};
 use crate::{
     authority::Authority,
+    fakes::front::Front,
     world::{World, eventually},
 };
-
-/// Ends TLS in front of another server.
-struct Front {
-    addr: SocketAddr,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Front {
-    async fn start(of: SocketAddr, authority: &Authority) -> Front {
-        let (certificate, key) = authority.signs(&["127.0.0.1"]);
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let mut config = builder.with_single_cert(chain, key).unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let front = Front { addr: listener.local_addr().unwrap(), connections: Arc::default() };
-        let connections = front.connections.clone();
-        tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                connections.fetch_add(1, Ordering::Relaxed);
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    let Ok(mut client) = acceptor.accept(socket).await else { return };
-                    let Ok(mut server) = TcpStream::connect(of).await else { return };
-                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                });
-            }
-        });
-        front
-    }
-
-    fn url(&self) -> String {
-        format!("https://{}", self.addr)
-    }
-}
 
 #[test]
 fn an_unknown_authority_is_named_and_believed_once_somebody_says_so() {
     let (world, backend) = (World::new(), Backend::start());
     let (ours, theirs) = (Authority::new(), Authority::new());
-    let (grpc, rest) = backend.runtime.block_on(async {
-        (Front::start(backend.fake.grpc, &theirs).await, Front::start(backend.fake.rest, &ours).await)
-    });
+    let front = |of: SocketAddr, authority: &Authority| {
+        let (certificate, key) = authority.signs(&["127.0.0.1"]);
+        backend.runtime.block_on(Front::start(of, certificate.as_bytes(), key.as_bytes()))
+    };
+    let (grpc, rest) = (front(backend.fake.grpc, &theirs), front(backend.fake.rest, &ours));
     let root = |authority: &Authority, file| {
         let path = authority.writes_root(world.dir.path(), file);
         std::fs::read_to_string(path).unwrap()

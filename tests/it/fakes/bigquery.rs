@@ -133,6 +133,8 @@ pub struct Table {
     /// The body it was created with, its schema kept new.
     pub body: Value,
     pub version: u64,
+    /// When it was created, in milliseconds since the Unix epoch; long ago without a word.
+    pub made: u64,
     /// Which of the tables that had this name: a call stays with the one that it found.
     pub incarnation: usize,
     pub rows: Vec<Stored>,
@@ -154,6 +156,8 @@ pub struct State {
     pub streams: BTreeMap<String, Committed>,
     /// Tables that were ever created by REST.
     pub tables_made: usize,
+    /// Attempts to create one that was there: `409`.
+    pub duplicates: usize,
     /// Calls that create a stream are held.
     pub holds_creations: bool,
     /// Those that came meanwhile.
@@ -199,6 +203,8 @@ pub struct State {
     pub bad_tokens: HashSet<String>,
     /// Connections, to be cut.
     pub connections: Vec<AbortHandle>,
+    /// Connections were cut: which of the answers that were under way have arrived, nobody knows.
+    pub is_cut: bool,
 }
 
 /// The stand-in. Ends with its runtime.
@@ -256,7 +262,9 @@ impl BigQuery {
 
     /// Cuts every gRPC connection, without a word.
     pub fn cut(&self) {
-        for connection in self.state.lock().connections.drain(..) {
+        let mut state = self.state.lock();
+        state.is_cut = true;
+        for connection in state.connections.drain(..) {
             connection.abort();
         }
     }
@@ -321,6 +329,7 @@ impl BigQueryWrite for Service {
             came: 0,
             offset: None,
             recent: Recent::default(),
+            end: End::Broken,
             held: Vec::new(),
             answers,
         };
@@ -448,13 +457,31 @@ struct Talk {
     /// Of the last request.
     offset: Option<i64>,
     recent: Recent,
-    held: Vec<AppendRowsResponse>,
+    end: End,
+    /// Answers that are kept back, each with the rows that were stored.
+    held: Vec<(AppendRowsResponse, u64)>,
     answers: mpsc::UnboundedSender<Result<AppendRowsResponse, Status>>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// The client closed it, and has all its answers.
+    Closed,
+    /// The stand-in did, after the answers that it had sent.
+    Ended,
+    /// Its connection or its client went away.
+    Broken,
 }
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        self.state.lock().tally.excused += self.recent.rows();
+        let mut state = self.state.lock();
+        let held: u64 = self.held.iter().map(|(_, rows)| rows).sum();
+        let recent = if self.end == End::Closed { 0 } else { self.recent.rows() };
+        state.tally.excused += held + recent;
+        let knows = self.end == End::Ended && !state.is_cut;
+        state.tally.unanswered += held + if knows { 0 } else { recent };
     }
 }
 
@@ -468,24 +495,28 @@ impl Talk {
             }
             let act = self.state.lock().next_act();
             let answer = self.take_in(&request);
-            let (mut answer, act) = match (answer, act) {
+            let ((mut answer, stored), act) = match (answer, act) {
                 (Err(status), _) => return self.end(status),
                 (Ok(prepared), act) => match act {
-                    Some(Act::Answer(status)) => (error(status), None),
+                    Some(Act::Answer(status)) => ((error(status), 0), None),
                     Some(Act::Close(code, words)) => return self.end(Status::new(code, words)),
-                    Some(Act::End) => return,
-                    Some(Act::Silent) => std::future::pending().await,
+                    Some(Act::End) => {
+                        self.end = End::Ended;
+                        return;
+                    }
+                    // Until the call is gone.
+                    Some(Act::Silent) => return self.answers.closed().await,
                     Some(Act::Delay(time)) => {
                         tokio::time::sleep(time).await;
                         (self.judge(prepared), None)
                     }
                     Some(Act::StoreAndClose(code, words)) => {
-                        self.judge(prepared);
+                        self.store_unsaid(prepared);
                         return self.end(Status::new(code, words));
                     }
                     Some(Act::StoreAndAnswer(status)) => {
-                        self.judge(prepared);
-                        (error(status), None)
+                        self.store_unsaid(prepared);
+                        ((error(status), 0), None)
                     }
                     act => (self.judge(prepared), act),
                 },
@@ -497,19 +528,20 @@ impl Talk {
                 answer.updated_schema = Some(TableSchema { fields });
             }
             if matches!(act, Some(Act::Twice)) {
-                self.held.push(answer.clone());
+                self.held.push((answer.clone(), 0));
             }
-            self.held.push(answer);
+            self.held.push((answer, stored));
             if self.came >= self.state.lock().hold {
-                for answer in self.held.drain(..) {
+                for (answer, stored) in self.held.drain(..) {
                     let _ = self.answers.send(Ok(answer));
+                    self.recent.note(stored, MAX_IN_FLIGHT);
                 }
             }
             next = match requests.message().await {
                 Ok(Some(request)) => Some(request),
                 // A client that ends a call has all its answers.
                 Ok(None) => {
-                    self.recent.clear();
+                    self.end = End::Closed;
                     None
                 }
                 Err(_) => None,
@@ -518,8 +550,17 @@ impl Talk {
         self.state.lock().ended += 1;
     }
 
-    fn end(&self, status: Status) {
+    fn end(&mut self, status: Status) {
+        self.end = End::Ended;
         let _ = self.answers.send(Err(status));
+    }
+
+    /// Stores the rows, and the client will not hear of it.
+    fn store_unsaid(&self, read: Vec<judge::Read>) {
+        let (_, stored) = self.judge(read);
+        let tally = &mut self.state.lock().tally;
+        tally.excused += stored;
+        tally.unanswered += stored;
     }
 
     /// Notes the request, checks its frame and reads its rows.
@@ -542,7 +583,6 @@ impl Talk {
         }
         let descriptor = self.descriptor.as_ref().expect("the first request brought it");
         let rows = data.rows.as_ref().map(|rows| &rows.serialized_rows[..]).unwrap_or_default();
-        self.recent.note(rows.len(), MAX_IN_FLIGHT);
         let keep = {
             let mut state = self.state.lock();
             state.tally.requests += 1;
@@ -588,8 +628,15 @@ impl Talk {
         Ok(read)
     }
 
-    /// Stores the rows, or says why not.
-    fn judge(&self, read: Vec<judge::Read>) -> AppendRowsResponse {
+    /// Stores the rows, or says why not: the answer, and how many rows were stored.
+    fn judge(&self, read: Vec<judge::Read>) -> (AppendRowsResponse, u64) {
+        let rows = read.len() as u64;
+        let answer = self.store(read);
+        let is_stored = matches!(answer.response, Some(Answer::AppendResult(_)));
+        (answer, if is_stored { rows } else { 0 })
+    }
+
+    fn store(&self, read: Vec<judge::Read>) -> AppendRowsResponse {
         let mut state = self.state.lock();
         let listing = state.listing;
         let key = table_of(&self.stream);

@@ -18,7 +18,10 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::AbortHandle};
 use tonic::{Code, Request, Response, Status, codec::CompressionEncoding, codegen::Service as _};
 
-use super::{bigquery, schemas, subscriptions};
+use super::{
+    bigquery, schemas, subscriptions,
+    tally::{Recent, Tally},
+};
 
 #[allow(clippy::all, clippy::pedantic, unused)]
 pub mod service {
@@ -39,6 +42,18 @@ pub enum Act {
     PublishAndFail(Code),
 }
 
+impl Act {
+    /// One of the faults that pass.
+    pub fn random(random: &mut fastrand::Rng) -> Act {
+        let code =
+            *random.choice(&[Code::Unavailable, Code::Internal, Code::DeadlineExceeded]).expect("there are some");
+        if random.bool() { Act::Refuse(code) } else { Act::PublishAndFail(code) }
+    }
+}
+
+/// Publish requests whose answers a client may not have read. No client has more on their way.
+const MAX_IN_FLIGHT: usize = 1_000;
+
 #[derive(Default)]
 pub struct State {
     pub topics: HashSet<String>,
@@ -47,6 +62,10 @@ pub struct State {
     /// Schemas, each by its revisions.
     pub schemas: BTreeMap<String, Vec<Schema>>,
     pub script: VecDeque<Act>,
+    /// Without a script: of a thousand requests, so many meet a fault that passes.
+    pub storm: Option<(fastrand::Rng, u64)>,
+    /// Messages are counted by their event ids, and not kept.
+    pub tally: Option<Tally>,
     /// The same for the requests of one topic alone, by its short name.
     pub scripts: Vec<(String, Act)>,
     /// What was published, each with its topic.
@@ -125,14 +144,15 @@ impl PubSub {
         let state = Arc::new(Mutex::new(State { topics, ..State::default() }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = PubSub { addr: listener.local_addr().unwrap(), state: state.clone() };
-        let publisher = PublisherServer::new(Service(state.clone()))
-            .max_decoding_message_size(20 << 20)
-            .accept_compressed(CompressionEncoding::Gzip);
         let subscriber = SubscriberServer::new(subscriptions::Service(state.clone()));
         let schemas = SchemaServiceServer::new(schemas::Service(state.clone()));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (publisher, subscriber, schemas) = (publisher.clone(), subscriber.clone(), schemas.clone());
+                let wire = Arc::new(Wire { state: state.clone(), recent: Mutex::default() });
+                let publisher = PublisherServer::new(Service(state.clone(), wire.clone()))
+                    .max_decoding_message_size(20 << 20)
+                    .accept_compressed(CompressionEncoding::Gzip);
+                let (subscriber, schemas) = (subscriber.clone(), schemas.clone());
                 let service = service_fn(move |request: hyper::Request<Incoming>| {
                     let (mut publisher, mut subscriber) = (publisher.clone(), subscriber.clone());
                     let mut schemas = schemas.clone();
@@ -154,6 +174,13 @@ impl PubSub {
         fake
     }
 
+    /// Cuts every connection, without a word.
+    pub fn cut(&self) {
+        for connection in self.state.lock().connections.drain(..) {
+            connection.abort();
+        }
+    }
+
     /// Bodies of the messages in topic `events`, in the order of publication.
     pub fn bodies(&self) -> Vec<Vec<u8>> {
         let state = self.state.lock();
@@ -169,7 +196,47 @@ impl PubSub {
     }
 }
 
-struct Service(Arc<Mutex<State>>);
+/// A connection. When it ends, the client may not have read the last answers.
+struct Wire {
+    state: Arc<Mutex<State>>,
+    recent: Mutex<Recent>,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(tally) = &mut self.state.lock().tally {
+            tally.excused += self.recent.lock().rows();
+        }
+    }
+}
+
+impl State {
+    /// Notes what was published, when that is tallied; gives it back when it is kept.
+    fn note(&mut self, messages: Vec<PubsubMessage>, is_told: bool, wire: &Wire) -> Option<Vec<PubsubMessage>> {
+        let Some(tally) = &mut self.tally else { return Some(messages) };
+        tally.requests += 1;
+        let rows = messages.len() as u64;
+        for message in messages {
+            let body: Value = serde_json::from_slice(&message.data).unwrap_or_default();
+            tally.note(body["rs_info"]["event_id"].as_str().unwrap_or_default());
+        }
+        match is_told {
+            true => wire.recent.lock().note(rows, MAX_IN_FLIGHT),
+            false => tally.excused += rows,
+        }
+        None
+    }
+
+    fn next_act(&mut self) -> Option<Act> {
+        if let Some(act) = self.script.pop_front() {
+            return Some(act);
+        }
+        let (random, per_mille) = self.storm.as_mut()?;
+        (random.u64(0..1_000) < *per_mille).then(|| Act::random(random))
+    }
+}
+
+struct Service(Arc<Mutex<State>>, Arc<Wire>);
 
 #[tonic::async_trait]
 impl Publisher for Service {
@@ -228,11 +295,13 @@ impl Publisher for Service {
         let encoding = header("grpc-encoding");
         let request = request.into_inner();
         let mut state = self.0.lock();
-        state.routing.push(routing);
-        state.encodings.push(encoding);
+        if state.tally.is_none() {
+            state.routing.push(routing);
+            state.encodings.push(encoding);
+        }
         check(&request).map_err(Status::invalid_argument)?;
         let own = state.scripts.iter().position(|(topic, _)| request.topic.ends_with(&format!("/{topic}")));
-        let act = own.map(|at| state.scripts.remove(at).1).or_else(|| state.script.pop_front());
+        let act = own.map(|at| state.scripts.remove(at).1).or_else(|| state.next_act());
         if let Some(Act::Refuse(code)) = act {
             return Err(Status::new(code, "as the script says"));
         }
@@ -252,8 +321,13 @@ impl Publisher for Service {
             return Err(Status::invalid_argument("Request contains an invalid argument."));
         }
         let ids = (0..request.messages.len()).map(|n| (state.messages.len() + n + 1).to_string()).collect();
-        state.requests.push(request.messages.len());
-        state.messages.extend(request.messages.into_iter().map(|message| (request.topic.clone(), message)));
+        if state.tally.is_none() {
+            state.requests.push(request.messages.len());
+        }
+        let is_told = !matches!(act, Some(Act::PublishAndFail(_)));
+        if let Some(messages) = state.note(request.messages, is_told, &self.1) {
+            state.messages.extend(messages.into_iter().map(|message| (request.topic.clone(), message)));
+        }
         match act {
             Some(Act::PublishAndFail(code)) => Err(Status::new(code, "as the script says")),
             _ => Ok(Response::new(PublishResponse { message_ids: ids })),

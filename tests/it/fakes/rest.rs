@@ -1,6 +1,10 @@
 //! Tables and data sets by REST, with Google's answers.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -32,6 +36,7 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     let etag = request.headers().get("if-match").and_then(|etag| etag.to_str().ok()).map(str::to_owned);
     let quota =
         request.headers().get("x-goog-user-project").and_then(|project| project.to_str().ok()).map(str::to_owned);
+    let token = request.headers().get("authorization").and_then(|token| token.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let (status, body) = {
@@ -41,6 +46,9 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
         let scripted = state.refusals.iter().position(|(on, _, _)| *on == method);
         match scripted.and_then(|at| state.refusals.remove(at)) {
             Some((_, status, reason)) => refusal(status, reason, "as the script says"),
+            None if token.is_some_and(|token| state.bad_tokens.contains(&token)) => {
+                refusal(401, "authError", "Request had invalid authentication credentials.")
+            }
             None => match act(&mut state, &method, &path, etag.as_deref(), body) {
                 (200, body) => (200, only(fields.as_deref(), body)),
                 refused => refused,
@@ -79,6 +87,7 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
                     let table = body["tableReference"]["tableId"].as_str().unwrap_or_default().to_owned();
                     let key = format!("{key}/{table}");
                     if state.tables.contains_key(&key) {
+                        state.duplicates += 1;
                         return refusal(
                             409,
                             "duplicate",
@@ -89,7 +98,8 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
                         return refusal(400, "invalid", &fault);
                     }
                     state.tables_made += 1;
-                    let table = Table { body, incarnation: state.tables_made, ..Table::default() };
+                    let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+                    let table = Table { body, made, incarnation: state.tables_made, ..Table::default() };
                     state.tables.insert(key.clone(), table);
                     (200, shown(&state.tables[&key]))
                 }
@@ -125,6 +135,7 @@ fn act(state: &mut State, method: &str, path: &str, etag: Option<&str>, body: Va
 
 fn shown(table: &Table) -> Value {
     let mut body = table.body.clone();
+    body["creationTime"] = table.made.to_string().into();
     body["etag"] = table.version.to_string().into();
     body["type"] = if table.body["view"].is_null() { "TABLE" } else { "VIEW" }.into();
     body

@@ -30,9 +30,11 @@ pub struct Tally {
     pub rows: u64,
     /// Rows of other ids.
     pub strays: u64,
-    /// Rows that may have come twice: of requests that were not answered, as far as the client can know, when their call
-    /// ended.
+    /// Rows that may come twice whatever the client does: they were stored, and the client was told that they were not, or
+    /// nothing, or may not have read or written down what it was told when its call or the process ended.
     pub excused: u64,
+    /// The same of a client that is not killed: it knows every answer that came before a call's end in good order.
+    pub unanswered: u64,
     /// Requests that came.
     pub requests: u64,
     /// Of every 25th number, when it was first stored, in microseconds since the Unix epoch. Not more than a million.
@@ -80,14 +82,14 @@ impl Tally {
 /// A client has read an answer, and written down that it has it, after so long.
 const KNOWN: Duration = Duration::from_secs(2);
 
-/// Rows of the requests that a client may believe to be unanswered.
+/// Stored rows of the requests whose answers a client may not have read.
 #[derive(Debug, Default)]
 pub struct Recent(VecDeque<(Instant, u64)>);
 
 impl Recent {
-    /// One more request came, of at most so many unanswered ones, and is answered at once or never.
-    pub fn note(&mut self, rows: usize, unanswered: usize) {
-        self.0.push_back((Instant::now(), rows as u64));
+    /// One more request is answered now, of at most so many that wait for an answer.
+    pub fn note(&mut self, rows: u64, unanswered: usize) {
+        self.0.push_back((Instant::now(), rows));
         while self.0.len() > unanswered {
             self.0.pop_front();
         }
@@ -95,9 +97,5 @@ impl Recent {
 
     pub fn rows(&self) -> u64 {
         self.0.iter().filter(|(at, _)| at.elapsed() < KNOWN).map(|(_, rows)| rows).sum()
-    }
-
-    pub fn clear(&mut self) {
-        self.0.clear();
     }
 }

@@ -1,6 +1,9 @@
 //! Sees to it that a table is there and has our columns, as far as that is allowed.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     blueprint::Blueprint,
@@ -25,8 +28,8 @@ const PATCHES: usize = 5;
 pub struct Ensured {
     /// Its columns and members by now, as dotted paths.
     pub columns: HashSet<String>,
-    /// It was made a moment ago, here or elsewhere.
-    pub is_new: bool,
+    /// How long ago it was made, here or elsewhere, as far as that is known.
+    pub age: Option<Duration>,
 }
 
 /// Creates and mends tables.
@@ -59,31 +62,32 @@ impl Registrar {
 
     /// The table's columns, as lower-case dotted paths, after everything was done to have it and all of ours in it.
     pub async fn ensure(&self, name: &TableName) -> Result<Ensured, SinkError> {
-        let mut is_new = false;
-        let ensured = |columns, is_new| Ok(Ensured { columns, is_new });
+        let mut is_ours = false;
+        let ensured = |columns, age| Ok(Ensured { columns, age });
         for _ in 0..PATCHES {
             let table = match self.tables.get(name).await {
                 Ok(table) => table,
                 Err(error) if error.status() == Some(404) => {
-                    is_new = true;
+                    is_ours = true;
                     self.create(name, error).await?
                 }
                 Err(error) => return Err(of_rest("read", "bigquery.tables.get", name, &error)),
             };
+            let age = if is_ours { Some(Duration::ZERO) } else { table.age(SystemTime::now()) };
             let found = self.blueprint.compare(&table.schema.fields);
             usable(name, &found)?;
             if found.missing.is_empty() {
                 self.remark_on_layout(name, &table);
-                return ensured(paths(&table.schema.fields), is_new);
+                return ensured(paths(&table.schema.fields), age);
             }
             if !self.create_table {
                 tracing::warn!(table = %name, missing = found.missing.join(", "), "columns are not added, since `writers.bq.create_table` is false");
-                return ensured(paths(&table.schema.fields), is_new);
+                return ensured(paths(&table.schema.fields), age);
             }
             match self.tables.patch(name, table.etag.as_deref(), &found.merged).await {
                 Ok(_) => {
                     tracing::info!(table = %name, added = found.missing.join(", "), "columns were added");
-                    return ensured(paths(&found.merged), is_new);
+                    return ensured(paths(&found.merged), age);
                 }
                 // Changed meanwhile, perhaps by another instance with the same wish.
                 Err(error) if error.status() == Some(412) => {}
@@ -94,7 +98,7 @@ impl Registrar {
                     let missing = found.missing.join(", ");
                     let error = of_rest("add columns to", "bigquery.tables.update", name, &error);
                     tracing::warn!(missing, %error, "rows are written without these columns");
-                    return ensured(paths(&table.schema.fields), is_new);
+                    return ensured(paths(&table.schema.fields), age);
                 }
             }
         }

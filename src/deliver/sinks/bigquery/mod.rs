@@ -244,7 +244,7 @@ impl Sink for BigQuerySink {
             let size = write::request_len(table.target(), &writer.schema, &encoded);
             if size > write::MAX_REQUEST {
                 let words = format!("a request of {size} bytes is more than the {} that may be", write::MAX_REQUEST);
-                return Err(SinkError::Refused { source: words.into() });
+                return Err(SinkError::TooLarge { source: words.into() });
             }
             let positions = indexes.iter().map(|index| batch.rows[*index].position);
             let outcome = table.append(&writer, encoded, positions).await;

@@ -6,7 +6,6 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tonic::Code;
 
 use super::{
     committed::Committed,
@@ -47,7 +46,7 @@ pub struct Table {
     look_again: Mutex<Option<Instant>>,
     /// Columns of ours that rows go without, as the log was last told.
     lost: Mutex<Vec<String>>,
-    /// When the table was made, as far as that was seen.
+    /// When the table was made, as far as that is known.
     made: Mutex<Option<Instant>>,
     doubt: Doubt,
     suspicion: Suspicion,
@@ -114,10 +113,8 @@ impl Table {
         if let Some(writer) = self.current() {
             return Ok(writer);
         }
-        let Ensured { columns, is_new } = self.registrar.ensure(&self.name).await?;
-        if is_new {
-            *self.made.lock() = Some(Instant::now());
-        }
+        let Ensured { columns, age } = self.registrar.ensure(&self.name).await?;
+        *self.made.lock() = age.and_then(|age| Instant::now().checked_sub(age));
         let known = self.known_to_the_write_api(columns).await?;
         Ok(self.take_up(&mut last, &known))
     }
@@ -246,7 +243,9 @@ impl Table {
     /// What a failure of so many rows means for the batch, and for the table.
     pub async fn judge(&self, failure: Failure, rows: usize) -> SinkError {
         let mut verdict = verdict::of(&failure);
-        if verdict == Verdict::NoRight && self.made.lock().is_some_and(|at| at.elapsed() < self.timing.spread) {
+        let is_new = self.made.lock().is_some_and(|at| at.elapsed() < self.timing.spread);
+        if verdict == Verdict::NoRight && is_new {
+            // Who asks for a table that was just made may be told the same as who may not know of it.
             verdict = Verdict::UnknownTable;
         }
         match verdict {
@@ -255,12 +254,8 @@ impl Table {
                 *self.last.lock().await = None;
                 self.writer.store(None);
                 let since = *self.unknown.lock().get_or_insert_with(Instant::now);
-                let is_denied = failure.code == Code::PermissionDenied;
-                if since.elapsed() < self.timing.spread {
+                if is_new || since.elapsed() < self.timing.spread {
                     return verdict.error(&self.name, failure);
-                }
-                if is_denied {
-                    return Verdict::NoRight.error(&self.name, failure);
                 }
                 return verdict::blocked(
                     &self.name,
@@ -280,8 +275,11 @@ impl Table {
                     "the table has these columns, and the Write API does not know them; if that stays so, ask Google's support",
                 );
             }
-            // The table may have gone, or have been changed.
-            Verdict::NoRight | Verdict::Stuck => self.writer.store(None),
+            // The table may have gone, or have been changed; what takes its place is found by another call only.
+            Verdict::NoRight | Verdict::Stuck => {
+                *self.last.lock().await = None;
+                self.writer.store(None);
+            }
             Verdict::BadRequest if rows == 1 && !self.doubt.is_at_fault() => {
                 self.writer.store(None);
                 return verdict::blocked(&self.name, failure, verdict::NOT_THE_ROW);

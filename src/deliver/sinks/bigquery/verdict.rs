@@ -52,8 +52,6 @@ pub fn of(failure: &Failure) -> Verdict {
         Code::ResourceExhausted => Verdict::TooMuch,
         Code::NotFound => Verdict::UnknownTable,
         Code::Unauthenticated => Verdict::Stranger,
-        // Whoever may not know is told neither; so is who asks for a table that was just made.
-        Code::PermissionDenied if failure.message.contains("may not exist") => Verdict::UnknownTable,
         Code::PermissionDenied => Verdict::NoRight,
         Code::InvalidArgument => Verdict::BadRequest,
         _ => Verdict::Stuck,
@@ -149,12 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_may_not_exist_is_waited_for_and_the_right_named_all_the_same() {
+    fn a_missing_right_is_one_whatever_the_words_and_named_while_a_new_table_is_waited_for() {
         let words = "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events' (or it may not exist).";
         let failure = Failure::new(Code::PermissionDenied, words);
-        let verdict = of(&failure);
-        assert_eq!(verdict, Verdict::UnknownTable);
-        let error = verdict.error(&table(), failure);
+        assert_eq!(of(&failure), Verdict::NoRight);
+        let error = Verdict::UnknownTable.error(&table(), failure);
         assert!(matches!(error, SinkError::Transient { retry_after: Some(NEW_TABLE), .. }), "{error:?}");
         assert!(error.to_string().contains("roles/bigquery.dataEditor"), "{error}");
     }

@@ -145,7 +145,7 @@ impl Sink for PubSubSink {
             let size = request_len(&request);
             outcome = if size > MAX_REQUEST {
                 let words = format!("a request of {size} bytes is more than the {MAX_REQUEST} that may be");
-                Err(SinkError::Refused { source: words.into() })
+                Err(SinkError::TooLarge { source: words.into() })
             } else {
                 self.publisher.publish(request).await.map_err(|failure| self.judge(failure, batch.rows.len()))
             };
@@ -158,9 +158,9 @@ impl Sink for PubSubSink {
                 Ok(written)
             }
             // Nothing is left to halve: the courier gives the row up.
-            (Err(SinkError::Refused { source }), [spooled]) => {
-                self.bury(&spooled.row, self.body(&spooled.row).ok(), &source.to_string()).await?;
-                Err(SinkError::Refused { source })
+            (Err(error @ (SinkError::Refused { .. } | SinkError::TooLarge { .. })), [spooled]) => {
+                self.bury(&spooled.row, self.body(&spooled.row).ok(), &error.to_string()).await?;
+                Err(error)
             }
             (Err(error), _) => Err(error),
         }
