@@ -282,6 +282,24 @@ fn a_request_over_http_2_is_late_alone() {
 }
 
 #[test]
+fn a_client_that_stops_sending_is_no_failure_over_http_2_either() {
+    let at = server(None, true);
+    let upstreams = json!([{"url": format!("http://{at}"), "protocol": "h2"}]);
+    let ejection = json!({"failures": 1, "rest": "60s"});
+    let world = World::routing(json!([{"upstreams": upstreams, "timeouts": {"idle": "1s"}, "ejection": ejection}]));
+    for length in [10, 10_000_000] {
+        let mut client = world.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\nabc"));
+        assert_eq!(client.answer(false).status, 408);
+    }
+    let ejections = format!(r#"real_streaming_upstream_ejections_total{{upstream="http://{at}"}} 0"#);
+    assert!(world.metrics.encode().contains(&ejections), "{}", world.metrics.encode());
+    // A request that is whole, and that nobody answers, is one.
+    assert_eq!(world.get("/stalls", "").status, 504);
+    world.metric(&ejections.replace(" 0", " 1"));
+}
+
+#[test]
 fn what_cannot_be_used_is_found_before_the_start() {
     let (folder, authority) = folder();
     let (cert, key) = authority.writes(folder.path(), "a", &["a.example"]);
