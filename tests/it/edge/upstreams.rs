@@ -36,6 +36,7 @@ async fn tells(
     if head.uri.path() == "/stalls" {
         std::future::pending::<()>().await;
     }
+    let status = if head.uri.path() == "/oops" { 500 } else { 200 };
     let host = head.uri.authority().map(ToString::to_string);
     let host = host.or_else(|| Some(head.headers.get("host")?.to_str().ok()?.to_owned()));
     let te = head.headers.get("te").map_or("-", |te| te.to_str().unwrap_or("?")).to_owned();
@@ -49,7 +50,7 @@ async fn tells(
         Some(Ok(trailers))
     };
     let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).with_trailers(trailers);
-    Ok(Response::builder().header("content-type", "application/grpc").body(body).unwrap())
+    Ok(Response::builder().status(status).header("content-type", "application/grpc").body(body).unwrap())
 }
 
 async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, h2: bool) {
@@ -279,6 +280,41 @@ fn a_request_over_http_2_is_late_alone() {
         assert_eq!(late.join().unwrap(), 504);
     });
     assert_eq!(world.get("/", "").status, 200);
+}
+
+#[test]
+fn a_client_that_stops_sending_is_no_failure_over_http_2_either() {
+    let at = server(None, true);
+    let upstreams = json!([{"url": format!("http://{at}"), "protocol": "h2"}]);
+    let ejection = json!({"failures": 1, "rest": "60s"});
+    let world = World::routing(json!([{"upstreams": upstreams, "timeouts": {"idle": "1s"}, "ejection": ejection}]));
+    for length in [10, 10_000_000] {
+        let mut client = world.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\nabc"));
+        assert_eq!(client.answer(false).status, 408);
+    }
+    let ejections = format!(r#"real_streaming_upstream_ejections_total{{upstream="http://{at}"}} 0"#);
+    assert!(world.metrics.encode().contains(&ejections), "{}", world.metrics.encode());
+    // A request that is whole, and that nobody answers, is one.
+    assert_eq!(world.get("/stalls", "").status, 504);
+    world.metric(&ejections.replace(" 0", " 1"));
+}
+
+/// Whether an answer over HTTP/2 has a body is not known before that comes.
+#[test]
+fn a_page_takes_the_place_of_an_error_over_http_2() {
+    let page = tempfile::tempdir().unwrap();
+    let file = page.path().join("500.txt");
+    std::fs::write(&file, "our page").unwrap();
+    let upstreams = json!([{"url": format!("http://{}", server(None, true)), "protocol": "h2"}]);
+    let world =
+        World::routing(json!([{"upstreams": upstreams, "error_pages": {"500": file}, "intercept_errors": true}]));
+    for _ in 0..3 {
+        let answer = world.get("/oops", "");
+        assert_eq!((answer.status, answer.text()), (500, "our page"), "{}", answer.head);
+        assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"), "{}", answer.head);
+        assert_eq!(world.get("/", "").status, 200);
+    }
 }
 
 #[test]
