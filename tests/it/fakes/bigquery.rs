@@ -476,6 +476,7 @@ enum End {
 
 impl Drop for Talk {
     fn drop(&mut self) {
+        self.look();
         let mut state = self.state.lock();
         let held: u64 = self.held.iter().map(|(_, rows)| rows).sum();
         let recent = if self.end == End::Closed { 0 } else { self.recent.rows() };
@@ -533,10 +534,14 @@ impl Talk {
             self.held.push((answer, stored));
             if self.came >= self.state.lock().hold {
                 for (answer, stored) in self.held.drain(..) {
+                    if matches!(answer.response, Some(Answer::Error(_))) {
+                        self.recent.trouble();
+                    }
                     let _ = self.answers.send(Ok(answer));
                     self.recent.note(stored, MAX_IN_FLIGHT);
                 }
             }
+            self.look();
             next = match requests.message().await {
                 Ok(Some(request)) => Some(request),
                 // A client that ends a call has all its answers.
@@ -548,6 +553,13 @@ impl Talk {
             };
         }
         self.state.lock().ended += 1;
+    }
+
+    /// Whether anybody still waits for answers.
+    fn look(&mut self) {
+        if !self.answers.is_closed() {
+            self.recent.seen();
+        }
     }
 
     fn end(&mut self, status: Status) {

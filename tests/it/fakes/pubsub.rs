@@ -205,7 +205,9 @@ struct Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if let Some(tally) = &mut self.state.lock().tally {
-            tally.excused += self.recent.lock().rows();
+            let mut recent = self.recent.lock();
+            recent.seen();
+            tally.excused += recent.rows();
         }
     }
 }
@@ -222,7 +224,10 @@ impl State {
         }
         match is_told {
             true => wire.recent.lock().note(rows, MAX_IN_FLIGHT),
-            false => tally.excused += rows,
+            false => {
+                wire.recent.lock().trouble();
+                tally.excused += rows;
+            }
         }
         None
     }
@@ -303,6 +308,7 @@ impl Publisher for Service {
         let own = state.scripts.iter().position(|(topic, _)| request.topic.ends_with(&format!("/{topic}")));
         let act = own.map(|at| state.scripts.remove(at).1).or_else(|| state.next_act());
         if let Some(Act::Refuse(code)) = act {
+            self.1.recent.lock().trouble();
             return Err(Status::new(code, "as the script says"));
         }
         if !state.topics.contains(&request.topic) {

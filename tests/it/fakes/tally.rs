@@ -82,20 +82,49 @@ impl Tally {
 /// A client has read an answer, and written down that it has it, after so long.
 const KNOWN: Duration = Duration::from_secs(2);
 
-/// Stored rows of the requests whose answers a client may not have read.
-#[derive(Debug, Default)]
-pub struct Recent(VecDeque<(Instant, u64)>);
+/// A client that was told an error has what failed taken at last after so long, and writes down what it has sent since only
+/// then: its notes go as far as everything is done.
+const TROUBLE: Duration = Duration::from_secs(60);
+
+/// Stored rows of the requests whose answers a client may not have read, or not written down.
+#[derive(Debug)]
+pub struct Recent {
+    answered: VecDeque<(Instant, u64)>,
+    /// When the client was last told an error.
+    told: Option<Instant>,
+    /// When the client was last seen: it may have gone at any time since.
+    seen: Instant,
+}
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent { answered: VecDeque::new(), told: None, seen: Instant::now() }
+    }
+}
 
 impl Recent {
     /// One more request is answered now, of at most so many that wait for an answer.
     pub fn note(&mut self, rows: u64, unanswered: usize) {
-        self.0.push_back((Instant::now(), rows));
-        while self.0.len() > unanswered {
-            self.0.pop_front();
+        self.answered.push_back((Instant::now(), rows));
+        while self.answered.len() > unanswered {
+            self.answered.pop_front();
         }
     }
 
+    /// The client is told an error.
+    pub fn trouble(&mut self) {
+        self.told = Some(Instant::now());
+    }
+
+    /// The client is there.
+    pub fn seen(&mut self) {
+        self.seen = Instant::now();
+    }
+
     pub fn rows(&self) -> u64 {
-        self.0.iter().filter(|(at, _)| at.elapsed() < KNOWN).map(|(_, rows)| rows).sum()
+        let since = |at: Instant| self.seen.saturating_duration_since(at);
+        let told = self.told.filter(|told| since(*told) < TROUBLE);
+        let may = |at: Instant| since(at) < KNOWN || told.is_some_and(|told| at + KNOWN >= told);
+        self.answered.iter().filter(|(at, _)| may(*at)).map(|(_, rows)| rows).sum()
     }
 }
