@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What the direct writer costs, beside Google's Python writer, both against the tests' stand-in in the same run.
+"""What the direct writer costs, beside Google's Python writer and a Rust client, all against the tests' stand-in in the same run.
 
     cargo build --release --bin real-streaming --example fake_google
+    cargo build --release --manifest-path tests/foreign/rust_client/Cargo.toml --target-dir target
     python benches/direct.py [--rows 400000] [--rounds 3] [--stall 60] [--latency 30]
 
 The stand-in only counts the rows of this run, so that it takes as little as it can of a machine that it shares. Processor time
@@ -12,6 +13,8 @@ is that of the writer's own process (/proc/PID/stat, getrusage): wall clock says
   count, and what is left to do for them is not: the figures are worse than the truth by a little.
 - Google's: the same rows, requests of a megabyte, 64 in flight. Once as bytes that lie ready, and once serialized from messages,
   which is what a program has that did not write them down before.
+- A Rust client's, gcloud-bigquery (tests/foreign/rust_client), where its binary is there: the same rows as bytes that lie ready,
+  requests of a megabyte, 64 in a call. Once with what it takes to copy the rows into requests, and once from there on.
 
 Then the time from the 200 to the table at 5,000 events a second, and the memory while the stand-in stands still at that rate and
 when it takes rows again; every row must have come then. `--rounds 0 --latency 0 --stall 600` runs that alone, for ten minutes.
@@ -36,6 +39,7 @@ sys.path.insert(0, str(ROOT / "tests/foreign"))
 import faults
 
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+RUST_CLIENT = RELEASE / "rust_client"
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -176,6 +180,25 @@ def googles_python(rows, file, total, serialized):
     return total / wall, spent / total * 1e6
 
 
+def rust_client(rows, file, total):
+    """Rows a second, and processor time of a row: with the requests' making, and without."""
+    from rust_client_into_fake import send
+
+    per_request = max(1, (1 << 20) // (sum(map(len, rows)) // len(rows)))
+    with World(["count"]) as world:
+        # The table is there, and the client sends no routing header.
+        world.accept(25, 1_000)
+        world.drained()
+        world.control("/us", {"on": True})
+        before = world.control("/tally")["rows"]
+        ended = send(RUST_CLIENT, world.ports["bigquery"], "projects/p/datasets/d/tables/events", file.message_type[0], rows,
+                     total, per_request)
+        came = world.control("/tally")["rows"] - before
+        if ended.get("rows") != total or came != total:
+            raise SystemExit(f"{total} rows were to be written, {came} came: {ended}")
+    return total / ended["seconds"], (ended["making"] + ended["cpu"]) / total * 1e6, ended["cpu"] / total * 1e6
+
+
 def latency(seconds, rate):
     """Milliseconds from the answer to the table: median, p99, highest; and the rate that was had."""
     with World(["moments"]) as world:
@@ -236,6 +259,10 @@ def compare(count, rounds):
         print(f"  (the stand-in: {fake:.2f} µs CPU/row)", flush=True)
         for name, ready in list(zip(results, (None, True, False)))[1:]:
             results[name].append(googles_python(rows, file, count // 2, ready))
+        if RUST_CLIENT.exists():
+            rate, made, ready = rust_client(rows, file, count // 2)
+            results.setdefault("gcloud-bigquery, bytes ready", []).append((rate, made))
+            results.setdefault("gcloud-bigquery, requests ready", []).append((rate, ready))
     for name, figures in results.items():
         rate, cost = (statistics.median(column) for column in zip(*figures))
         print(f"{name:34} {rate:9.0f} rows/s with the stand-in   {cost:7.2f} µs CPU/row, so {1e6 / cost:9.0f} rows/s of a core", flush=True)

@@ -280,21 +280,28 @@ def topics(ports):
         check("a topic that is there", True)
 
 
-def main():
-    fake = subprocess.Popen([os.path.abspath(sys.argv[1])], stdout=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def stand_in(binary):
+    """The ports of a stand-in that has the table."""
+    fake = subprocess.Popen([os.path.abspath(binary)], stdout=subprocess.PIPE, text=True)
     try:
         ports = json.loads(fake.stdout.readline())
         reference = {"projectId": "p", "datasetId": "d", "tableId": "t"}
         http(ports["rest"], "/bigquery/v2/projects/p/datasets/d/tables",
              {"tableReference": reference, "schema": {"fields": COLUMNS}})
+        yield ports
+    finally:
+        fake.kill()
+        fake.wait()
+
+
+def main():
+    with stand_in(sys.argv[1]) as ports:
         bigquery = BigQuery(ports)
         default_stream(bigquery)
         committed_stream(bigquery)
         wrong_inputs(bigquery)
         topics(ports)
-    finally:
-        fake.kill()
-        fake.wait()
     print(f"Google's Python clients and the stand-ins agree: {passed} passed, 0 failed")
 
 

@@ -86,6 +86,11 @@ fn act(path: &str, body: &Value, (bigquery, pubsub): &Fakes) -> Option<Value> {
             state.stalled = body["on"].as_bool()?;
             done
         }
+        // Appends need no routing header.
+        "/us" => {
+            state.us_alone = body["on"].as_bool()?;
+            done
+        }
         // The next calls are strangers'.
         "/strangers" => {
             let status = || tonic::Status::unauthenticated("Request had invalid authentication credentials.");

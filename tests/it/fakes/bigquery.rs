@@ -148,6 +148,8 @@ const MAX_REQUEST: usize = 20 << 20;
 #[derive(Default)]
 pub struct State {
     pub datasets: HashSet<String>,
+    /// Appends need no routing header: so it is in the US alone, and clients exist that do without.
+    pub us_alone: bool,
     /// Of data sets, where they are not in the US.
     pub locations: HashMap<String, String>,
     /// By `project/dataset/table`.
@@ -308,10 +310,10 @@ impl BigQueryWrite for Service {
                 return Err(status);
             }
             state.admit(authorization.as_deref())?;
+            if routing.is_none() && !state.us_alone {
+                return Err(Status::permission_denied("the routing header is missing (or the resource may not exist)"));
+            }
             state.calls
-        };
-        let Some(routing) = routing else {
-            return Err(Status::permission_denied("the routing header is missing (or the resource may not exist)"));
         };
         let mut requests = request.into_inner();
         // No headers before there is a request: a client that waits for them first waits for ever.
@@ -446,7 +448,7 @@ impl State {
 struct Talk {
     state: Arc<Mutex<State>>,
     connection: usize,
-    routing: String,
+    routing: Option<String>,
     authorization: Option<String>,
     quota_project: Option<String>,
     stream: String,
@@ -607,7 +609,7 @@ impl Talk {
         let read: Vec<_> = rows.iter().map(|row| judge::read(descriptor, row, keep != Keep::Moments)).collect();
         let seen = || Seen {
             connection: self.connection,
-            routing: Some(self.routing.clone()),
+            routing: self.routing.clone(),
             authorization: self.authorization.clone(),
             quota_project: self.quota_project.clone(),
             write_stream: request.write_stream.clone(),
@@ -621,9 +623,11 @@ impl Talk {
             self.state.lock().seen.push(seen());
         }
         // Some clients leave slashes as they are.
-        let routing = percent_encoding::percent_decode_str(&self.routing).decode_utf8_lossy();
-        if routing.strip_prefix("write_stream=") != Some(&self.stream) {
-            return Err(Status::permission_denied(format!("routed by `{}`", self.routing)));
+        if let Some(routing) = &self.routing
+            && percent_encoding::percent_decode_str(routing).decode_utf8_lossy().strip_prefix("write_stream=")
+                != Some(&self.stream)
+        {
+            return Err(Status::permission_denied(format!("routed by `{routing}`")));
         }
         if !request.write_stream.is_empty() && request.write_stream != self.stream {
             return Err(Status::invalid_argument("another table on the same connection"));
