@@ -20,7 +20,7 @@ from stand_in import call, eventually, free_port
 try:
     import grpc
     from google.cloud.bigquery_storage_v1 import types
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
     from grpc_tools import protoc
 except ImportError as error:
     print(f"missing: {error.name}")
@@ -79,8 +79,6 @@ def reader(descriptor):
 
 
 def unknown(message):
-    from google.protobuf import unknown_fields
-
     if len(unknown_fields.UnknownFieldSet(message)):
         return True
     for field, value in message.ListFields():

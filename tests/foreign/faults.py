@@ -374,7 +374,7 @@ def main():
                   f"(explained up to {stored['excused']}), streams {stored.get('calls', 0)}, requests {stored.get('requests', 0)}")
         if not load.statuses[200]:
             faults.append("no event was answered 200")
-        if options.strategy == "all" and server.peak > 200_000_000 >> 10:
+        if options.strategy == "all" and server.peak > 200 << 10:
             faults.append(f"{server.peak} KiB of memory, while one writer stood still")
     finally:
         for process in (fake, server.process):
