@@ -324,6 +324,13 @@ fn rows_of_a_request_that_was_given_up_are_booked() {
         let drained = delivery.drain(Instant::now() + Duration::from_secs(30)).await;
         // Full batches may have gone before the drain began, which does not count them.
         assert_eq!((sink.taken.lock().len(), drained.left_in_spool), (51, 0));
+        // Who books for requests that were given up has only just heard of the disk.
+        let late = async {
+            while delivery.check_books().is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(20), late).await;
         delivery.check_books().unwrap();
     });
 }
