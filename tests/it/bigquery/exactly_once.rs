@@ -109,6 +109,27 @@ async fn refused_rows_shift_the_offsets_of_those_behind_them() {
     }
 }
 
+/// Each refusal would send everything behind it once more: some 700 requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_refusals_do_not_have_everything_sent_again_and_again() {
+    const BATCHES: i32 = 36;
+    let mut world = world().await;
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    world.fake.script([Act::Delay(Duration::from_millis(300))]);
+    let rows = (0..BATCHES).flat_map(|batch| {
+        ["good", "bad"].map(|name| {
+            let event = real_streaming::schema::Event { event_name: Some(name.into()), ..Default::default() };
+            freeze(&format!("{name}{batch}"), event, DAY + batch)
+        })
+    });
+    world.accept_rows(rows.collect()).await;
+    let settled = world.settled().await;
+    assert_eq!((settled.stored.len(), settled.letters.len(), settled.doubled), (37, 36, 0));
+    let requests = world.fake.seen().len();
+    assert!(requests < 4 * BATCHES as usize, "{requests}");
+}
+
 /// The same when the stream had broken before: a request of then may still be under way.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_break_refused_rows_cost_the_stream() {

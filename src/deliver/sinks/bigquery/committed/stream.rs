@@ -87,6 +87,8 @@ pub struct Stream {
     name: Option<String>,
     /// Offset of the next row.
     next: u64,
+    /// Most requests in flight. One after a refusal, which costs all behind it their way; twice as many with each success.
+    limit: usize,
     /// Requests were sent over a connection that broke: they may still be under way.
     ghosts: bool,
     hurry: Hurry,
@@ -113,6 +115,7 @@ impl Stream {
             stall: None,
             name: None,
             next: 0,
+            limit: MAX_IN_FLIGHT,
             ghosts: false,
             hurry: Hurry::default(),
         }
@@ -231,7 +234,7 @@ impl Stream {
         }
         let mut planned = Vec::new();
         let mut more = true;
-        while self.in_flight.len() + planned.len() < MAX_IN_FLIGHT {
+        while self.in_flight.len() + planned.len() < self.limit {
             let Some(job) = self.pending.front() else { break };
             if !same(&job.schema) {
                 more = false;

@@ -8,7 +8,7 @@ use super::{Job, Stream};
 use crate::gcp::{
     Failure,
     proto::storage::{AppendRowsResponse, storage_error::StorageErrorCode},
-    write::{AppendError, Appended, connection::outcome},
+    write::{AppendError, Appended, MAX_IN_FLIGHT, connection::outcome},
 };
 
 /// A request was refused: those behind it stand at offsets that do not follow any more.
@@ -47,6 +47,7 @@ impl Stream {
                     && appended.offset.is_none_or(|at| at == offset as i64) =>
             {
                 self.memory.lock().acked(offset);
+                self.limit = (2 * self.limit).min(MAX_IN_FLIGHT);
                 let _ = sent.job.answer.send(Ok(appended));
             }
             Ok(_) => {
@@ -113,6 +114,7 @@ impl Stream {
     }
 
     fn stall(&mut self, holds: u64, failure: Option<Failure>, then: Then) {
+        self.limit = 1;
         // The first refusal says where the stream stands.
         self.stall.get_or_insert_with(|| Stall { holds, failure, stale: VecDeque::new(), then });
     }
