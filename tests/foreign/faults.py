@@ -34,9 +34,6 @@ import urllib.request
 
 BATCH = 25
 BAD = 499
-# Where offsets count, everything behind a request with a bad row is refused with it, and sent again: a batch gets through with
-# each pass when every one has such a row.
-SELDOM_BAD = 4_999
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
 
 
@@ -334,8 +331,7 @@ def main():
     faults = ["it did not come to an end"]
     try:
         server.start()
-        bad = SELDOM_BAD if options.strategy == "exactly-once" else BAD
-        load = Load(server.public, options.rate, bad=bad)
+        load = Load(server.public, options.rate)
         kinds = collections.Counter()
         begun = time.monotonic()
         is_still = False
@@ -372,7 +368,7 @@ def main():
             if options.strategy == "exactly-once":
                 stored["excused"] = 0
             # Only BigQuery's stand-in refuses rows.
-            load.bad = bad if name == "direct" else None
+            load.bad = BAD if name == "direct" else None
             faults.extend(f"{name}: {fault}" for fault in balance(stored, letters, load))
             print(f"{name}: stored {stored['distinct']}, dead letters {len(letters)}, came twice {stored['rows'] - stored['distinct']} "
                   f"(explained up to {stored['excused']}), streams {stored.get('calls', 0)}, requests {stored.get('requests', 0)}")
