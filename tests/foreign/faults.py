@@ -349,7 +349,7 @@ def main():
         call(ports["control"], "/storm", {"per_mille": 0})
         started = time.monotonic()
         while server.metric("events_in_spool{") > 0:
-            if time.monotonic() - started > 180:
+            if time.monotonic() - started > 600:
                 raise SystemExit(f"rows stay in the spool: {(folder / 'log').read_text()[-3000:]}")
             time.sleep(0.2)
         server.end(signal.SIGTERM)
