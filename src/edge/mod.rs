@@ -38,6 +38,7 @@ mod intake;
 mod lifecycle;
 mod live;
 mod negotiate;
+mod number_or_text;
 mod own_cookies;
 mod page;
 mod parts;

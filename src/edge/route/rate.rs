@@ -2,10 +2,9 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::edge::number_or_text::{self, NumberOrText};
 
 /// Highest rate, in a second, which is no limit any more.
 const MAX_RATE: u64 = 1_000_000;
@@ -39,8 +38,6 @@ impl Unit {
 }
 
 impl Rate {
-    const EXPECTED: &str = "requests a second, such as `20` or `20/s`, or `5/m` (a minute), `100/h` (an hour)";
-
     /// None in any time: what stands where nothing is said.
     pub const NONE: Rate = Rate { times: 0, per: Unit::Second };
 
@@ -53,6 +50,10 @@ impl Rate {
     pub fn hint() -> String {
         format!("1 to {MAX_RATE} {}", Rate::EXPECTED)
     }
+}
+
+impl NumberOrText for Rate {
+    const EXPECTED: &str = "requests a second, such as `20` or `20/s`, or `5/m` (a minute), `100/h` (an hour)";
 }
 
 impl FromStr for Rate {
@@ -94,29 +95,7 @@ impl Serialize for Rate {
 
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Rate, D::Error> {
-        struct Either;
-
-        impl Visitor<'_> for Either {
-            type Value = Rate;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(Rate::EXPECTED)
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Rate, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_u64<E: Error>(self, times: u64) -> Result<Rate, E> {
-                self.visit_str(&times.to_string())
-            }
-
-            fn visit_i64<E: Error>(self, times: i64) -> Result<Rate, E> {
-                self.visit_str(&times.to_string())
-            }
-        }
-
-        deserializer.deserialize_any(Either)
+        number_or_text::deserialize(deserializer)
     }
 }
 

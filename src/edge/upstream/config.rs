@@ -2,13 +2,17 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, Visitor},
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{identity::Identity, url::UpstreamUrl};
-use crate::{edge::route::Name, problem::Problem, units::Span};
+use crate::{
+    edge::{
+        number_or_text::{self, NumberOrText},
+        route::Name,
+    },
+    problem::Problem,
+    units::Span,
+};
 
 /// Greatest weight. Turns are laid out one by one.
 const MAX_WEIGHT: u8 = 100;
@@ -117,6 +121,10 @@ pub enum RetryOn {
     Status(u16),
 }
 
+impl NumberOrText for RetryOn {
+    const EXPECTED: &str = "`connect`, `failure` or a status such as `503` (429, 500 to 599)";
+}
+
 impl FromStr for RetryOn {
     type Err = String;
     fn from_str(text: &str) -> Result<RetryOn, String> {
@@ -131,10 +139,6 @@ impl FromStr for RetryOn {
     }
 }
 
-impl RetryOn {
-    const EXPECTED: &str = "`connect`, `failure` or a status such as `503` (429, 500 to 599)";
-}
-
 impl Serialize for RetryOn {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -147,29 +151,7 @@ impl Serialize for RetryOn {
 
 impl<'de> Deserialize<'de> for RetryOn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RetryOn, D::Error> {
-        struct Either;
-
-        impl Visitor<'_> for Either {
-            type Value = RetryOn;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(RetryOn::EXPECTED)
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<RetryOn, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_u64<E: Error>(self, status: u64) -> Result<RetryOn, E> {
-                self.visit_str(&status.to_string())
-            }
-
-            fn visit_i64<E: Error>(self, status: i64) -> Result<RetryOn, E> {
-                self.visit_str(&status.to_string())
-            }
-        }
-
-        deserializer.deserialize_any(Either)
+        number_or_text::deserialize(deserializer)
     }
 }
 

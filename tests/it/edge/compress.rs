@@ -2,20 +2,18 @@
 
 use std::{
     io::Read,
-    net::TcpListener,
     sync::mpsc::{Sender, channel},
     thread,
 };
 
 use serde_json::json;
 
-use super::World;
+use super::{World, listen};
 use crate::{client::Client, site::Site};
 
 /// A site with long and slow pages. `/slow` waits for a word between its two pieces.
 fn site() -> (String, Sender<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = listen();
     let (go, gone) = channel::<()>();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {

@@ -14,22 +14,12 @@ use std::{
 use real_streaming::edge::RouteConfig;
 use serde_json::{Value, json};
 
-use super::World;
+use super::{World, counting};
 use crate::client::{Answer, Client, headers};
 
 /// A server whose slowness its paths name. The number of connections it got, too.
 fn slow() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = connections.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            counted.fetch_add(1, SeqCst);
-            thread::spawn(move || serve(Client::on(stream).unwrap()));
-        }
-    });
-    (url, connections)
+    counting(|client| drop(serve(client)))
 }
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";

@@ -1,52 +1,36 @@
 //! Pages of the operator's own in place of what the site says of its errors.
 
-use std::{
-    net::TcpListener,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
-    thread,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
 use serde_json::json;
 
-use super::World;
-use crate::client::Client;
+use super::{World, counting};
 
 /// Answers by path, and counts its connections.
 fn site() -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = connections.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            counted.fetch_add(1, SeqCst);
-            thread::spawn(move || {
-                let mut client = Client::on(stream).unwrap();
-                while let Ok(head) = client.try_head() {
-                    let answer = match head.split(' ').nth(1).unwrap() {
-                        "/full" => {
-                            "HTTP/1.1 500 Oops\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\nETag: \"a\"\r\n\
+    counting(|mut client| {
+        while let Ok(head) = client.try_head() {
+            let answer = match head.split(' ').nth(1).unwrap() {
+                "/full" => {
+                    "HTTP/1.1 500 Oops\r\nContent-Length: 5\r\nContent-Encoding: gzip\r\nETag: \"a\"\r\n\
                              Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/css\r\n\
                              Set-Cookie: a=b\r\nCache-Control: max-age=1\r\n\r\n"
-                        }
-                        "/chunks" => "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nstack\r\n0\r\n\r\n",
-                        "/no_chunks" => "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                        "/empty" => "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nSet-Cookie: a=b\r\n\r\n",
-                        "/other" => "HTTP/1.1 503 Oops\r\nContent-Length: 5\r\n\r\nstack",
-                        _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-                    };
-                    let body = if head.starts_with("GET /full ") { "stack" } else { "" };
-                    if client.try_send([answer, body].concat()).is_err() {
-                        return;
-                    }
                 }
-            });
+                "/chunks" => "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nstack\r\n0\r\n\r\n",
+                "/no_chunks" => "HTTP/1.1 500 Oops\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                "/empty" => "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nSet-Cookie: a=b\r\n\r\n",
+                "/other" => "HTTP/1.1 503 Oops\r\nContent-Length: 5\r\n\r\nstack",
+                _ => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            };
+            let body = if head.starts_with("GET /full ") { "stack" } else { "" };
+            if client.try_send([answer, body].concat()).is_err() {
+                return;
+            }
         }
-    });
-    (url, connections)
+    })
 }
 
 #[test]

@@ -1,17 +1,16 @@
 //! What of a site's answers is not for the visitor, byte by byte: what belongs to the site's own connection, and what no
 //! answer may say.
 
-use std::{io::Read, net::TcpListener, thread};
+use std::{io::Read, thread};
 
 use serde_json::json;
 
-use super::{World, to_site::h2};
+use super::{World, listen, to_site::h2};
 use crate::client::Client;
 
 /// A site that answers each path with these bytes, and closes.
 fn canned(answers: &'static [(&'static str, &'static str)]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = listen();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let mut client = Client::on(stream).unwrap();

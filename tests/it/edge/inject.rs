@@ -1,10 +1,10 @@
 //! Pages that get the tracking script on their way, and those that do not.
 
-use std::{fs, net::TcpListener, thread};
+use std::{fs, thread};
 
 use serde_json::json;
 
-use super::World;
+use super::{World, listen};
 use crate::client::Client;
 
 const TAG: &str = r#"<script async src="/static/v6.js" data-stream="7"></script>"#;
@@ -13,8 +13,7 @@ const PAGE: &str =
 
 /// A site that writes its page byte by byte where it is asked to, and says on which coding it was asked for.
 fn site() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = listen();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {

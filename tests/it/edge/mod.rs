@@ -30,8 +30,11 @@ mod upstreams;
 mod wire;
 
 use std::{
-    net::SocketAddr,
-    sync::Arc,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -52,6 +55,27 @@ use crate::{
 
 const EVENT: &str = r#"{"event_name":"page_view"}"#;
 const STREAM: &str = "/api/v1/streaming/1";
+
+/// A free port, and the URL of whoever answers there.
+fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// A site that serves each connection by itself, and how many it got.
+fn counting(serve: fn(Client)) -> (String, Arc<AtomicUsize>) {
+    let (listener, url) = listen();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            counted.fetch_add(1, SeqCst);
+            thread::spawn(move || serve(Client::on(stream).unwrap()));
+        }
+    });
+    (url, connections)
+}
 
 /// An edge on free ports, until it is stopped or dropped.
 struct World {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     thread,
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-use super::World;
+use super::{World, listen};
 
 /// More than systems keep on the way.
 const MUCH: usize = 16 << 20;
@@ -45,14 +45,8 @@ fn opened(world: &World) -> TcpStream {
     client
 }
 
-fn site() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    (listener, url)
-}
-
 /// The bytes that one side sends; a piece that is lost, doubled or late shows.
-fn bytes(length: usize) -> Vec<u8> {
+pub fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at / 251 + at) as u8).collect()
 }
 
@@ -78,7 +72,7 @@ fn speaks_at_once(mut reader: impl Read, mut writer: impl Write + Send) -> Vec<u
 
 #[test]
 fn a_site_that_does_not_read_while_it_writes_is_read_on() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("site.sock");
     let local = UnixListener::bind(&path).unwrap();
@@ -108,7 +102,7 @@ fn a_site_that_does_not_read_while_it_writes_is_read_on() {
 
 #[test]
 fn a_client_that_does_not_read_while_it_writes_is_read_on() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = World::fronting(&[url]);
     thread::scope(|scope| {
         let site = scope.spawn(|| {
@@ -125,7 +119,7 @@ fn a_client_that_does_not_read_while_it_writes_is_read_on() {
 
 #[test]
 fn what_a_site_has_sent_arrives_though_it_breaks_off_with_bytes_unread() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = World::fronting(&[url]);
     let sent = bytes(3_000_000);
     for round in 0..2 {
@@ -160,7 +154,7 @@ fn what_a_site_has_sent_arrives_though_it_breaks_off_with_bytes_unread() {
 
 #[test]
 fn what_waits_for_a_client_is_bounded() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = World::fronting(&[url]);
     thread::scope(|scope| {
         let site = scope.spawn(|| {

@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpListener,
     thread,
     time::Duration,
 };
@@ -17,7 +16,7 @@ use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::World;
+use super::{World, listen};
 use crate::{
     authority::{Authority, Tls, Wishes},
     client::{PATIENCE, headers},
@@ -198,8 +197,7 @@ fn who_is_still_sending_hears_the_refusal() {
 
 /// A site that answers the head of each request, and closes at once or a little later.
 fn answers_early(rounds: usize) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = listen();
     thread::spawn(move || {
         for round in 0..rounds {
             let Ok((mut socket, _)) = listener.accept() else { return };
@@ -254,8 +252,7 @@ fn a_client_that_stops_sending_is_no_failure_of_the_site() {
 
 #[test]
 fn a_site_that_takes_nothing_of_an_upload_has_failed() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (listener, url) = listen();
     let doors = Doors::routing(json!([
         {"upstreams": [url], "timeouts": {"idle": "1s"}, "ejection": {"failures": 1, "rest": "60s"}},
     ]));
@@ -268,5 +265,5 @@ fn a_site_that_takes_nothing_of_an_upload_has_failed() {
         let _ = client.0.get_ref().shutdown(std::net::Shutdown::Both);
     });
     doors.world.metric(&format!(r#"real_streaming_upstream_ejections_total{{upstream="{url}"}} 1"#));
-    let _: &TcpListener = &listener;
+    drop(listener);
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     thread,
     time::{Duration, Instant},
@@ -15,18 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use real_streaming::edge::RouteConfig;
 use serde_json::json;
 
-use super::World;
+use super::{World, listen, sockets::bytes};
 use crate::{client::Client, site::Site};
 
 /// More than systems keep on the way.
 const MUCH: usize = 20_000_000;
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn site() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    (listener, url)
-}
 
 /// Byte by byte: what follows it is no head.
 fn head(from: &mut impl Read) -> String {
@@ -37,11 +31,6 @@ fn head(from: &mut impl Read) -> String {
         head.push(byte[0]);
     }
     String::from_utf8(head).unwrap()
-}
-
-/// A piece that is lost, doubled or late shows.
-fn bytes(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at / 251 + at) as u8).collect()
 }
 
 /// In chunks of many sizes.
@@ -115,7 +104,7 @@ fn rest(mut from: impl Read) -> usize {
 
 #[test]
 fn a_site_that_echoes_is_read_while_it_is_written_to() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("site.sock");
     let local = UnixListener::bind(&path).unwrap();
@@ -178,7 +167,7 @@ fn with_h2(url: &str) -> World {
 
 #[test]
 fn the_same_over_http2() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = with_h2(&url);
     for length in [Some(MUCH), None] {
         thread::scope(|scope| {
@@ -205,7 +194,7 @@ fn unchunked(chunks: &[u8]) -> Vec<u8> {
 /// Scar: Pingora issue 935. The end of the chunks came twice where the body ended with an empty piece.
 #[test]
 fn the_end_of_the_chunks_comes_once() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = with_h2(&url);
     let raw = || {
         let mut socket = listener.accept().unwrap().0;
@@ -239,7 +228,7 @@ fn the_end_of_the_chunks_comes_once() {
 
 #[test]
 fn a_site_that_answers_before_it_reads_and_closes_is_heard() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = World::fronting(&[url]);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -260,7 +249,7 @@ fn a_site_that_answers_before_it_reads_and_closes_is_heard() {
 
 #[test]
 fn a_site_that_reads_on_after_its_answer_gets_all() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = World::fronting(&[url]);
     let length = 3_000_000;
     for head_of_answer in ["Content-Length: 2", "Connection: close\r\nContent-Length: 2"] {
@@ -304,7 +293,7 @@ fn a_connection_goes_on_after_a_long_request() {
 
 #[test]
 fn what_waits_for_a_site_is_bounded() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = World::fronting(&[url]);
     let piece = vec![0; 65536];
     let written = |mut client: &TcpStream| {
@@ -340,7 +329,7 @@ fn what_waits_for_a_site_is_bounded() {
 
 #[test]
 fn over_http2_an_answer_passes_while_the_request_waits() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = with_h2(&url);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -357,7 +346,7 @@ fn over_http2_an_answer_passes_while_the_request_waits() {
 
 #[test]
 fn a_site_that_takes_nothing_is_given_up_in_time() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let route = |timeouts| serde_json::from_value(json!([{"upstreams": [url], "timeouts": timeouts}])).unwrap();
     let world = |timeouts| World::with(route(timeouts), |config| config.tuning.upstream_write = Duration::from_secs(1));
     // By the patience with a write, and by the request's own deadline.
@@ -379,7 +368,7 @@ fn a_site_that_takes_nothing_is_given_up_in_time() {
 
 #[test]
 fn a_client_that_breaks_off_is_gone_for_the_site_too() {
-    let (listener, url) = site();
+    let (listener, url) = listen();
     let world = World::fronting(&[url]);
     thread::scope(|scope| {
         let site = scope.spawn(|| {
