@@ -8,7 +8,7 @@ use std::{
 use real_streaming::gcp::{proto::rpc, write::Timing};
 use tonic::Code;
 
-use super::{Setup, World, ids, row, until};
+use super::{DAY, Setup, World, ids, row, row_of_day, until};
 use crate::fakes::bigquery::{Act, BigQuery, Listing};
 
 fn rows(numbers: std::ops::Range<usize>, bad: &[usize]) -> Vec<real_streaming::schema::Row> {
@@ -188,6 +188,32 @@ async fn rows_that_are_refused_alike_become_dead_letters_when_others_are_taken()
     let settled = world.settled().await;
     assert_eq!((settled.letters.len(), settled.stored.len()), (40, 2));
     assert_eq!(settled.letters["e1"], "a value is out of range");
+}
+
+/// A table for each day: what another day's takes is a sign, too, though late rows of this one have nothing but faults.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_days_rows_that_are_refused_alike_become_dead_letters_when_another_day_takes_some() {
+    let mut setup = Setup::default();
+    setup.bq.table_layout = real_streaming::deliver::TableLayout::Sharded;
+    let mut world = World::with(BigQuery::start().await, setup);
+    world.accept_rows((1..4).map(|n| row(&format!("e{n}"), "alike")).collect()).await;
+    world.blocked().await;
+    world.accept_rows(vec![row_of_day("e4", DAY + 1)]).await;
+    let settled = world.settled().await;
+    assert_eq!((settled.letters.len(), settled.stored), (3, vec!["e4".to_owned()]));
+}
+
+/// Nothing else comes: what is wrong with the last rows is not waited out for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_rows_that_are_refused_alike_become_dead_letters_at_last() {
+    let timing = Timing { spread: Duration::from_secs(10), ..Timing::default() };
+    let mut world = World::with(BigQuery::start().await, Setup { timing, ..Setup::default() });
+    world.accept(ids(0..1)).await;
+    world.settled().await;
+    let begun = Instant::now();
+    world.accept_rows((1..4).map(|n| row(&format!("e{n}"), "alike")).collect()).await;
+    assert_eq!(world.settled().await.letters.len(), 3);
+    assert!(begun.elapsed() >= timing.spread / 10, "{:?}", begun.elapsed());
 }
 
 /// A list that grows by one row with each answer does not cost a request for each row.

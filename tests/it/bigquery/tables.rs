@@ -110,7 +110,7 @@ const VAGUE: &str = "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.eve
 /// was made a moment ago, by us or by anybody, is waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_table_that_is_denied_is_waited_for_and_the_right_is_named_at_last() {
-    let timing = Timing { spread: Duration::from_secs(4), ..Timing::default() };
+    let timing = Timing { spread: Duration::from_secs(8), ..Timing::default() };
     for (is_ours, words) in [(false, VAGUE), (true, "Permission 'TABLES_UPDATE_DATA' denied on resource 'p:d.events'")]
     {
         let fake = BigQuery::start().await;

@@ -33,7 +33,7 @@ pub use self::{
     verdict::{MEMBER, NOT_THE_ROW, STRANGER, of_rest},
 };
 use self::{
-    table::{Ledger, Table},
+    table::{Judges, Ledger, Table},
     verdict::Verdict,
 };
 use crate::{
@@ -60,10 +60,6 @@ pub const LIMITS: BatchLimits =
 
 /// Tables that have a stream at the same time, with a table for each day. Rows come some days late, not more.
 const MAX_TABLES: usize = 16;
-
-/// The same where each row comes once and days come in their order: a table with rows in flight must not be forgotten,
-/// and each batch may be of another day.
-const MAX_TABLES_ONCE: usize = LIMITS.window + 1;
 
 /// Times a batch is sent again without the rows that the service named, when it names ever more. Beyond, halves of it are
 /// less work.
@@ -95,6 +91,7 @@ pub struct BigQuerySink {
     registrar: Arc<Registrar>,
     /// By day; with one table for all days, by day 0.
     tables: Mutex<BTreeMap<Date, Arc<Table>>>,
+    judges: Arc<Judges>,
     /// For rows that come once.
     ledger: Option<Mutex<Ledger>>,
     /// Rows below are settled.
@@ -126,6 +123,7 @@ impl BigQuerySink {
             timing,
             config: bq,
             tables: Mutex::default(),
+            judges: Arc::new(Judges::new(&timing)),
         })
     }
 
@@ -144,10 +142,10 @@ impl BigQuerySink {
         if let Some(table) = tables.get(&key) {
             return table.clone();
         }
-        let most = if self.ledger.is_some() { MAX_TABLES_ONCE } else { MAX_TABLES };
-        if tables.len() >= most {
-            // The oldest day; what it has in flight is still answered.
-            tables.pop_first();
+        if tables.len() >= MAX_TABLES {
+            // The oldest day that nobody writes to: where rows come once, two must not write by one ledger.
+            let unused = tables.iter().find(|(_, table)| Arc::strong_count(table) == 1).map(|(day, _)| *day);
+            unused.and_then(|day| tables.remove(&day));
         }
         let table =
             if sharded { format!("{}_{}", self.config.table_id, date.compact()) } else { self.config.table_id.clone() };
@@ -158,7 +156,8 @@ impl BigQuerySink {
         if let Some(ledger) = ledger.as_mut().filter(|_| sharded) {
             ledger.path.add_extension(date.compact());
         }
-        let table = Arc::new(Table::new(name, target, self.timing, self.registrar.clone(), ledger));
+        let table =
+            Arc::new(Table::new(name, target, self.timing, self.registrar.clone(), self.judges.clone(), ledger));
         table.settled_below(self.floor.load(Ordering::Relaxed));
         tables.insert(key, table.clone());
         table
@@ -221,8 +220,8 @@ impl Sink for BigQuerySink {
     async fn write(&self, batch: &Batch) -> Result<Written, SinkError> {
         let table = self.table(batch.date);
         let mut written = Written::default();
-        // Those in the batch that are still to be written.
         let mut renewed = false;
+        // Those in the batch that are still to be written.
         let mut indexes: Vec<usize> = (0..batch.rows.len()).collect();
         let first = batch.rows.first().map_or(0, |spooled| spooled.position);
         for _ in 0..ROUNDS {
@@ -263,7 +262,7 @@ impl Sink for BigQuerySink {
                     table.renew(&writer).await;
                     continue;
                 }
-                Err(AppendError::Failed(failure)) => return Err(table.judge(failure, indexes.len()).await),
+                Err(AppendError::Failed(failure)) => return Err(table.judge(&writer, failure, indexes.len()).await),
             };
             let mut culprits = culprits(&faults, indexes.len());
             if culprits.is_empty() {

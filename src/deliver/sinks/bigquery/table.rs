@@ -48,10 +48,22 @@ pub struct Table {
     lost: Mutex<Vec<String>>,
     /// When the table was made, as far as that is known.
     made: Mutex<Option<Instant>>,
-    doubt: Doubt,
-    suspicion: Suspicion,
+    judges: Arc<Judges>,
     /// Since when the Write API does not know the table.
     unknown: Mutex<Option<Instant>>,
+}
+
+/// Who is at fault when rows are refused; for the tables of all days.
+pub struct Judges {
+    doubt: Doubt,
+    suspicion: Suspicion,
+}
+
+impl Judges {
+    /// Nothing is known yet.
+    pub fn new(timing: &Timing) -> Judges {
+        Judges { doubt: Doubt::new(), suspicion: Suspicion::new(timing.spread / 10) }
+    }
 }
 
 /// How rows get into the table.
@@ -76,6 +88,7 @@ impl Table {
         target: Target,
         timing: Timing,
         registrar: Arc<Registrar>,
+        judges: Arc<Judges>,
         ledger: Option<Ledger>,
     ) -> Table {
         let rows = match ledger {
@@ -94,8 +107,7 @@ impl Table {
             look_again: Mutex::default(),
             lost: Mutex::default(),
             made: Mutex::default(),
-            doubt: Doubt::new(),
-            suspicion: Suspicion::default(),
+            judges,
             unknown: Mutex::default(),
         }
     }
@@ -114,7 +126,10 @@ impl Table {
             return Ok(writer);
         }
         let Ensured { columns, age } = self.registrar.ensure(&self.name).await?;
-        *self.made.lock() = age.and_then(|age| Instant::now().checked_sub(age));
+        // Who does not tell the age is asked more than once, too, about a table that we have just made.
+        if let Some(age) = age {
+            *self.made.lock() = Instant::now().checked_sub(age);
+        }
         let known = self.known_to_the_write_api(columns).await?;
         Ok(self.take_up(&mut last, &known))
     }
@@ -207,18 +222,18 @@ impl Table {
 
     /// The batch that begins at this position was taken.
     pub fn taken(&self, first: Position) {
-        self.doubt.taken();
-        self.suspicion.taken(first);
+        self.judges.doubt.taken();
+        self.judges.suspicion.taken(first);
     }
 
     /// All rows of the batch that begins at `first` were refused in the same words: an error when that may be the
     /// table's fault, though it looks as it should.
     pub fn blame(&self, first: Position, rows: usize, words: &str) -> Result<(), SinkError> {
-        if rows == 1 && self.doubt.is_at_fault() {
+        if rows == 1 && self.judges.doubt.is_at_fault() {
             return Ok(());
         }
         let source = format!("all {rows} rows of a request to `{}` are refused alike: {words}", self.name).into();
-        match self.suspicion.blame(first, words) {
+        match self.judges.suspicion.blame(first, words) {
             Blame::Rows => Ok(()),
             Blame::Open => Err(SinkError::Transient { source, retry_after: None }),
             Blame::Table => {
@@ -240,8 +255,8 @@ impl Table {
         self.registrar.ensure(&self.name).await.map(|_| ())
     }
 
-    /// What a failure of so many rows means for the batch, and for the table.
-    pub async fn judge(&self, failure: Failure, rows: usize) -> SinkError {
+    /// What a failure of so many rows that `writer` has made means for the batch, and for the table.
+    pub async fn judge(&self, writer: &Arc<Writer>, failure: Failure, rows: usize) -> SinkError {
         let mut verdict = verdict::of(&failure);
         let is_new = self.made.lock().is_some_and(|at| at.elapsed() < self.timing.spread);
         if verdict == Verdict::NoRight && is_new {
@@ -251,8 +266,7 @@ impl Table {
         match verdict {
             Verdict::UnknownTable => {
                 // A call to a table that was deleted never finds the one that took its place.
-                *self.last.lock().await = None;
-                self.writer.store(None);
+                self.renew(writer).await;
                 let since = *self.unknown.lock().get_or_insert_with(Instant::now);
                 if is_new || since.elapsed() < self.timing.spread {
                     return verdict.error(&self.name, failure);
@@ -276,11 +290,8 @@ impl Table {
                 );
             }
             // The table may have gone, or have been changed; what takes its place is found by another call only.
-            Verdict::NoRight | Verdict::Stuck => {
-                *self.last.lock().await = None;
-                self.writer.store(None);
-            }
-            Verdict::BadRequest if rows == 1 && !self.doubt.is_at_fault() => {
+            Verdict::NoRight | Verdict::Stuck => self.renew(writer).await,
+            Verdict::BadRequest if rows == 1 && !self.judges.doubt.is_at_fault() => {
                 self.writer.store(None);
                 return verdict::blocked(&self.name, failure, verdict::NOT_THE_ROW);
             }

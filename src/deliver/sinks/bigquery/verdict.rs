@@ -1,4 +1,4 @@
-//! What the service's failures mean: the only place where its codes are judged.
+//! What the service's failures mean to the courier.
 
 use std::{borrow::Cow, time::Duration};
 

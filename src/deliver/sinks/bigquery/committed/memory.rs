@@ -98,6 +98,11 @@ impl Memory {
         }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads what an earlier process left in the file, if it was about this spool; only once.
     pub fn load(&mut self) -> io::Result<()> {
         if self.loaded {
@@ -213,18 +218,19 @@ impl Memory {
 
     /// Adds lines to the file, durably, or writes it anew with them.
     fn write(&mut self, mut lines: Vec<Line>) -> io::Result<()> {
-        if self.floor > self.written_floor {
-            lines.push(Line::Floor(self.floor));
-        }
         // Until it is known that the file is whole, it is not.
         let journal = self.journal.take().filter(|journal| journal.size() < MAX_SIZE);
         let journal = match journal {
             Some(mut journal) => {
+                if self.floor > self.written_floor {
+                    lines.push(Line::Floor(self.floor));
+                }
                 journal.append(&text(&lines)?)?;
                 journal
             }
             None => {
-                let mut all = vec![Line::Spool(self.spool)];
+                // What is settled below the floor is in no other line any more.
+                let mut all = vec![Line::Spool(self.spool), Line::Floor(self.floor)];
                 all.extend(self.stored.iter().cloned().map(Line::Stored));
                 if let Some(Open { name, next, plans }) = &self.stream {
                     all.push(Line::Stream { name: name.clone(), next: *next });
@@ -339,6 +345,22 @@ mod tests {
         let memory = open(&path, 7);
         assert_eq!((memory.stream(), memory.doubtful()), (Some(("s2".into(), 2)), 2));
         assert_eq!(settled(&memory, 9), [0, 1, 2, 3]);
+    }
+
+    /// The spool's own position may be older than the file, when the process is killed.
+    #[test]
+    fn what_is_settled_stays_so_in_a_file_that_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("direct.offsets");
+        let mut memory = open(&path, 7);
+        memory.begin("s1").unwrap();
+        memory.plan(vec![plan(0, &[0, 1, 2])]).unwrap();
+        memory.acked(0);
+        memory.settled_below(3);
+        memory.plan(vec![plan(3, &[3])]).unwrap();
+        memory.counted(3).unwrap();
+        drop(memory);
+        assert_eq!(settled(&open(&path, 7), 9), [0, 1, 2]);
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Stream {
             // What it held went with the table.
             Some(StorageErrorCode::TableNotFound) => Ok(0),
             Some(StorageErrorCode::StreamNotFound | StorageErrorCode::StreamFinalized)
-            | Some(StorageErrorCode::InvalidStreamState) => Err(unknowable(name, doubtful, &failure)),
-            _ if failure.code == Code::NotFound => Err(unknowable(name, doubtful, &failure)),
+            | Some(StorageErrorCode::InvalidStreamState) => Err(self.unknowable(name, doubtful, &failure)),
+            _ if failure.code == Code::NotFound => Err(self.unknowable(name, doubtful, &failure)),
             _ => Err(failure),
         }
     }
@@ -114,14 +114,14 @@ impl Stream {
         let sent = self.in_flight.drain(..).chain(self.again.drain(..)).map(|sent| sent.job);
         tell_all(failure, sent.chain(stale).chain(self.pending.drain(..)).map(|job| job.answer));
     }
-}
 
-/// Whether rows are in the table is not known and cannot be found out.
-fn unknowable(name: &str, doubtful: u64, failure: &Failure) -> Failure {
-    let words = format!(
-        "nobody can tell any more whether {doubtful} rows were stored, since stream `{name}` is gone: {failure}; to have \
-         them delivered again, some of them perhaps for the second time, stop, remove the file `direct.offsets` from \
-         the spool, and start"
-    );
-    Failure::new(Code::FailedPrecondition, words)
+    /// Whether rows are in the table is not known and cannot be found out.
+    fn unknowable(&self, name: &str, doubtful: u64, failure: &Failure) -> Failure {
+        let words = format!(
+            "nobody can tell any more whether {doubtful} rows were stored, since stream `{name}` is gone: {failure}; to \
+             have them delivered again, some of them perhaps for the second time, stop, remove `{}`, and start",
+            self.memory.lock().path().display()
+        );
+        Failure::new(Code::FailedPrecondition, words)
+    }
 }
