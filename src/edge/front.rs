@@ -202,10 +202,11 @@ impl Front {
         reply.headers.extend(live.rules.insistence.hsts(client.secure));
         self.parts.refused(fault.reason);
         tracing::debug!(request_id = &*id, fault.about, "a request is malformed");
-        let (status, bytes) = (fault.status.as_u16(), reply.body.len());
         let mut wire = express::wire(&reply, true);
+        let mut bytes = reply.body.len();
         if method == Method::HEAD {
             wire.truncate(wire.len() - bytes);
+            bytes = 0;
         }
         let aborted = !head::refuse(stream, &wire, tuning).await;
         let ended = Ended {
@@ -217,7 +218,7 @@ impl Front {
             headers: &headers,
             secure: client.secure,
             received: 0,
-            status,
+            status: fault.status.as_u16(),
             bytes,
             client: Some(client.ip),
             route: None,

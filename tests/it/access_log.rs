@@ -82,6 +82,16 @@ fn cloud_logging_gets_a_request_and_no_secret() {
 }
 
 #[test]
+fn of_an_answer_to_head_no_byte_is_told() {
+    let world = World::new();
+    let process = world.spawn_with(&[("APP_CONFIG__ENVIRONMENT", "PROD")]);
+    for (path, more, status) in [("/page", "", 200), ("/twice", "Host: b\r\n", 400)] {
+        assert_eq!(ask(&process, &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n{more}\r\n")), status);
+        assert_eq!(line(&world, path)["bytes"], 0, "{path}");
+    }
+}
+
+#[test]
 fn failures_are_warnings_and_routine_is_left_out() {
     let mut world = World::new();
     world.site.url = "http://127.0.0.1:1".into();

@@ -8,7 +8,7 @@ use pingora::{
 
 use super::{
     super::{
-        access::{Ended, Handler},
+        access::Ended,
         answer::{linger, send},
         changes::OF_A_BODY,
         page::page,
@@ -107,7 +107,8 @@ impl Gateway {
         };
         self.parts.access.record(&ended, &context.live.access);
         // The site has answered before it knew all: a client that is still sending has to hear that.
-        let is_cut_short = error.is_none() && context.handler == Handler::Proxy && context.replaced.is_none();
+        // What we answer ourselves has been lingered over before.
+        let is_cut_short = error.is_none() && context.last.is_some() && context.replaced.is_none();
         if is_cut_short && !session.was_upgraded() && !session.is_body_done() {
             (context.chosen, context.active) = (None, None);
             linger(session, &self.parts.tuning).await;

@@ -175,7 +175,7 @@ fn who_is_still_sending_hears_the_refusal() {
         {"path": "/shut", "access": {"deny": ["127.0.0.1"]}, "upstreams": [site.url]},
         {"path": "/own", "upstreams": [site.url],
          "access": {"basic_auth": {"users": {"alice": "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"}}}},
-        {"path": "/often", "rate_limit": {"rate": 1, "burst": "0s"}, "respond": {"body": "ok"}},
+        {"path": "/often", "rate_limit": {"rate": "1/h"}, "respond": {"body": "ok"}},
         {"path": "/works", "maintenance": true, "upstreams": [site.url]},
     ]));
     let refusals = [("/own", 401), ("/shut", 403), ("/nowhere", 404), ("/big", 413), ("/often", 429), ("/works", 503)];
@@ -185,7 +185,7 @@ fn who_is_still_sending_hears_the_refusal() {
                 let doors = &doors;
                 scope.spawn(move || {
                     if status == 429 {
-                        // Whoever came first has taken the one that is free.
+                        // Whoever came first has taken the one that is free; the next comes in an hour.
                         doors.world.get(path, "");
                     }
                     assert_eq!(doors.sends(way, path).0, status, "{way:?} {path}");
@@ -193,6 +193,21 @@ fn who_is_still_sending_hears_the_refusal() {
             }
         }
     });
+}
+
+#[test]
+fn what_we_answer_ourselves_is_lingered_over_once() {
+    let world = World::with(serde_json::from_value(json!([{"path": "/here", "respond": {}}])).unwrap(), |config| {
+        config.tuning.linger = 2 * PATIENCE;
+        config.tuning.linger_bytes = 1000;
+    });
+    for (path, status) in [("/nowhere", 404), ("/here", 200)] {
+        let mut client = world.connect();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n{}", "x".repeat(1000)));
+        assert_eq!(client.answer(false).status, status);
+        // As much as there is patience for has come: nobody waits for more.
+        assert!(client.is_closed(), "{path}");
+    }
 }
 
 /// A site that answers the head of each request, and closes at once or a little later.
