@@ -1,6 +1,6 @@
 //! What a route is called in metrics and in the access log.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{HashMap, HashSet};
 
 use super::{
     config::RouteConfig,
@@ -10,12 +10,37 @@ use crate::problem::Problem;
 
 /// Longest name that may be given, and longest one that is made up, in bytes.
 const MAX_LABEL: usize = 160;
+/// Room for a number behind it.
+const NUMBER: usize = " #9999".len();
+
+/// What each of these routes is called, so that no two share it: its name; or else its hosts, its path and its conditions,
+/// with a number behind where several would be the same.
+///
+/// What headers and query parameters have to be may be a secret: only the names of these are told.
+pub fn labels(routes: &[RouteConfig]) -> Vec<String> {
+    let mut labels: Vec<String> = routes.iter().map(RouteConfig::label).collect();
+    let taken: HashSet<String> = labels.iter().cloned().collect();
+    let mut last: HashMap<String, usize> = HashMap::new();
+    for (label, _) in labels.iter_mut().zip(routes).filter(|(_, route)| route.name.is_none()) {
+        let Some(number) = last.get_mut(label) else {
+            last.insert(label.clone(), 1);
+            continue;
+        };
+        loop {
+            *number += 1;
+            let numbered = format!("{label} #{number}");
+            if !taken.contains(&numbered) {
+                *label = numbered;
+                break;
+            }
+        }
+    }
+    labels
+}
 
 impl RouteConfig {
-    /// Its name; or else its hosts, its path and its conditions, so that no two routes of a configuration share one.
-    ///
-    /// What headers and query parameters have to be may be a secret: of these the names are told, and a digest.
-    pub fn label(&self) -> String {
+    /// What it is called if no other route is called the same.
+    fn label(&self) -> String {
         if let Some(name) = &self.name {
             return name.clone();
         }
@@ -36,13 +61,9 @@ impl RouteConfig {
         for name in self.query.keys() {
             label += &format!(" ?{name}");
         }
-        if !self.headers.is_empty() || !self.query.is_empty() {
-            label += &format!(" #{:08x}", digest(&format!("{:?} {:?}", self.headers, self.query)));
-        }
-        if label.len() > MAX_LABEL {
-            let digest = digest(&label);
-            label.truncate(label.floor_char_boundary(MAX_LABEL - "… #01234567".len()));
-            label += &format!("… #{digest:08x}");
+        if label.len() > MAX_LABEL - NUMBER {
+            label.truncate(label.floor_char_boundary(MAX_LABEL - NUMBER - "…".len()));
+            label.push('…');
         }
         label
     }
@@ -59,7 +80,7 @@ impl RouteConfig {
 
 /// Names that two routes have.
 pub(super) fn check_labels(routes: &[RouteConfig], path: &str, problems: &mut Vec<Problem>) {
-    let labels: Vec<_> = routes.iter().map(RouteConfig::label).collect();
+    let labels = labels(routes);
     for (index, (route, label)) in routes.iter().zip(&labels).enumerate() {
         let taken = labels.iter().enumerate().find(|(other, known)| *other != index && *known == label);
         if let (Some(_), Some((other, _))) =
@@ -72,12 +93,6 @@ pub(super) fn check_labels(routes: &[RouteConfig], path: &str, problems: &mut Ve
             problems.push(problem.hint("metrics and the access log tell routes apart by it"));
         }
     }
-}
-
-fn digest(text: &str) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish() as u32
 }
 
 #[cfg(test)]
@@ -100,6 +115,8 @@ mod tests {
             r#""methods":["POST","PUT"],"#,
             r#""headers":{"X-Key":"open sesame"},"#,
             r#""headers":{"X-Key":"another"},"#,
+            r#""name":"*/ x-key: #3","path":"/c","#,
+            r#""headers":{"X-Key":"yet another"},"#,
             r#""query":{"preview":{"present":true}},"#,
             r#""query":{"preview":{"present":false}},"#,
             r#""name":"beta","headers":{"X-Beta":"1"},"#,
@@ -111,13 +128,15 @@ mod tests {
         let mut problems = Vec::new();
         check_routes(&routes, "routes", &mut problems);
         assert_eq!(problems, []);
-        let labels: Vec<_> = routes.iter().map(RouteConfig::label).collect();
+        let labels = labels(&routes);
         let mut different = labels.clone();
         different.sort();
         different.dedup();
         assert_eq!(different.len(), labels.len(), "{labels:?}");
         assert_eq!(labels[..5], ["*/", "*/ exact", "*/ regex", "*/ POST", "*/ POST,PUT"]);
-        assert!(labels[5].starts_with("*/ x-key: #") && labels[9] == "beta", "{labels:?}");
+        assert_eq!(labels[5..9], ["*/ x-key:", "*/ x-key: #2", "*/ x-key: #3", "*/ x-key: #4"]);
+        assert_eq!(labels[9..12], ["*/ ?preview", "*/ ?preview #2", "beta"]);
+        assert!(labels[12].ends_with('…') && labels[13] == format!("{} #2", labels[12]), "{labels:?}");
         assert!(labels.iter().all(|label| label.len() <= MAX_LABEL && !label.contains("sesame")), "{labels:?}");
     }
 

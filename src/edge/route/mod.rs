@@ -35,6 +35,7 @@ pub use self::{
     canonical::canonical,
     config::{Name, RouteConfig, check_routes},
     files::{Pieces, Range, range},
+    label::labels,
     pattern::{HostPattern, PathPattern},
     router::{Action, Asked, HEALTH_PATH, Router},
     template::View,

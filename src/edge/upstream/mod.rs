@@ -43,7 +43,10 @@ pub use self::{
     watch::{System, watch_latest},
 };
 use self::{balance::tag, identity::Identity, pool::Pool, server::Server};
-use super::{Tuning, route::RouteConfig};
+use super::{
+    Tuning,
+    route::{RouteConfig, labels},
+};
 use crate::{
     problem::Problem,
     telemetry::proxying::{Proxying, RouteMeter},
@@ -108,7 +111,7 @@ impl Upstreams {
         let started = before.map_or_else(Instant::now, |before| before.started);
         let asking = before.map_or_else(|| Arc::new(Semaphore::new(watch::MAX_ASKING)), |before| before.asking.clone());
         let mut pools = Vec::new();
-        for route in routes {
+        for (route, label) in routes.iter().zip(labels(routes)) {
             let config = route.servers();
             let mut server = |upstream: &UpstreamConfig| {
                 let UpstreamConfig { url, tls, protocol, weight } = upstream;
@@ -130,7 +133,7 @@ impl Upstreams {
                 (server.clone(), *weight)
             };
             let servers = config.upstreams.iter().map(&mut server).collect();
-            pools.push(Pool::new(route, servers, measured.route(&route.label()), tuning));
+            pools.push(Pool::new(route, servers, measured.route(&label), tuning));
         }
         Upstreams { pools, servers, started, asking, tuning: tuning.clone() }
     }
