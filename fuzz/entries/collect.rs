@@ -102,13 +102,14 @@ pub fn cookies(data: &[u8]) {
     hit.host = &host;
 
     let own = OwnCookies::new(&[RouteConfig::default()], 0, "__uid__");
-    let left = own.left(&headers);
-    let sent = match &left {
-        Some(left) => hit::headers([("cookie", &left[..])]),
-        None => headers.clone(),
-    };
-    assert_eq!(hit::hit("", &sent, b"").cookie("__uid__"), None, "the site does not see it");
-    assert_eq!(own.left(&sent), None, "there is no more to take out");
+    let line = headers.get_all("cookie").iter().map(|line| line.as_bytes()).collect::<Vec<_>>().join(&b"; "[..]);
+    let left = own.left(&line).unwrap_or(line);
+    assert_eq!(
+        hit::hit("", &hit::headers([("cookie", &left[..])]), b"").cookie("__uid__"),
+        None,
+        "the site does not see it"
+    );
+    assert_eq!(own.left(&left), None, "there is no more to take out");
 
     let identity = Identity::new(CookieConfig::default());
     let visitor = identity.visitor(&hit, Caller::Ordinary);

@@ -10,6 +10,8 @@
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
+use super::list::members_of;
+
 /// `Accept-CH` (RFC 8942).
 const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
 /// `Permissions-Policy`.
@@ -61,7 +63,7 @@ fn addition(
     if is_emptied || said > MAX_LOOK {
         return None;
     }
-    let named: Vec<&[u8]> = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).map(key).collect();
+    let named: Vec<&[u8]> = lines.iter().flat_map(|line| members_of(line)).map(key).collect();
     let missing =
         HINTS.iter().map(name).filter(|name| !named.iter().any(|it| it.eq_ignore_ascii_case(name.as_bytes())));
     let list = missing.map(member).collect::<Vec<_>>().join(", ");

@@ -17,7 +17,10 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
 };
 
-use super::negotiate::{IDENTITY, quality};
+use super::{
+    list::members,
+    negotiate::{IDENTITY, quality},
+};
 
 /// Shorter bodies gain nothing.
 const SHORTEST: u64 = 512;
@@ -109,8 +112,7 @@ pub fn is_long(response: &ResponseHeader) -> bool {
 
 /// `no-transform` (RFC 9111, 5.2).
 pub fn forbids(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|word| word.trim().eq_ignore_ascii_case("no-transform"))
+    members(headers, &header::CACHE_CONTROL).any(|word| word.eq_ignore_ascii_case(b"no-transform"))
 }
 
 /// Whether such content becomes much shorter. Server-sent events do, but their readers want each at once.
@@ -131,9 +133,8 @@ fn shrinks(content_type: &HeaderValue) -> bool {
 }
 
 fn vary(response: &mut ResponseHeader) {
-    let lines = response.headers.get_all(header::VARY).iter().filter_map(|line| line.to_str().ok());
-    let mut words = lines.flat_map(|line| line.split(',')).map(str::trim);
-    if !words.any(|word| word == "*" || word.eq_ignore_ascii_case("accept-encoding")) {
+    let named = |word: &[u8]| word == b"*" || word.eq_ignore_ascii_case(b"accept-encoding");
+    if !members(&response.headers, &header::VARY).any(named) {
         // Fails for a name or a value that is none.
         let _ = response.append_header(header::VARY, "Accept-Encoding");
     }

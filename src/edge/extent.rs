@@ -5,7 +5,10 @@
 //! whatever is not understood belongs to the request, whose connection ends with it. Chunks are: Pingora takes an empty
 //! line for the last chunk's, and a bare line feed for a part of an extension, which another may take for a line's end.
 
-use super::framing::{decimal, lines};
+use super::{
+    framing::{decimal, lines},
+    list::members_of,
+};
 
 /// Of one request, as it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +134,7 @@ impl Chunks {
 }
 
 fn is_websocket(value: &[u8]) -> bool {
-    let mut protocols = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    protocols.any(|protocol| protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")))
+    members_of(value).any(|protocol| protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")))
 }
 
 #[cfg(test)]

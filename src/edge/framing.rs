@@ -34,10 +34,9 @@ pub const MAX_LINES: usize = 256;
 const BARE: &str = "a line ends without its carriage return, or has another";
 
 /// Why a header is refused (RFC 9112 and 9110); `None` for one that nobody can misread, and that Pingora's parser takes.
-/// `head` ends with the empty line.
+/// `head` ends with the empty line, and none stands before it.
 pub fn fault(head: &[u8]) -> Option<Fault> {
-    let start = head.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let mut lines = lines(&head[start..]);
+    let mut lines = lines(head);
     let Some(first) = lines.next().and_then(whole) else { return Some(Fault::of_line(BARE)) };
     let first = match Line::of(first) {
         Ok(line) => line,
@@ -298,7 +297,8 @@ mod tests {
         ] {
             assert_eq!(get(fine), None, "{fine:?}");
         }
-        assert_eq!(about("\r\nGET / HTTP/1.0\r\n\r\n"), None);
+        assert_eq!(about("GET / HTTP/1.0\r\n\r\n"), None);
+        assert!(about("\r\nGET / HTTP/1.0\r\n\r\n").is_some());
         for faulty in [
             "",
             "Host: a\n",

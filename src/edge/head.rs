@@ -96,7 +96,7 @@ pub struct Outline {
 impl Outline {
     /// Of whatever this is.
     pub fn of(head: &[u8]) -> Outline {
-        let mut lines = framing::lines(head).map(<[u8]>::trim_ascii).skip_while(|line| line.is_empty());
+        let mut lines = framing::lines(head).map(<[u8]>::trim_ascii);
         let mut words = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
         let method = words.next().and_then(|word| Method::from_bytes(word).ok()).unwrap_or_default();
         let uri = words.next().and_then(|word| Uri::try_from(word).ok()).unwrap_or_default();

@@ -36,6 +36,7 @@ mod inherited;
 mod inject;
 mod intake;
 mod lifecycle;
+mod list;
 mod live;
 mod negotiate;
 mod number_or_text;

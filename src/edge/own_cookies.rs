@@ -1,7 +1,7 @@
 //! Our cookies in requests on their way to the site, which never set them: the visitor's identity, and those that tell
 //! a visitor's server. Pure, but that it changes the header it is given.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use pingora::http::RequestHeader;
 
 use super::{route::RouteConfig, upstream::Balance};
@@ -27,9 +27,10 @@ impl OwnCookies {
         OwnCookies(names)
     }
 
-    /// Takes them out. All other bytes stay as they are; a line of which nothing is left goes.
+    /// Takes them out of the line that the cookies stand on. All other bytes stay as they are; when nothing is left, the
+    /// line goes.
     pub fn take_out(&self, request: &mut RequestHeader) {
-        if let Some(left) = self.left(&request.headers) {
+        if let Some(left) = request.headers.get(header::COOKIE).and_then(|line| self.left(line.as_bytes())) {
             request.remove_header(&header::COOKIE);
             if !left.is_empty() {
                 let line = HeaderValue::from_bytes(&left).expect("parts of header values are header values");
@@ -39,27 +40,15 @@ impl OwnCookies {
         }
     }
 
-    /// What is left of the cookies, on one line; `None` when none of them is ours.
-    pub fn left(&self, headers: &HeaderMap) -> Option<Vec<u8>> {
-        let lines = || headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
-        if !lines().any(|line| pieces(line).any(|piece| self.has(piece))) {
+    /// What is left of a line of cookies; `None` when none of them is ours.
+    pub fn left(&self, line: &[u8]) -> Option<Vec<u8>> {
+        let pieces = || line.split(|byte| *byte == b';');
+        if !pieces().any(|piece| self.has(piece)) {
             return None;
         }
-        let mut left = Vec::new();
-        for line in lines() {
-            let mut separator = &b"; "[..];
-            for piece in pieces(line).filter(|piece| !self.has(piece)) {
-                if left.is_empty() {
-                    left.extend_from_slice(piece.trim_ascii_start());
-                } else {
-                    left.extend_from_slice(separator);
-                    left.extend_from_slice(piece);
-                }
-                // Within a line, the space belongs to the piece.
-                separator = b";";
-            }
-        }
-        Some(left)
+        // The space behind a semicolon belongs to the piece.
+        let left = pieces().filter(|piece| !self.has(piece)).collect::<Vec<_>>().join(&b';');
+        Some(left.trim_ascii_start().to_vec())
     }
 
     /// Whether it is one of them (RFC 6265, 5.4: a name, `=`, a value).
@@ -69,36 +58,31 @@ impl OwnCookies {
     }
 }
 
-fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| *byte == b';')
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    fn left(lines: &[&str]) -> Option<String> {
+    fn left(line: &str) -> Option<String> {
         let own = OwnCookies(vec!["__uid__".into(), "srv".into()]);
-        let headers = lines.iter().map(|line| (header::COOKIE, HeaderValue::from_str(line).unwrap())).collect();
-        own.left(&headers).map(|left| String::from_utf8(left).unwrap())
+        own.left(line.as_bytes()).map(|left| String::from_utf8(left).unwrap())
     }
 
     #[test]
     fn everything_else_stays_as_it_is() {
-        for (lines, expected) in [
-            (&[][..], None),
-            (&["a=b; c=d"], None),
-            (&["x__uid__=1; __uid__x=2; SRV=3; a=__uid__=1"], None),
-            (&["__uid__=1.2; a=b"], Some("a=b")),
-            (&["a=b; __uid__=1.2"], Some("a=b")),
-            (&["a=b; srv=1; c=\"d e\";f=%20;  g==h=; srv=2; i"], Some("a=b; c=\"d e\";f=%20;  g==h=; i")),
-            (&["__uid__=1.2"], Some("")),
-            (&["__uid__=1;srv=2"], Some("")),
-            (&["a=1", "__uid__=1", "b=2; srv=3;c=4"], Some("a=1; b=2;c=4")),
-            (&["__uid__", " srv = 1 ;a"], Some("a")),
+        for (line, expected) in [
+            ("", None),
+            ("a=b; c=d", None),
+            ("x__uid__=1; __uid__x=2; SRV=3; a=__uid__=1", None),
+            ("__uid__=1.2; a=b", Some("a=b")),
+            ("a=b; __uid__=1.2", Some("a=b")),
+            ("a=b; srv=1; c=\"d e\";f=%20;  g==h=; srv=2; i", Some("a=b; c=\"d e\";f=%20;  g==h=; i")),
+            ("__uid__=1.2", Some("")),
+            ("__uid__=1;srv=2", Some("")),
+            ("a=1; __uid__=1; b=2; srv=3;c=4", Some("a=1; b=2;c=4")),
+            ("__uid__;  srv = 1 ;a", Some("a")),
         ] {
-            assert_eq!(left(lines).as_deref(), expected, "{lines:?}");
+            assert_eq!(left(line).as_deref(), expected, "{line:?}");
         }
     }
 

@@ -98,14 +98,21 @@ impl Provider {
         };
         match self {
             Provider::Gcp => None,
-            Provider::Cloudflare => {
-                told("cf-connecting-ip", hops::address).or_else(|| told("true-client-ip", hops::address))
-            }
-            Provider::Fastly => told("fastly-client-ip", hops::address),
-            Provider::CloudFront => told("cloudfront-viewer-address", hops::address_before_port),
+            Provider::Cloudflare => told(CLOUDFLARES, hops::address).or_else(|| told(CLOUDFLARES_OTHER, hops::address)),
+            Provider::Fastly => told(FASTLYS, hops::address),
+            Provider::CloudFront => told(CLOUDFRONTS, hops::address_before_port),
         }
     }
 }
+
+/// The headers in which providers tell of the client.
+pub const CLIENTS: [&str; 4] = [CLOUDFLARES, CLOUDFLARES_OTHER, FASTLYS, CLOUDFRONTS];
+
+const CLOUDFLARES: &str = "cf-connecting-ip";
+/// Of its enterprise plans, as Akamai calls it.
+const CLOUDFLARES_OTHER: &str = "true-client-ip";
+const FASTLYS: &str = "fastly-client-ip";
+const CLOUDFRONTS: &str = "cloudfront-viewer-address";
 
 /// Google Cloud, "Firewall rules" of the external application load balancers: front ends and health checks.
 const GCP: &str = "35.191.0.0/16 130.211.0.0/22 2600:2d00:1:1::/64 2600:2d00:1:b029::/64";

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::route::Route;
+use super::{proxies::CLIENTS, route::Route};
 
 /// Which trace a request belongs to, as W3C and Google write it. Who believes a stranger lets it write into a trace of
 /// somebody's own, and say whether that is kept (Trace Context, 7.2: a service may restart a trace at its front).
@@ -62,10 +62,9 @@ fn speaks_for_a_proxy(name: &str) -> bool {
     if let Some(what) = name.strip_prefix("x-forwarded") {
         return !matches!(what, "-for" | "-proto" | "-host");
     }
-    matches!(
+    let is_usual = matches!(
         name,
-        "true-client-ip"
-            | "client-ip"
+        "client-ip"
             | "x-client-ip"
             | "x-cluster-client-ip"
             | "x-remote-ip"
@@ -75,12 +74,9 @@ fn speaks_for_a_proxy(name: &str) -> bool {
             | "proxy-client-ip"
             | "wl-proxy-client-ip"
             | "forwarded-for"
-            | "cf-connecting-ip"
             | "cf-connecting-ipv6"
             | "cf-pseudo-ipv4"
-            | "fastly-client-ip"
             | "fly-client-ip"
-            | "cloudfront-viewer-address"
             | "x-appengine-user-ip"
             | "x-azure-clientip"
             | "x-azure-socketip"
@@ -97,7 +93,8 @@ fn speaks_for_a_proxy(name: &str) -> bool {
             | "x-scheme"
             | "x-url-scheme"
             | "front-end-https"
-    )
+    );
+    is_usual || CLIENTS.contains(&name)
 }
 
 #[cfg(test)]

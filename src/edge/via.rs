@@ -2,13 +2,13 @@
 
 use http::{HeaderMap, HeaderValue, Version, header};
 
+use super::list::members;
+
 /// Whether somebody of this name has passed it on before.
 pub fn has(headers: &HeaderMap, name: &str) -> bool {
-    headers.get_all(header::VIA).iter().any(|line| {
-        line.as_bytes().split(|byte| *byte == b',').any(|hop| {
-            let mut words = hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(name.as_bytes()))
-        })
+    members(headers, &header::VIA).any(|hop| {
+        let mut words = hop.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(name.as_bytes()))
     })
 }
 

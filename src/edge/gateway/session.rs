@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::super::{
-    client_ip::Client, duplex::Duplex, live::Live, request::RequestId, single::Single, tls::ClientCertificate,
-    upload::ENOUGH,
+    client_ip::Client, duplex::Duplex, list::members, live::Live, request::RequestId, single::Single,
+    tls::ClientCertificate, upload::ENOUGH,
 };
 
 /// Who sent the request, and its name.
@@ -90,9 +90,7 @@ pub fn may_be_quiet(session: &Session) -> bool {
 
 /// Whether `Connection` says that `Upgrade` is for us.
 pub fn means_upgrade(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
-    let mut words = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    words.any(|word| word.eq_ignore_ascii_case(b"upgrade"))
+    members(headers, &header::CONNECTION).any(|word| word.eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// Whether an answer is one of server-sent events.

@@ -1,8 +1,10 @@
 //! What of a site's answer is not for the visitor: what belongs to the site's connection to us, and what no answer of its
 //! kind may say.
 
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::{Error, ErrorType, Result, http::ResponseHeader};
+
+use super::super::list::members;
 
 /// What belongs to a connection whether `Connection` names it or not (RFC 9110, 7.6.1). Not among them is what frames
 /// the body: that is Pingora's to translate.
@@ -49,10 +51,9 @@ pub fn settle(response: &mut ResponseHeader, upgrade: bool, version: Version) ->
 
 /// What `Connection` names beside.
 fn nominated(response: &ResponseHeader) -> Vec<HeaderName> {
-    let lines = response.headers.get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes);
-    let words = lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     // The usual ones are no names of headers, or go in any case.
-    let words = words.filter(|word| !word.eq_ignore_ascii_case(b"close") && !word.eq_ignore_ascii_case(b"keep-alive"));
+    let words = members(&response.headers, &header::CONNECTION)
+        .filter(|word| !word.eq_ignore_ascii_case(b"close") && !word.eq_ignore_ascii_case(b"keep-alive"));
     let names = words.filter_map(|word| HeaderName::from_bytes(word).ok());
     names.filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING)).collect()
 }

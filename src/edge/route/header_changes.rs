@@ -60,33 +60,6 @@ impl HeaderChanges {
         }
     }
 
-    /// Whether it says what a request has under this name, in lower case, `_` being `-`.
-    pub fn settles(&self, name: &str) -> bool {
-        let mut names = self.set.keys().chain(self.add.keys()).chain(&self.remove);
-        names.any(|Name(own)| own.as_str() == name || own.as_str().replace('_', "-") == name)
-    }
-
-    /// Changes a request.
-    pub fn change_request(&self, view: &View<'_>, header: &mut RequestHeader) {
-        // What a client says in a header that is ours to set must not pass for what we say.
-        for Name(name) in self.remove.iter().chain(self.set.keys()) {
-            header.remove_header(name);
-            // To many servers it is the same name.
-            if name.as_str().contains('_') {
-                header.remove_header(name.as_str().replace('_', "-").as_str());
-            }
-        }
-        for (name, value) in filled(&self.set, view) {
-            if let Some(value) = value {
-                // Fails for a name that HTTP/1.1 does not have, which no parsed name is.
-                let _ = header.insert_header(name, value);
-            }
-        }
-        for (name, value) in filled(&self.add, view) {
-            let _ = value.map(|value| header.append_header(name, value));
-        }
-    }
-
     /// Changes an answer of the site.
     pub fn change_response(&self, view: &View<'_>, header: &mut ResponseHeader) {
         for Name(name) in &self.remove {
@@ -112,6 +85,56 @@ impl HeaderChanges {
         }
         headers.extend(filled(&self.add, view).filter_map(|(name, value)| Some((name, value?))));
     }
+}
+
+/// Changes of requests, and what can be told of them before there is a request.
+#[derive(Debug)]
+pub struct RequestChanges {
+    changes: HeaderChanges,
+    /// Every name that it has its own say about, `_` being `-`.
+    settled: Vec<HeaderName>,
+    /// What goes of what the client says: what is removed or set, and what many servers take for the same name.
+    gone: Vec<HeaderName>,
+}
+
+impl RequestChanges {
+    /// Those that a route's configuration asks for.
+    pub fn new(changes: &HeaderChanges) -> RequestChanges {
+        let HeaderChanges { set, add, remove } = changes;
+        let mut gone: Vec<_> =
+            remove.iter().chain(set.keys()).flat_map(|Name(name)| [name.clone(), dashed(name)]).collect();
+        gone.dedup();
+        let settled = set.keys().chain(add.keys()).chain(remove).map(|Name(name)| dashed(name)).collect();
+        RequestChanges { changes: changes.clone(), settled, gone }
+    }
+
+    /// Whether it says what a request has under this name, in lower case, `_` being `-`.
+    pub fn settles(&self, name: &str) -> bool {
+        self.settled.iter().any(|own| own.as_str() == name)
+    }
+
+    /// Changes a request.
+    pub fn change(&self, view: &View<'_>, header: &mut RequestHeader) {
+        // What a client says in a header that is ours to set must not pass for what we say.
+        for name in &self.gone {
+            header.remove_header(name);
+        }
+        for (name, value) in filled(&self.changes.set, view) {
+            if let Some(value) = value {
+                // Fails for a name that HTTP/1.1 does not have, which no parsed name is.
+                let _ = header.insert_header(name, value);
+            }
+        }
+        for (name, value) in filled(&self.changes.add, view) {
+            let _ = value.map(|value| header.append_header(name, value));
+        }
+    }
+}
+
+/// The name that many servers take this one for.
+fn dashed(name: &HeaderName) -> HeaderName {
+    let dashed = name.as_str().replace('_', "-");
+    dashed.parse().expect("a name with a dash in place of a mark is a name")
 }
 
 /// No value where it would tell of a certificate that nobody has shown, and where it is none that a header can have
@@ -144,6 +167,22 @@ mod tests {
         let lines: Vec<_> =
             headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         assert_eq!(lines, ["d: x", "b: www.example", "c: 1", "c: 2", "d: 192.0.2.1"]);
+    }
+
+    #[test]
+    fn what_servers_take_for_a_name_of_ours_goes_with_it() {
+        let json = r#"{"remove":["x_a"],"set":{"x_b":"1","c":"1"},"add":{"x_d":"1"}}"#;
+        let changes = RequestChanges::new(&serde_json::from_str(json).unwrap());
+        let mut header = RequestHeader::build("GET", b"/", None).unwrap();
+        for name in ["x_a", "x-a", "x_b", "x-b", "c", "x_d", "x-d"] {
+            header.insert_header(name, "theirs").unwrap();
+        }
+        changes.change(&view("/"), &mut header);
+        let mut lines: Vec<_> =
+            header.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        lines.sort();
+        assert_eq!(lines, ["c: 1", "x-d: theirs", "x_b: 1", "x_d: 1", "x_d: theirs"]);
+        assert!(["x-a", "x-b", "c", "x-d"].iter().all(|name| changes.settles(name)) && !changes.settles("x-e"));
     }
 
     #[test]

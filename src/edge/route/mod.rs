@@ -27,7 +27,7 @@ use self::{
     answers::RedirectConfig,
     error_pages::ErrorPages,
     files::{FileReply, Files},
-    header_changes::HeaderChanges,
+    header_changes::{HeaderChanges, RequestChanges},
     limit::Limit,
     rewrite::RewriteConfig,
 };
@@ -65,7 +65,7 @@ pub struct Route {
     /// Whether answers are compressed.
     pub compress: bool,
     maintenance: bool,
-    request_headers: HeaderChanges,
+    request_headers: RequestChanges,
     response_headers: HeaderChanges,
     error_pages: ErrorPages,
     intercept_errors: bool,
@@ -113,7 +113,7 @@ impl Route {
             injection,
             compress: config.compress,
             maintenance: config.maintenance,
-            request_headers: config.request_headers.clone(),
+            request_headers: RequestChanges::new(&config.request_headers),
             response_headers: config.response_headers.clone(),
             error_pages: ErrorPages::load(&config.error_pages, before.map(|before| &before.error_pages)),
             intercept_errors: config.intercept_errors,
@@ -240,7 +240,7 @@ impl Route {
 
     /// The headers of a request to an upstream.
     pub fn change_request(&self, view: &View<'_>, header: &mut RequestHeader) {
-        self.request_headers.change_request(view, header);
+        self.request_headers.change(view, header);
     }
 
     /// The headers of an upstream's answer.

@@ -24,7 +24,10 @@ use self::open::{Opened, open};
 pub use self::range::{Asked as Range, asked as range};
 use super::{canonical, template::escaped};
 use crate::{
-    edge::negotiate::{IDENTITY, matches_etag, quality},
+    edge::{
+        list::members,
+        negotiate::{IDENTITY, matches_etag, quality},
+    },
     problem::Problem,
 };
 
@@ -332,9 +335,7 @@ fn precondition(request: &HeaderMap, etag: &HeaderValue, modified: SystemTime) -
     };
     let modified = seconds(modified);
     if request.contains_key(header::IF_MATCH) {
-        let mut lines = request.get_all(header::IF_MATCH).iter().filter_map(|line| line.to_str().ok());
-        let same = |tag: &str| tag == "*" || tag.as_bytes() == etag.as_bytes();
-        if !lines.any(|line| line.split(',').map(str::trim).any(same)) {
+        if !members(request, &header::IF_MATCH).any(|tag| tag == b"*" || tag == etag.as_bytes()) {
             return Some(StatusCode::PRECONDITION_FAILED);
         }
     } else if date(header::IF_UNMODIFIED_SINCE).is_some_and(|since| modified > since) {
