@@ -15,7 +15,7 @@ const MAX_DOMAINS: usize = 100;
 pub struct AcmeConfig {
     /// The names it is for. None: no certificate is asked for.
     pub domains: Vec<String>,
-    /// The names of further ones: each is got by itself, and waits for nobody else's proof.
+    /// The names of further ones: each is got by itself, one order after the other, of five minutes at most.
     pub certificates: Vec<Vec<String>>,
     /// E-mail addresses that the authority may write to.
     pub contact: Vec<String>,
