@@ -56,6 +56,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// below what a client, or a process that is to end, has to spare.
 const HURRY: Duration = Duration::from_millis(500);
 
+/// How often a blocked sink is written to the log.
+const REMIND: Duration = Duration::from_secs(60);
+
 /// A batch that panics this often is treated as refused.
 const PANICS: u32 = 5;
 const PANICKED: &str = "the sink panicked; this is a bug";
@@ -98,9 +101,8 @@ pub struct Courier {
     skipped: u64,
     /// Not before then is the spool looked into again.
     look: Instant,
-    /// When the log last spoke of the blocked sink.
-    reminded: Option<Instant>,
-    /// The same of failures that pass, and of rows that were set aside.
+    /// What the log says of the blocked sink, of failures that pass, and of rows that were set aside.
+    blocked: Seldom,
     failing: Seldom,
     setting_aside: Seldom,
 }
@@ -148,7 +150,7 @@ impl Courier {
             at_end: false,
             skipped: 0,
             look: Instant::now(),
-            reminded: None,
+            blocked: Seldom::every(REMIND),
             failing: Seldom::default(),
             setting_aside: Seldom::default(),
         }

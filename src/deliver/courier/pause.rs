@@ -1,14 +1,9 @@
 //! The wait after a failure, and what is said about it meanwhile.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::Courier;
 use crate::deliver::{retry::Backoff, sink::SinkError};
-
-/// How often a blocked sink is written to the log.
-const REMIND: Duration = Duration::from_secs(60);
 
 impl Courier {
     /// Says what is wrong and waits. The start of a drain ends the wait: there may be no later chance.
@@ -24,10 +19,11 @@ impl Courier {
         };
         let wait = backoff.wait(failures, fastrand::f64(), wish);
         let now = Instant::now();
-        if blocked && self.reminded.is_none_or(|at| now - at >= REMIND) {
-            self.reminded = Some(now);
-            tracing::error!(sink, error = %failure, "nothing is delivered until someone acts");
-        } else if !blocked && let Some(unsaid) = self.failing.due(now.into_std()) {
+        if blocked {
+            if self.blocked.due(now.into_std()).is_some() {
+                tracing::error!(sink, error = %failure, "nothing is delivered until someone acts");
+            }
+        } else if let Some(unsaid) = self.failing.due(now.into_std()) {
             tracing::warn!(sink, failures, unsaid, retry_in = ?wait, error = %failure, "delivery failed");
         }
         self.office.metrics.sink_blocked.get_or_create(&self.label).set(i64::from(blocked));

@@ -1,5 +1,7 @@
 //! From a failure back to work: a pause, and the sink prepared anew.
 
+use tokio::time::Instant;
+
 use super::{Courier, PANICKED};
 use crate::deliver::{sink::SinkError, unwound::unwound};
 
@@ -41,7 +43,9 @@ impl Courier {
 
     /// All is well again.
     pub(super) fn recovered(&mut self) {
-        if self.reminded.take().is_some() {
+        let now = Instant::now().into_std();
+        self.failing.over(now);
+        if self.blocked.over(now) {
             tracing::info!(sink = self.sink.name(), "delivery goes on");
         }
         self.office.metrics.sink_blocked.get_or_create(&self.label).set(0);
