@@ -18,15 +18,15 @@ is that of the writer's own process (/proc/PID/stat, getrusage): wall clock says
 
 Then the time from the 200 to the table at 5,000 events a second, and the memory while the stand-in stands still at that rate and
 when it takes rows again; every row must have come then. `--rounds 0 --latency 0 --stall 600` runs that alone, for ten minutes.
-All but that needs google-cloud-bigquery-storage and grpcio-tools (tests/foreign/google-requirements.txt).
+All but that needs google-cloud-bigquery-storage and grpcio-tools, and with a Rust client google-cloud-pubsub
+(tests/foreign/google-requirements.txt).
 """
 
 import argparse
 import base64
-import json
+import importlib
 import os
 import pathlib
-import re
 import resource
 import statistics
 import subprocess
@@ -34,22 +34,15 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests/foreign"))
+from e2e import RELEASE, cpu_seconds, status_kb
 import faults
+from loopback import FakeGoogle
 
-RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 RUST_CLIENT = RELEASE / "rust_client"
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def cpu(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
 
 
 def memory_mb(pid, key):
-    return int(re.search(rf"^{key}:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M).group(1)) / 1024
+    return status_kb(pid, key) / 1024
 
 
 # As many as a page view of GA4 has.
@@ -69,8 +62,8 @@ class World:
 
     def __init__(self, keep):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="direct-", dir=os.environ.get("BENCH_DIR")))
-        self.fake = subprocess.Popen([RELEASE / "examples/fake_google", *keep], stdout=subprocess.PIPE, text=True)
-        self.ports = json.loads(self.fake.stdout.readline())
+        self.google = FakeGoogle(RELEASE / "examples/fake_google", *keep)
+        self.ports, self.control = self.google.ports, self.google.control
         self.server = faults.Server(str(RELEASE / "real-streaming"), self.folder, self.ports)
 
     def __enter__(self):
@@ -78,13 +71,10 @@ class World:
         return self
 
     def __exit__(self, *_):
-        for process in (self.server.process, self.fake):
+        for process in (self.server.process, self.google.process):
             process.kill()
             process.wait()
         subprocess.run(["rm", "-rf", self.folder], check=True)
-
-    def control(self, path, body=None):
-        return json.loads(faults.call(self.ports["control"], path, body))
 
     def in_spool(self):
         return int(self.server.metric("events_in_spool{"))
@@ -110,13 +100,13 @@ def ours(rows, row_bytes):
         time.sleep(1)
         waiting = world.in_spool()
         pid = world.server.process.pid
-        before, fake_before, started = cpu(pid), cpu(world.fake.pid), time.monotonic()
+        before, fake_before, started = cpu_seconds(pid), cpu_seconds(world.google.process.pid), time.monotonic()
         world.control("/stall", {"on": False})
         world.drained()
         wall = time.monotonic() - started
         # What is in flight was read before the clock began: it counts as if it had cost nothing since, and is left out.
         timed = waiting - WINDOW * min(BATCH_ROWS, BATCH_BYTES // row_bytes)
-        return timed / wall, (cpu(pid) - before) / timed * 1e6, (cpu(world.fake.pid) - fake_before) / waiting * 1e6
+        return timed / wall, (cpu_seconds(pid) - before) / timed * 1e6, (cpu_seconds(world.google.process.pid) - fake_before) / waiting * 1e6
 
 
 def sample(count):
@@ -268,6 +258,19 @@ def compare(count, rounds):
         print(f"{name:34} {rate:9.0f} rows/s with the stand-in   {cost:7.2f} µs CPU/row, so {1e6 / cost:9.0f} rows/s of a core", flush=True)
 
 
+def missing():
+    """What comparing needs and is not installed."""
+    wanted = ["google.cloud.bigquery_storage_v1", "grpc_tools"]
+    if RUST_CLIENT.exists():
+        # By way of rust_client_into_fake, which has it in common with other scripts.
+        wanted.append("google.cloud.pubsub_v1")
+    for name in wanted:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            yield name
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=400_000)
@@ -277,6 +280,8 @@ def main():
     parser.add_argument("--rate", type=int, default=5_000)
     options = parser.parse_args()
     if options.rounds:
+        if lacking := ", ".join(missing()):
+            sys.exit(f"missing: {lacking}; install tests/foreign/google-requirements.txt, or leave this out by `--rounds 0`")
         compare(options.rows, options.rounds)
     if options.latency:
         median, p99, most, had = latency(options.latency, options.rate)

@@ -23,17 +23,14 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests/foreign"))
+from loopback import free_port
+
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 BODY = (ROOT / "tests/golden/seed.json").read_text()
 BODY += " " * (1024 - len(BODY))  # the design's 1 KB body
 TICK = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = None  # set by --connections
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for(port):

@@ -24,7 +24,8 @@ import sys
 import tempfile
 import time
 
-from e2e import RELEASE, World, cpu_seconds, free_port, status_kb, wait_for
+from e2e import RELEASE, World, cpu_seconds, status_kb, wait_for
+from loopback import free_port
 
 BODY = 800
 BARE, NGINX = "bare Pingora", "nginx"
@@ -37,8 +38,9 @@ def tree(pid):
 
 
 def milliseconds(text):
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()
-    return float(number) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+    """A time as wrk writes it."""
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m|h)", text).groups()
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}[unit]
 
 
 class Servers(World):

@@ -8,14 +8,13 @@ Exits 0 when all of that holds; 1 when it does not; 3 when `google-cloud-bigquer
 """
 
 import concurrent.futures
-import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-from stand_in import call, eventually, free_port
+from loopback import FakeGoogle, call, eventually, free_port
 
 try:
     import grpc
@@ -115,9 +114,9 @@ port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 processes = []
 try:
-    stand_in = subprocess.Popen([fake], stdout=subprocess.PIPE, text=True)
-    processes.append(stand_in)
-    rest = json.loads(stand_in.stdout.readline())["rest"]
+    google = FakeGoogle(fake)
+    processes.append(google.process)
+    rest = google.ports["rest"]
     config = folder / "c.yaml"
     config.write_text(f"""
 server: {{ listen: ["127.0.0.1:{public}"], admin: "127.0.0.1:{admin}" }}
@@ -131,8 +130,8 @@ writers:
     with open(folder / "log", "wb") as log:
         serve = subprocess.Popen([binary, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder)
     processes.append(serve)
-    eventually("the binary serves", lambda: call(f"http://127.0.0.1:{public}/healthz"))
-    call(f"http://127.0.0.1:{public}/api/v1/streaming/1", EVENTS)
+    eventually("the binary serves", lambda: call(public, "/healthz"))
+    call(public, "/api/v1/streaming/1", EVENTS)
     eventually("the rows come", lambda: len(service.rows) >= len(EVENTS))
     serve.terminate()
     check("exit code", serve.wait(30), 0)

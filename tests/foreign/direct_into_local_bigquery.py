@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 
-from stand_in import BigQuery, call, eventually, free_port
+from loopback import call, eventually, free_port
+from stand_in import BigQuery
 
 try:
     import pyarrow.dataset
@@ -89,11 +90,11 @@ writers:
         [binary, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder, env={**os.environ, **bigquery.environment}
     )
     processes.append(serve)
-    eventually("the binary serves", lambda: call(f"http://127.0.0.1:{public}/healthz"))
+    eventually("the binary serves", lambda: call(public, "/healthz"))
     for first in range(0, EVENTS, 8):
-        call(f"http://127.0.0.1:{public}/api/v1/streaming/1", [event(number) for number in range(first, first + 8)])
+        call(public, "/api/v1/streaming/1", [event(number) for number in range(first, first + 8)])
     delivered = f'real_streaming_events_delivered_total{{sink="direct",stream="1"}} {EVENTS}'
-    eventually("everything is delivered", lambda: delivered in call(f"http://127.0.0.1:{admin}/metrics").decode())
+    eventually("everything is delivered", lambda: delivered in call(admin, "/metrics").decode())
     serve.terminate()
     if serve.wait(30) != 0:
         sys.exit(f"the binary ended with {serve.returncode}")

@@ -24,29 +24,16 @@ import pathlib
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
+
+from loopback import AGENT, FakeGoogle, call, free_port
 
 BATCH = 25
 BAD = 499
-AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def call(port, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data), timeout=30) as answer:
-        return answer.read()
 
 
 class Server:
@@ -319,9 +306,8 @@ def main():
         print("left out: tokens, since there is no openssl")
     certificate = Certificate(folder) if is_safe else None
     files = [certificate.chain, certificate.key] if is_safe else []
-    command = [os.path.abspath(options.fake), "tally", *map(str, files)]
-    fake = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    ports = json.loads(fake.stdout.readline())
+    google = FakeGoogle(options.fake, "tally", *files)
+    ports = google.ports
     environment = {"SSL_CERT_FILE": str(certificate.root)} if is_safe else {}
     token = Token(folder, ports["control"]) if is_safe else None
     server = Server(os.path.abspath(options.binary), folder, ports, writers(options.strategy, folder, ports, is_safe), environment)
@@ -341,7 +327,7 @@ def main():
             # One of all writers stands still, and only the others have what befalls them.
             wanted = options.strategy == "all" and 1 / 3 <= done < 2 / 3
             if wanted != is_still:
-                call(ports["control"], "/stall", {"on": wanted})
+                google.control("/stall", {"on": wanted})
                 is_still = wanted
             kinds[misfortune(chance, server, ports, token, ["storm", "calm"] if is_still else usual)] += 1
         load.stop()
@@ -353,7 +339,7 @@ def main():
                 raise SystemExit(f"rows stay in the spool: {(folder / 'log').read_text()[-3000:]}")
             time.sleep(0.2)
         server.end(signal.SIGTERM)
-        tally = json.loads(call(ports["control"], "/tally"))
+        tally = google.control("/tally")
         faults = []
         answers = {str(status): count for status, count in load.statuses.items()}
         print(f"events sent {load.next}, {load.next / seconds:.0f} a second, by answer {answers}; faults {dict(kinds)}")
@@ -377,7 +363,7 @@ def main():
         if options.strategy == "all" and server.peak > 256 << 10:
             faults.append(f"{server.peak} KiB of memory, while one writer stood still")
     finally:
-        for process in (fake, server.process):
+        for process in (google.process, server.process):
             if process:
                 process.kill()
                 process.wait()

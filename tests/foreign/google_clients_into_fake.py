@@ -8,11 +8,10 @@ Exits 0 when every case ends as it should; 1 when one does not; 3 when a client 
 
 import base64
 import contextlib
-import json
 import os
-import subprocess
 import sys
-import urllib.request
+
+from loopback import FakeGoogle, ask
 
 try:
     import grpc
@@ -23,7 +22,7 @@ try:
     from google.cloud.bigquery_storage_v1.services.big_query_write import transports
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 except ImportError as error:
-    print(f"missing: {error.name}")
+    print(f"missing: {error}")
     sys.exit(3)
 
 PATIENCE = 30
@@ -47,13 +46,6 @@ def check(what, holds, shown=""):
     if not holds:
         sys.exit(f"wrong: {what}: {shown}")
     passed += 1
-
-
-def http(port, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-        return json.loads(answer.read())
 
 
 def descriptor(columns, name="Row"):
@@ -126,7 +118,7 @@ class BigQuery:
         return None, {}, None
 
     def stored(self):
-        rows = http(self.ports["control"], "/rows/p/d/t")
+        rows = ask(self.ports["control"], "/rows/p/d/t")
         return [Row.FromString(base64.b64decode(text)) for text in rows]
 
 
@@ -152,7 +144,7 @@ def default_stream(bigquery):
         bare = Row(id="bare")
         append([bare])
     check("rows are stored as they were, in order", bigquery.stored() == [*rows, bare])
-    seen = http(bigquery.ports["control"], "/seen")
+    seen = ask(bigquery.ports["control"], "/seen")
     check("slashes in the routing header may stand as they are", seen[0]["routing"] == f"write_stream={stream}", seen[0])
     view = {"name": stream, "view": types.WriteStreamView.FULL}
     known = bigquery.client.get_write_stream(request=view).table_schema.fields
@@ -243,7 +235,7 @@ def topics(ports):
     futures = [client.publish(topic, b"%d" % number, number=str(number)) for number in range(500)]
     ids = {future.result(timeout=PATIENCE) for future in futures}
     check("each message has an id", len(ids) == 500, len(ids))
-    kept = [message for message in http(ports["control"], "/messages") if message["topic"] == topic]
+    kept = [message for message in ask(ports["control"], "/messages") if message["topic"] == topic]
     bodies = [(base64.b64decode(message["data"]), message["attributes"]) for message in kept]
     bodies.sort(key=lambda body: int(body[0]))  # without a key there is no order
     check("messages are kept as they were", bodies == [(b"%d" % n, {"number": str(n)}) for n in range(500)])
@@ -283,16 +275,11 @@ def topics(ports):
 @contextlib.contextmanager
 def stand_in(binary):
     """The ports of a stand-in that has the table."""
-    fake = subprocess.Popen([os.path.abspath(binary)], stdout=subprocess.PIPE, text=True)
-    try:
-        ports = json.loads(fake.stdout.readline())
+    with FakeGoogle(binary) as google:
         reference = {"projectId": "p", "datasetId": "d", "tableId": "t"}
-        http(ports["rest"], "/bigquery/v2/projects/p/datasets/d/tables",
-             {"tableReference": reference, "schema": {"fields": COLUMNS}})
-        yield ports
-    finally:
-        fake.kill()
-        fake.wait()
+        ask(google.ports["rest"], "/bigquery/v2/projects/p/datasets/d/tables",
+            {"tableReference": reference, "schema": {"fields": COLUMNS}})
+        yield google.ports
 
 
 def main():

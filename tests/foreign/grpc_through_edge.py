@@ -18,7 +18,8 @@ import time
 
 import grpc
 
-from sites_in_browser import TO_SITE, certificate, free_port, started
+from loopback import free_port
+from sites_in_browser import TO_SITE, certificate, started
 
 # What a client's library sets by itself, or who stands between.
 OWN = {"user-agent", "via", "forwarded", "traceparent"}

@@ -26,7 +26,8 @@ from hyperframe.frame import (
     ContinuationFrame, DataFrame, ExtensionFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, PriorityFrame, PushPromiseFrame,
     RstStreamFrame, SettingsFrame, WindowUpdateFrame)
 
-from sites_in_browser import certificate, free_port, started
+from loopback import free_port
+from sites_in_browser import certificate, started
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 NO_ERROR, PROTOCOL, INTERNAL, FLOW, SETTINGS_TIMEOUT, CLOSED, SIZE, REFUSED, CANCEL, COMPRESSION, CONNECT, CALM = range(12)

@@ -14,7 +14,8 @@ import sys
 import tempfile
 
 import google_clients_into_fake as google
-from google_clients_into_fake import COLUMNS, TABLE, Row, check, descriptor, http, row
+from google_clients_into_fake import COLUMNS, TABLE, Row, check, descriptor, row
+from loopback import ask
 
 PATIENCE = 120
 # More than two calls of the client, the last of which is not full.
@@ -43,7 +44,7 @@ def right_inputs(client, ports):
     check("and costs something", 0 < written["cpu"] / ROWS < 1e-3, written)
     stored = google.BigQuery(ports).stored()
     check("rows are stored as they were, in order", stored == rows * (ROWS // len(rows)), len(stored))
-    seen = http(ports["control"], "/seen")
+    seen = ask(ports["control"], "/seen")
     check("in as many requests", len(seen) == -(-ROWS // PER_REQUEST), len(seen))
     check("without a routing header", {request["routing"] for request in seen} == {None}, seen[0])
 
@@ -76,7 +77,7 @@ def wrong_inputs(client, ports):
     check("more than 20 MB", found == (INVALID_ARGUMENT, []), found)
     found = refusal([good], table="projects/p/datasets/d/tables/nobody")
     check("a table that is not there", found == (NOT_FOUND, []), found)
-    http(ports["control"], "/us", {"on": False})
+    ask(ports["control"], "/us", {"on": False})
     found = refusal([good])
     check("no routing header where one is needed", found == (PERMISSION_DENIED, []), found)
     check("nothing was stored by any of them", len(google.BigQuery(ports).stored()) == before)
@@ -85,7 +86,7 @@ def wrong_inputs(client, ports):
 def main():
     with google.stand_in(sys.argv[1]) as ports:
         # The client sends none with its appends.
-        http(ports["control"], "/us", {"on": True})
+        ask(ports["control"], "/us", {"on": True})
         right_inputs(sys.argv[2], ports)
         wrong_inputs(sys.argv[2], ports)
     print(f"gcloud-bigquery and the stand-in agree: {google.passed} passed, 0 failed")

@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ import urllib.request
 
 import av
 from playwright.sync_api import sync_playwright
+
+from loopback import free_port
 
 HERE = pathlib.Path(__file__).resolve().parent
 UPLOAD = 50_000_000
@@ -34,12 +35,6 @@ HOP = {"connection", "keep-alive", "transfer-encoding", "date"}
 FROM_EDGE = set()
 # What the edge tells the site.
 TO_SITE = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-request-id"}
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ import tempfile
 import threading
 import time
 
-from faults import AGENT, call, free_port
+from loopback import AGENT, call, free_port
 
 RELOAD_EVERY = 10
 RENEW_EVERY = 15

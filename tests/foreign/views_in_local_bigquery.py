@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 
-from stand_in import BigQuery, call, eventually, free_port
+from loopback import call, eventually, free_port
+from stand_in import BigQuery
 
 # They are started in another folder.
 binary, emulator = (os.path.abspath(path) for path in sys.argv[1:3])
@@ -90,12 +91,12 @@ try:
             [binary, "serve", "--config", str(config)], stdout=log, stderr=log, cwd=folder, env={**os.environ, **bigquery.environment}
         )
         processes.append(serve)
-        eventually("the binary serves", lambda: call(f"http://127.0.0.1:{public}/healthz"))
+        eventually("the binary serves", lambda: call(public, "/healthz"))
         # Everything twice: a client that did not see the answer sends its events again, with the same ids.
         for _ in range(2):
-            call(f"http://127.0.0.1:{public}/api/v1/streaming/1", [event(number) for number in range(EVENTS)])
+            call(public, "/api/v1/streaming/1", [event(number) for number in range(EVENTS)])
         delivered = f'real_streaming_events_delivered_total{{sink="direct",stream="1"}} {2 * EVENTS}'
-        eventually("everything is delivered", lambda: delivered in call(f"http://127.0.0.1:{admin}/metrics").decode())
+        eventually("everything is delivered", lambda: delivered in call(admin, "/metrics").decode())
         serve.terminate()
         if serve.wait(30) != 0:
             sys.exit(f"the binary ended with {serve.returncode}")

@@ -24,7 +24,8 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
-from sites_in_browser import certificate, edge, free_port
+from loopback import free_port
+from sites_in_browser import certificate, edge
 
 # Large messages, small fragments of them, and all of compression but its first cases: minutes of processor time, most of it Python's.
 SLOW = ["9.*", "12.2.*", "12.3.*", "12.4.*", "12.5.*", "13.2.*", "13.3.*", "13.4.*", "13.5.*", "13.6.*", "13.7.*"]
