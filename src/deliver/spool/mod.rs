@@ -88,6 +88,7 @@ mod scan;
 mod segment;
 mod shared;
 mod vigil;
+mod walk;
 mod windows;
 mod writer;
 

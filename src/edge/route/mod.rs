@@ -16,6 +16,7 @@ mod rewrite;
 mod router;
 mod template;
 mod text_or_map;
+mod timeouts;
 
 use std::{borrow::Cow, sync::Arc};
 
