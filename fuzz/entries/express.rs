@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::BytesMut;
 use http::Method;
-use real_streaming::edge::foreign::{Extent, Found, Router, Said, fault, find, said, without_host};
+use real_streaming::edge::foreign::{Extent, Found, Router, Said, Sound, find, judge, said, without_host};
 
 static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new("/api/v1/streaming", "/v6.js", &[]));
 
@@ -17,9 +17,14 @@ pub fn connection(data: &[u8]) {
         _ => data.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(&b"\r\n"[..]),
     };
     let mut buffer = BytesMut::from(&text[..]);
-    assert_eq!(fault(&text), fault(&text), "what is wrong does not change");
-    if let (None, Some(plain)) = (fault(&text), without_host(&text)) {
-        assert_eq!((fault(&plain), without_host(&plain)), (None, None), "without its host a target is a path");
+    assert_eq!(judge(&text), judge(&text), "what is wrong does not change");
+    if let Ok(sound) = judge(&text) {
+        let plain = without_host(&text);
+        assert_eq!(plain.is_some(), sound.is_absolute, "whether there is a host before the path");
+        if let Some(plain) = plain {
+            let same = judge(&plain).map(|plain| (plain.is_absolute, plain.extent));
+            assert_eq!(same, Ok((false, sound.extent)), "without its host a target is a path");
+        }
     }
     match find(&mut buffer, &ROUTER, MAX_BODY) {
         Found::Other => assert_eq!(buffer, text, "what is not taken stays"),
@@ -36,7 +41,12 @@ pub fn connection(data: &[u8]) {
             }
             assert_eq!(request.headers["content-length"].as_bytes(), digits(&request.headers["content-length"]));
             assert!(!request.headers.contains_key("transfer-encoding"), "its end is known");
-            assert_eq!(fault(&text[..text.len() - buffer.len()]), None, "nobody can misread it");
+            let sound = judge(&text[..text.len() - buffer.len()]);
+            assert_eq!(
+                sound.map(|sound| sound.extent),
+                Ok(Extent::Length(request.body as u64)),
+                "nobody can misread it"
+            );
             a_shorter_one_is_never_taken(&text[..text.len() - buffer.len() + request.body]);
         }
     }
@@ -80,7 +90,7 @@ fn a_shorter_one_is_never_taken(whole: &[u8]) {
 pub fn extent(data: &[u8]) {
     let head = data.windows(4).position(|window| window == b"\r\n\r\n").map_or(data.len(), |at| at + 4);
     let (head, rest) = data.split_at(head);
-    let begun = Extent::of(head);
+    let Ok(Sound { extent: begun, .. }) = judge(head) else { return };
     let mut whole = begun;
     let taken = whole.take(rest);
     assert!(taken <= rest.len());

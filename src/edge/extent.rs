@@ -1,14 +1,9 @@
 //! How far a request reaches on a connection of HTTP/1: sans-io, fed with what follows its header.
 //!
 //! Pingora reads as much as there is, and what it reads of the next request nobody sees before it is parsed, and mended
-//! where it should be refused. So it is given one request at a time. What is allowed in a header is not decided here:
-//! whatever is not understood belongs to the request, whose connection ends with it. Chunks are: Pingora takes an empty
-//! line for the last chunk's, and a bare line feed for a part of an extension, which another may take for a line's end.
-
-use super::{
-    framing::{decimal, lines},
-    list::members_of,
-};
+//! where it should be refused. So it is given one request at a time. What a header says of that is found where it is
+//! judged (`framing`); chunks are judged here: Pingora takes an empty line for the last chunk's, and a bare line feed for a
+//! part of an extension, which another may take for a line's end.
 
 /// Of one request, as it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,34 +43,6 @@ pub enum Chunks {
 }
 
 impl Extent {
-    /// Of the request with this header.
-    pub fn of(head: &[u8]) -> Extent {
-        let mut extent = None;
-        for line in lines(head).skip(1) {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-            let found = match name.len() {
-                // No other protocol is passed on (clients offer `h2c` with requests that are whole without it).
-                7 if name.eq_ignore_ascii_case(b"upgrade") && is_websocket(value) => return Extent::Open,
-                14 if name.eq_ignore_ascii_case(b"content-length") => match decimal(value) {
-                    Some(length) => Extent::Length(length),
-                    None => return Extent::Open,
-                },
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                    if !value.eq_ignore_ascii_case(b"chunked") {
-                        return Extent::Open;
-                    }
-                    Extent::Chunked(Chunks::Begin)
-                }
-                _ => continue,
-            };
-            if extent.replace(found).is_some() {
-                return Extent::Open;
-            }
-        }
-        extent.unwrap_or(Extent::Length(0))
-    }
-
     /// Whether nothing is left.
     pub fn is_over(&self) -> bool {
         *self == Extent::Length(0)
@@ -133,34 +100,9 @@ impl Chunks {
     }
 }
 
-fn is_websocket(value: &[u8]) -> bool {
-    members_of(value).any(|protocol| protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_header_says_how_far_its_request_reaches() {
-        let of = |lines: &str| Extent::of(format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
-        for (lines, expected) in [
-            ("", Extent::Length(0)),
-            ("content-length: 12 \r\n", Extent::Length(12)),
-            ("Transfer-Encoding: Chunked\r\n", Extent::Chunked(Chunks::Begin)),
-            ("Transfer-Encoding: gzip, chunked\r\n", Extent::Open),
-            ("Content-Length: 1\r\nContent-Length: 1\r\n", Extent::Open),
-            ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", Extent::Open),
-            ("Content-Length: +1\r\n", Extent::Open),
-            ("Content-Length: 99999999999999999999\r\n", Extent::Open),
-            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Extent::Open),
-            ("Connection: Upgrade\r\nUpgrade: foo, WebSocket\r\n", Extent::Open),
-            ("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", Extent::Length(0)),
-            ("Upgrade-Insecure-Requests: 1\r\n", Extent::Length(0)),
-        ] {
-            assert_eq!(of(lines), expected, "{lines}");
-        }
-    }
 
     /// However it is cut, `own` is the request's and what follows is not.
     #[track_caller]

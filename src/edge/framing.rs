@@ -4,6 +4,20 @@
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
 
+use super::{
+    extent::{Chunks, Extent},
+    list::members_of,
+};
+
+/// What is known of a request whose header has no fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sound {
+    /// How far it reaches behind its header.
+    pub extent: Extent,
+    /// Whether a host stands before its path: [`without_host`] takes it away.
+    pub is_absolute: bool,
+}
+
 /// Why a request's header is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -33,89 +47,101 @@ pub const MAX_LINES: usize = 256;
 
 const BARE: &str = "a line ends without its carriage return, or has another";
 
-/// Why a header is refused (RFC 9112 and 9110); `None` for one that nobody can misread, and that Pingora's parser takes.
-/// `head` ends with the empty line, and none stands before it.
-pub fn fault(head: &[u8]) -> Option<Fault> {
+/// Takes a header that nobody can misread, and that Pingora's parser takes (RFC 9112 and 9110). `head` ends with the empty
+/// line, and none stands before it.
+///
+/// # Errors
+/// Why another one is refused.
+pub fn judge(head: &[u8]) -> Result<Sound, Fault> {
     let mut lines = lines(head);
-    let Some(first) = lines.next().and_then(whole) else { return Some(Fault::of_line(BARE)) };
-    let first = match Line::of(first) {
-        Ok(line) => line,
-        Err(fault) => return Some(fault),
-    };
-    let (mut count, mut host, mut lengths, mut codings) = (0, None, 0, 0);
+    let Some(first) = lines.next().and_then(whole) else { return Err(Fault::of_line(BARE)) };
+    let first = Line::of(first)?;
+    let (mut count, mut host, mut length, mut is_chunked, mut is_upgrade) = (0, None, None, false, false);
     for line in lines {
-        let Some(line) = whole(line) else { return Some(Fault::of(BARE)) };
+        let Some(line) = whole(line) else { return Err(Fault::of(BARE)) };
         if line.is_empty() {
             break;
         }
         count += 1;
         if count > MAX_LINES {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Some(Fault { status, reason: "large_header", ..Fault::of("there are more than 256 headers") });
+            return Err(Fault { status, reason: "large_header", ..Fault::of("there are more than 256 headers") });
         }
         // 5.2: a line that begins with space goes on with the one before.
         if line[0] == b' ' || line[0] == b'\t' {
-            return Some(Fault::of("a header is folded over two lines"));
+            return Err(Fault::of("a header is folded over two lines"));
         }
         let colon = memchr::memchr(b':', line);
-        let Some(colon) = colon else { return Some(Fault::of("a header has no colon")) };
+        let Some(colon) = colon else { return Err(Fault::of("a header has no colon")) };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // 5.1
         if name.last().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
-            return Some(Fault::of("a header's name ends with space"));
+            return Err(Fault::of("a header's name ends with space"));
         }
         if name.is_empty() || !name.iter().all(|byte| is_word(*byte)) {
-            return Some(Fault::of("a header's name is none"));
+            return Err(Fault::of("a header's name is none"));
         }
         // 9110, 5.5
         if has_controls(value) {
-            return Some(Fault::of("a header has a control character"));
+            return Err(Fault::of("a header has a control character"));
         }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 if host.replace(value).is_some() {
-                    return Some(Fault::of("there is more than one `Host`"));
+                    return Err(Fault::of("there is more than one `Host`"));
                 }
                 if !is_host(value) {
-                    return Some(Fault::of("`Host` is no host"));
+                    return Err(Fault::of("`Host` is no host"));
                 }
             }
+            // No other protocol is passed on (clients offer `h2c` with requests that are whole without it).
+            7 if name.eq_ignore_ascii_case(b"upgrade") => is_upgrade |= is_websocket(value),
             // 6.3: a list of the same number could be taken for one; no client has a reason to send it.
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                lengths += 1;
-                if decimal(value).is_none() {
-                    return Some(Fault::of("`Content-Length` is no number"));
+                let Some(said) = decimal(value) else { return Err(Fault::of("`Content-Length` is no number")) };
+                if length.replace(said).is_some() {
+                    return Err(Fault::of("`Content-Length` twice"));
                 }
             }
             // 6.1: of other codings Pingora would take away the name and leave the body as it is.
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                codings += 1;
                 if !value.eq_ignore_ascii_case(b"chunked") {
-                    return Some(Fault::of("`Transfer-Encoding` is not `chunked`"));
+                    return Err(Fault::of("`Transfer-Encoding` is not `chunked`"));
                 }
+                if is_chunked {
+                    return Err(Fault::of("`Transfer-Encoding` twice"));
+                }
+                is_chunked = true;
             }
             _ => {}
         }
     }
     // 6.1: it may be an attempt to smuggle.
-    if lengths > 0 && codings > 0 {
-        return Some(Fault::of("both `Content-Length` and `Transfer-Encoding`"));
-    }
-    if lengths > 1 || codings > 1 {
-        return Some(Fault::of("`Content-Length` or `Transfer-Encoding` twice"));
+    if length.is_some() && is_chunked {
+        return Err(Fault::of("both `Content-Length` and `Transfer-Encoding`"));
     }
     // 6.1: who wrote that does not know chunks.
-    if codings > 0 && !first.is_current {
-        return Some(Fault::of("HTTP/1.0 has no `Transfer-Encoding`"));
+    if is_chunked && !first.is_current {
+        return Err(Fault::of("HTTP/1.0 has no `Transfer-Encoding`"));
     }
     // 3.2
-    match (host, &first.target) {
-        (None, _) if first.is_current => Some(Fault::of("there is no `Host`")),
+    let is_absolute = match (host, &first.target) {
+        (None, _) if first.is_current => return Err(Fault::of("there is no `Host`")),
         (Some(host), Target::Absolute { scheme, authority, .. }) if !is_same_host(host, authority, scheme) => {
-            Some(Fault::of("`Host` is another one than the target's"))
+            return Err(Fault::of("`Host` is another one than the target's"));
         }
-        _ => None,
-    }
+        (_, target) => matches!(target, Target::Absolute { .. }),
+    };
+    let extent = match length {
+        _ if is_upgrade => Extent::Open,
+        _ if is_chunked => Extent::Chunked(Chunks::Begin),
+        length => Extent::Length(length.unwrap_or(0)),
+    };
+    Ok(Sound { extent, is_absolute })
+}
+
+fn is_websocket(value: &[u8]) -> bool {
+    members_of(value).any(|protocol| protocol.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket")))
 }
 
 /// The first line, whose parts are what they should be.
@@ -285,7 +311,7 @@ mod tests {
 
     #[test]
     fn what_parsers_disagree_over_is_a_fault() {
-        let about = |head: &str| fault(head.as_bytes()).map(|fault| fault.about);
+        let about = |head: &str| judge(head.as_bytes()).err().map(|fault| fault.about);
         let get = |lines: &str| about(&format!("GET / HTTP/1.1\r\n{lines}\r\n"));
         for fine in [
             "Host: a.example:8080\r\n",
@@ -329,8 +355,24 @@ mod tests {
     }
 
     #[test]
+    fn a_header_says_how_far_its_request_reaches() {
+        for (lines, expected) in [
+            ("", Extent::Length(0)),
+            ("content-length: 12 \r\n", Extent::Length(12)),
+            ("Transfer-Encoding: Chunked\r\n", Extent::Chunked(Chunks::Begin)),
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", Extent::Open),
+            ("Connection: Upgrade\r\nUpgrade: foo, WebSocket\r\nContent-Length: 1\r\n", Extent::Open),
+            ("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", Extent::Length(0)),
+            ("Upgrade-Insecure-Requests: 1\r\n", Extent::Length(0)),
+        ] {
+            let found = judge(format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
+            assert_eq!(found.map(|sound| sound.extent), Ok(expected), "{lines}");
+        }
+    }
+
+    #[test]
     fn the_first_line_has_three_parts() {
-        let about = |line: &str| fault(format!("{line}\r\nHost: a.example\r\n\r\n").as_bytes());
+        let about = |line: &str| judge(format!("{line}\r\nHost: a.example\r\n\r\n").as_bytes()).err();
         for fine in [
             "GET /a|b^c{d}\"e?f=`[]| HTTP/1.1",
             "GET /\u{e4}#part HTTP/1.1",
@@ -365,7 +407,7 @@ mod tests {
             assert_eq!(about(other).map(|fault| fault.reason), Some("header"), "{other}");
         }
         assert_eq!(about("CONNECT a.example:443 HTTP/1.1").map(|fault| fault.status.as_u16()), Some(405));
-        let many = |count| fault(format!("GET / HTTP/1.0\r\n{}\r\n", "X: 1\r\n".repeat(count)).as_bytes());
+        let many = |count| judge(format!("GET / HTTP/1.0\r\n{}\r\n", "X: 1\r\n".repeat(count)).as_bytes()).err();
         assert_eq!((many(256), many(257).map(|fault| fault.status.as_u16())), (None, Some(431)));
     }
 
@@ -378,7 +420,7 @@ mod tests {
             ("GET http://a:80//b HTTP/1.1\r\nhost:A\r\n\r\n", Some("GET //b HTTP/1.1\r\nhost:A\r\n\r\n")),
             ("OPTIONS https://a HTTP/1.1\r\nHost: a\r\n\r\n", Some("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")),
         ] {
-            assert_eq!(fault(head.as_bytes()), None, "{head}");
+            assert_eq!(judge(head.as_bytes()).map(|sound| sound.is_absolute), Ok(expected.is_some()), "{head}");
             let plain = without_host(head.as_bytes()).map(|plain| String::from_utf8_lossy(&plain).into_owned());
             assert_eq!(plain.as_deref(), expected);
         }

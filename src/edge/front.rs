@@ -37,7 +37,7 @@ use super::{
     endpoint::Head,
     express::{self, Found, Request},
     extent::Extent,
-    framing::{self, Fault},
+    framing::{self, Fault, Sound},
     gateway::Gateway,
     head,
     live::Live,
@@ -252,18 +252,20 @@ impl Front {
     /// Lets Pingora serve the request that `buffer` begins with, and see nothing of what follows it.
     async fn hand_over(&self, stream: Stream, buffer: &mut BytesMut, shutdown: &ShutdownWatch) -> Option<Stream> {
         let head = head::end(buffer, 0)?;
-        if let Some(fault) = framing::fault(&buffer[..head]) {
-            Box::pin(self.reject(stream, &buffer[..head], fault)).await;
-            return None;
-        }
-        let mut extent = Extent::of(&buffer[..head]);
+        let (mut extent, is_absolute) = match framing::judge(&buffer[..head]) {
+            Ok(Sound { extent, is_absolute }) => (extent, is_absolute),
+            Err(fault) => {
+                Box::pin(self.reject(stream, &buffer[..head], fault)).await;
+                return None;
+            }
+        };
         let own = head + extent.take(&buffer[head..]);
         if extent == Extent::Broken {
             Box::pin(self.reject(stream, &buffer[..head], Fault::CHUNKS)).await;
             return None;
         }
         let mut own = buffer.split_to(own);
-        if let Some(plain) = framing::without_host(&own[..head]) {
+        if is_absolute && let Some(plain) = framing::without_host(&own[..head]) {
             let body = own.split_off(head);
             own = BytesMut::from(&*plain);
             own.unsplit(body);

@@ -93,7 +93,7 @@ pub mod foreign {
         express::{Found, find},
         extent::Extent,
         forward::changes,
-        framing::{fault, without_host},
+        framing::{Sound, judge, without_host},
         inject::{Inject, Injection},
         own_cookies::OwnCookies,
         proxy_protocol::{Said, said},
