@@ -1,5 +1,6 @@
 //! Couriers and books under a sink that fails in every way it can. Time is tokio's, paused: no test waits.
 
+mod told;
 mod world;
 
 use std::{
