@@ -48,6 +48,22 @@ fn a_header_that_never_ends_is_given_up() {
 }
 
 #[test]
+fn empty_lines_before_a_request_are_nothing() {
+    let world = hurried();
+    let mut client = world.connect();
+    for lines in ["\r\n", "\n", "\r\n\r\n", "\n\r\n\n"] {
+        for request in [event(""), "GET /page HTTP/1.1\r\nHost: a\r\n\r\n".into()] {
+            client.send(format!("{lines}{request}"));
+            assert_eq!(client.answer(false).status, 200, "{lines:?} before {request:?}");
+            client.send(lines);
+            thread::sleep(Duration::from_millis(20));
+            client.send(request);
+            assert_eq!(client.answer(false).status, 200, "{lines:?}, and then a request");
+        }
+    }
+}
+
+#[test]
 fn a_second_header_that_never_ends_is_given_up_too() {
     let world = hurried();
     let chunked = format!(
