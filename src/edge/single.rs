@@ -189,7 +189,8 @@ impl AsyncWrite for Single {
 
 impl Drop for Single {
     fn drop(&mut self) {
-        if let (Some(inner), Some(end)) = (self.inner.take(), &mut self.end) {
+        // One that was broken off has no orderly end.
+        if let (Some(inner), Some(end), false) = (self.inner.take(), &mut self.end, self.is_broken_off.load(Relaxed)) {
             let waiting = end.take();
             end.duplex().leave(inner, waiting);
         }

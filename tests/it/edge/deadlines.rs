@@ -156,12 +156,14 @@ fn time_that_is_over_is_504_before_the_answer_and_a_broken_connection_within_it(
     // An answer without framing ends where its connection does, and must not look whole either.
     assert!(get(&world, "/endless", "").is_err());
     // Over HTTP/1.0 nothing but a reset tells.
+    for headers in ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"] {
+        let mut client = world.connect();
+        client.send(format!("GET /endless HTTP/1.0\r\nHost: a\r\n{headers}\r\n"));
+        let head = client.head();
+        let end = client.0.read_to_end(&mut Vec::new());
+        assert_eq!(end.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset), "{headers}{head}");
+    }
     let mut client = world.connect();
-    client.send("GET /endless HTTP/1.0\r\nHost: a\r\n\r\n");
-    let head = client.head();
-    let end = client.0.read_to_end(&mut Vec::new());
-    assert_eq!(end.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset), "{head}");
-    client = world.connect();
     client.send("GET /drips HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
     let answer = client.answer(false);
     assert_eq!((answer.header("transfer-encoding"), answer.body.len()), (None, 20), "without chunks: {}", answer.head);
