@@ -18,16 +18,20 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     runtime::Handle,
-    time::{Sleep, sleep, timeout},
+    sync::Semaphore,
+    time::{Instant, Sleep, sleep, timeout},
 };
 
-use super::{tuning::Tuning, upstream};
+use super::{lifecycle::Lifecycle, tuning::Tuning, upstream};
 
 /// Bytes that may wait for the site before nothing is taken from the client; a piece or two of Pingora's come on top.
 /// Shorter bodies go without: any system takes as much.
 pub const ENOUGH: usize = 64 << 10;
 /// The same for a client whose body can be held back only together with its answer, while there is one to be passed on.
-const TOO_MUCH: usize = 1 << 20;
+const TOO_MUCH: usize = 4 << 20;
+
+/// Those that are written on at once when their requests are over; each holds what waits, and a connection.
+static LEAVING: Semaphore = Semaphore::const_new(256);
 
 /// A connection to a site.
 pub trait Way: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -37,22 +41,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Way for S {}
 /// See the module. All of one request's task: the lock is never waited for.
 pub struct Upload {
     state: Mutex<State>,
-    /// A second hold on the site's connection.
-    handle: Mutex<Option<Arc<upstream::Handle>>>,
     /// How long the site may take nothing of what waits.
     patience: Duration,
     /// The same once nobody waits for it.
     linger: Duration,
+    /// Counts it meanwhile.
+    lifecycle: Arc<Lifecycle>,
 }
 
 #[derive(Default)]
 struct State {
     /// Until Pingora has done with it.
     site: Option<Box<dyn Way>>,
+    /// A second hold on the site's connection.
+    handle: Option<Arc<upstream::Handle>>,
     waiting: BytesMut,
     clock: Option<Pin<Box<Sleep>>>,
     /// Why nothing more is written.
     failed: Option<io::ErrorKind>,
+    /// Once the request has begun.
+    silence: Option<Silence>,
     /// Whether the site has sent something that may not have been passed on.
     has_news: bool,
     /// Whether whoever reads from the site has found nothing.
@@ -65,24 +73,29 @@ struct State {
 
 impl Upload {
     /// Of a request that has no connection yet.
-    pub fn new(tuning: &Tuning) -> Upload {
-        Upload {
-            state: Mutex::default(),
-            handle: Mutex::default(),
-            patience: tuning.upstream_write,
-            linger: tuning.linger,
-        }
+    pub fn new(tuning: &Tuning, lifecycle: Arc<Lifecycle>) -> Upload {
+        Upload { state: Mutex::default(), patience: tuning.upstream_write, linger: tuning.linger, lifecycle }
     }
 
     /// There is a connection, and perhaps a second hold on it.
     pub fn connected(&self, site: impl Way + 'static, handle: Option<upstream::Handle>) {
-        *self.state.lock() = State { site: Some(Box::new(site)), ..State::default() };
-        *self.handle.lock() = handle.map(Arc::new);
+        let (site, handle) = (Some(Box::new(site) as Box<dyn Way>), handle.map(Arc::new));
+        *self.state.lock() = State { site, handle, ..State::default() };
+    }
+
+    /// Whether there is one of its own, and not one that others share.
+    pub fn is_connected(&self) -> bool {
+        self.state.lock().site.is_some()
+    }
+
+    /// The request begins. From now on the site may take nothing and say nothing for that long.
+    pub fn begin(&self, silence: Duration) {
+        self.state.lock().silence = Some(Silence::new(silence));
     }
 
     /// The second hold on the site's connection, if there is one.
     pub fn handle(&self) -> Option<Arc<upstream::Handle>> {
-        self.handle.lock().clone()
+        self.state.lock().handle.clone()
     }
 
     /// Ready when more of the body may be taken from the client. Writes meanwhile, for nobody else may be there to.
@@ -107,6 +120,11 @@ impl Upload {
     /// Whether the site has taken nothing for too long.
     pub fn was_too_slow(&self) -> bool {
         self.state.lock().failed == Some(io::ErrorKind::TimedOut)
+    }
+
+    /// Whether the site has taken all, and said nothing for too long.
+    pub fn was_silent(&self) -> bool {
+        self.state.lock().silence.as_ref().is_some_and(|silence| silence.is_over)
     }
 
     /// Whether it is the site that keeps the client from sending: some of the body waits for it.
@@ -134,6 +152,9 @@ impl Upload {
     }
 
     /// Reads from the site, and writes meanwhile.
+    ///
+    /// # Errors
+    /// Those of the connection, and that the site has taken nothing, or said nothing, for too long.
     pub fn poll_read(&self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut state = self.state.lock();
         let _ = state.poll_drain(context, self.patience);
@@ -143,12 +164,22 @@ impl Upload {
         }
         let Some(site) = &mut state.site else { return Poll::Ready(Ok(())) };
         let read = Pin::new(site).poll_read(context, buf);
-        state.is_quiet = read.is_pending();
+        let was_quiet = std::mem::replace(&mut state.is_quiet, read.is_pending());
         if read.is_ready() {
             state.has_news = true;
             state.wake();
+            return read;
         }
-        read
+        // Nobody has listened before.
+        if !was_quiet {
+            state.stirs();
+        }
+        let Some(silence) = &mut state.silence else { return Poll::Pending };
+        ready!(silence.poll_over(context));
+        if !state.waiting.is_empty() {
+            state.give_up(io::ErrorKind::TimedOut);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The connection is Pingora's no more. A site that has answered, but not read all, gets the rest.
@@ -158,9 +189,12 @@ impl Upload {
         state.was_behind |= !waiting.is_empty();
         state.wake();
         drop(state);
-        if let (Some(mut site), false, Ok(runtime)) = (site, waiting.is_empty(), Handle::try_current()) {
-            let linger = self.linger;
+        if let (Some(mut site), false, Ok(runtime)) = (site, waiting.is_empty(), Handle::try_current())
+            && let Ok(permit) = LEAVING.try_acquire()
+        {
+            let (linger, in_flight) = (self.linger, self.lifecycle.enter());
             runtime.spawn(async move {
+                let _held = (permit, in_flight);
                 // One that takes nothing has had its time.
                 let _ = timeout(linger, async {
                     site.write_all_buf(&mut waiting).await?;
@@ -199,7 +233,10 @@ impl State {
         while let (Some(site), false) = (&mut self.site, self.waiting.is_empty()) {
             match Pin::new(site).poll_write(context, &self.waiting) {
                 Poll::Ready(Ok(0)) => self.give_up(io::ErrorKind::WriteZero),
-                Poll::Ready(Ok(written)) => self.waiting.advance(written),
+                Poll::Ready(Ok(written)) => {
+                    self.waiting.advance(written);
+                    self.stirs();
+                }
                 Poll::Ready(Err(error)) => self.give_up(error.kind()),
                 Poll::Pending => {
                     let clock = self.clock.get_or_insert_with(|| Box::pin(sleep(patience)));
@@ -222,6 +259,41 @@ impl State {
     fn wake(&mut self) {
         if let Some(held) = self.held.take() {
             held.wake();
+        }
+    }
+
+    fn stirs(&mut self) {
+        if let Some(silence) = &mut self.silence {
+            silence.since = Instant::now();
+        }
+    }
+}
+
+/// How long nothing has passed in either direction.
+///
+/// Pingora's own clock runs from the moment in which it has handed over a piece, while a slow site is still taking it.
+struct Silence {
+    bound: Duration,
+    since: Instant,
+    clock: Pin<Box<Sleep>>,
+    is_over: bool,
+}
+
+impl Silence {
+    fn new(bound: Duration) -> Silence {
+        Silence { bound, since: Instant::now(), clock: Box::pin(sleep(bound)), is_over: false }
+    }
+
+    /// Ready when it has lasted too long. The clock is set anew only when it has run out: pieces come more often.
+    fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.clock.as_mut().poll(context));
+            let end = self.since + self.bound;
+            if end <= Instant::now() {
+                self.is_over = true;
+                return Poll::Ready(());
+            }
+            self.clock.as_mut().reset(end);
         }
     }
 }

@@ -26,7 +26,8 @@ impl Gateway {
                 .map_err(|error: Box<Error>| error.into_up());
         }
         let cookie = context.live.upstreams.cookie(context.route);
-        context.upload = is_long(session).then(|| Arc::new(Upload::new(&self.parts.tuning)));
+        context.upload =
+            is_long(session).then(|| Arc::new(Upload::new(&self.parts.tuning, self.parts.lifecycle.clone())));
         let duplex = duplex(session).map(|duplex| Purpose::Duplex(duplex.clone(), self.parts.tuning.upstream_write));
         let seeker = Seeker {
             client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
@@ -48,8 +49,13 @@ impl Gateway {
 
 /// There is a connection to the server that was chosen.
 pub fn connected(session: &mut Session, descriptor: RawFd, context: &mut Context) {
-    if let (Some(upload), Some(single)) = (&context.upload, single(session)) {
-        single.heed(upload.clone());
+    // There is none of its own where HTTP/2 may be spoken.
+    context.upload.take_if(|upload| !upload.is_connected());
+    if let Some(upload) = &context.upload {
+        upload.begin(context.live.upstreams.silence(context.route, may_be_quiet(session)));
+        if let Some(single) = single(session) {
+            single.heed(upload.clone());
+        }
     }
     if let Some(deadline) = &mut context.deadline {
         let upload = || context.upload.as_ref()?.handle();
@@ -88,8 +94,12 @@ pub fn broken(session: &mut Session, mut error: Box<Error>, context: &mut Contex
     if let Some(passed) = passed {
         // It was us who ended the connection, whatever that looked like.
         error = late(passed, error);
-    } else if context.upload.as_ref().is_some_and(|upload| upload.was_too_slow()) {
-        error.etype = ErrorType::WriteTimedout;
+    } else if let Some(upload) = &context.upload {
+        if upload.was_too_slow() {
+            error.etype = ErrorType::WriteTimedout;
+        } else if upload.was_silent() {
+            error.etype = ErrorType::ReadTimedout;
+        }
     }
     if context.waits_for_client(session, &error) {
         // The site has nothing to answer before it knows the request: this says nothing about it.

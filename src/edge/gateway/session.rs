@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use pingora::{http::ResponseHeader, proxy::Session};
 
 use super::super::{
-    client_ip::Client, duplex::Duplex, list::members, live::Live, request::RequestId, single::Single,
+    client_ip::Client, duplex::Duplex, framing::decimal, list::members, live::Live, request::RequestId, single::Single,
     tls::ClientCertificate, upload::ENOUGH,
 };
 
@@ -40,9 +40,9 @@ pub fn is_long(session: &mut Session) -> bool {
     if session.is_upgrade_req() {
         return false;
     }
-    let length = session.req_header().headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    match length.and_then(|length| length.parse::<usize>().ok()) {
-        Some(length) => length > ENOUGH,
+    let length = session.req_header().headers.get(header::CONTENT_LENGTH);
+    match length.and_then(|length| decimal(length.as_bytes())) {
+        Some(length) => length > ENOUGH as u64,
         None => match single(session) {
             Some(single) => !single.is_whole(),
             None => !session.as_downstream_mut().is_body_empty(),

@@ -22,6 +22,7 @@ use pingora::{
     },
     upstreams::peer::HttpPeer,
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -35,6 +36,9 @@ use super::{
     },
     handle::Handle,
 };
+
+/// Bytes of a long request that the system may keep beside those on their way.
+const UNSENT: u32 = 32 << 10;
 
 /// What a connection is made for.
 #[derive(Clone, Debug)]
@@ -89,6 +93,7 @@ impl Join {
             }
             Purpose::Upload(upload) => {
                 socket.set_nodelay().or_err(ErrorType::SocketError, "cannot set up a connection")?;
+                socket.keep_little();
                 upload.connected(socket, handle);
                 VirtualSocketStream::new(Box::new(Fed(upload.clone()))).into()
             }
@@ -101,11 +106,21 @@ trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin + Send + Sync + std::fmt::De
     fn set_nodelay(&self) -> io::Result<()> {
         Ok(())
     }
+
+    /// Has the system take no more than it can send soon. It would take megabytes, and then nobody knows that a slow
+    /// site has yet to get them.
+    fn keep_little(&self) {}
 }
 
 impl Socket for TcpStream {
     fn set_nodelay(&self) -> io::Result<()> {
         TcpStream::set_nodelay(self, true)
+    }
+
+    fn keep_little(&self) {
+        if let Err(error) = SockRef::from(self).set_tcp_notsent_lowat(UNSENT) {
+            tracing::debug!(%error, "a slow site may be thought to have what it has not");
+        }
     }
 }
 

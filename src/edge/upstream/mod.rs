@@ -160,11 +160,13 @@ impl Upstreams {
         let within = |time: Duration| Some(seeker.left.map_or(time, |left| time.min(left)));
         peer.options.connection_timeout = within(pool.connect);
         peer.options.total_connection_timeout = within(pool.connect * 2);
-        peer.options.read_timeout = Some(if seeker.quiet { LONG_QUIET } else { pool.read() });
         peer.options.write_timeout = Some(self.tuning.upstream_write);
         peer.options.idle_timeout = Some(POOL_IDLE);
         // Over HTTP/2 nothing becomes a WebSocket, and requests have a flow of their own.
         let purpose = seeker.purpose.clone().filter(|_| peer.options.alpn == ALPN::H1);
+        // A long request has a clock of its own, see there.
+        let has_clock = matches!(purpose, Some(Purpose::Upload(_)));
+        peer.options.read_timeout = Some(if has_clock { LONG_QUIET } else { pool.silence(seeker.quiet) });
         // Scar: Pingora issue 946. An answer of 101 that is there before Pingora has looked at the empty body of the
         // request is taken for the end of both. A server that waits on an idle connection is that fast, one that has yet
         // to take a new connection hardly ever. So these get connections of their own, never idle ones. Those that are
@@ -199,6 +201,11 @@ impl Upstreams {
     /// Whether that is a reason to try again on this route.
     pub fn retries_on(&self, route: usize, failure: RetryOn) -> bool {
         self.pools.get(route).is_some_and(|pool| pool.retries.on.contains(&failure))
+    }
+
+    /// How long a server may be silent. One that is `quiet` by nature may be so for long.
+    pub fn silence(&self, route: usize, quiet: bool) -> Duration {
+        self.pools.get(route).map_or(LONG_QUIET, |pool| pool.silence(quiet))
     }
 
     /// The deadlines of the route's requests, if it has any.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Seeker,
+    LONG_QUIET, Seeker,
     address::Address,
     balance::{bond, share, tag, takes, turns},
     config::{Balance, RetriesConfig},
@@ -68,9 +68,12 @@ impl Pool {
         }
     }
 
-    /// Patience with a read. Pingora has one for the whole of an answer, so that a first byte that may take longer than
-    /// later ones makes it longer for them, too.
-    pub fn read(&self) -> Duration {
+    /// Patience with a read, where the connection is not `quiet` by nature. Pingora has one for the whole of an answer, so
+    /// that a first byte that may take longer than later ones makes it longer for them, too.
+    pub fn silence(&self, quiet: bool) -> Duration {
+        if quiet {
+            return LONG_QUIET;
+        }
         let first_byte = self.patience.and_then(|patience| patience.first_byte);
         first_byte.map_or(self.idle, |first_byte| first_byte.max(self.idle))
     }

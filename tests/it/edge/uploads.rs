@@ -2,8 +2,9 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -15,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use real_streaming::edge::RouteConfig;
 use serde_json::json;
 
-use super::{World, listen, sockets::bytes};
-use crate::{client::Client, site::Site};
+use super::{World, listen, sockets::bytes, upstreams::settings};
+use crate::{authority::Authority, client::Client, site::Site};
 
 /// More than systems keep on the way.
 const MUCH: usize = 20_000_000;
@@ -352,18 +353,178 @@ fn a_site_that_takes_nothing_is_given_up_in_time() {
     // By the patience with a write, and by the request's own deadline.
     for timeouts in [json!({}), json!({"total": "1s"})] {
         let world = world(timeouts);
-        let began = Instant::now();
+        let (answered, is_answered) = mpsc::channel::<()>();
+        let client = client(&world);
+        thread::scope(|scope| {
+            let listener = &listener;
+            scope.spawn(move || {
+                let mut socket = listener.accept().unwrap().0;
+                head(&mut socket);
+                // Ends with the sender.
+                let _ = is_answered.recv();
+            });
+            let began = Instant::now();
+            scope.spawn(|| (&client).write_all(&posting("Content-Length: 90000000", &vec![0; 90_000_000])));
+            let head = head(&mut &client);
+            let took = began.elapsed();
+            drop(answered);
+            assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
+            // Far below any other patience.
+            assert!(took < Duration::from_secs(15), "{took:?}");
+        });
+    }
+}
+
+/// Of a site whose system takes little.
+fn listen_narrowly() -> (TcpListener, String) {
+    let (listener, url) = listen();
+    // Connections have what their listener has.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 16 << 10).unwrap();
+    (listener, url)
+}
+
+#[test]
+fn a_site_that_takes_a_request_slowly_is_not_silent() {
+    let (listener, url) = listen_narrowly();
+    let world = World::routing(json!([{"upstreams": [url], "timeouts": {"idle": "2s"}}]));
+    let body = bytes(1_000_000);
+    thread::scope(|scope| {
+        let site = scope.spawn(|| {
+            let mut socket = listener.accept().unwrap().0;
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            head(&mut socket);
+            let mut seen = vec![0; body.len()];
+            for piece in seen.chunks_mut(20_000) {
+                socket.read_exact(piece).unwrap();
+                thread::sleep(Duration::from_millis(100));
+            }
+            socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            seen
+        });
+        let (head, answer) = exchange(&client(&world), &posting("Content-Length: 1000000", &body));
+        assert!(head.starts_with("HTTP/1.1 200 ") && answer == b"ok", "{head}");
+        assert!(site.join().unwrap() == body, "the site has seen something else");
+    });
+}
+
+#[test]
+fn a_site_that_has_taken_a_request_may_not_be_silent_for_long() {
+    let (listener, url) = listen();
+    let world = World::routing(json!([{"upstreams": [url], "timeouts": {"idle": "1s"}}]));
+    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"] {
+        let client = client(&world);
         thread::scope(|scope| {
             scope.spawn(|| {
                 let mut socket = listener.accept().unwrap().0;
                 head(&mut socket);
-                thread::sleep(Duration::from_secs(4));
+                socket.read_exact(&mut vec![0; 1_000_000]).unwrap();
+                socket.write_all(answer.as_bytes()).unwrap();
+                // Until it is given up.
+                assert_eq!(rest(&socket), 0);
             });
-            let (head, _) = exchange(&client(&world), &posting("Content-Length: 90000000", &vec![0; 90_000_000]));
-            assert!(head.starts_with("HTTP/1.1 504 "), "{head}");
-            assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+            let began = Instant::now();
+            (&client).write_all(&posting("Content-Length: 1000000", &bytes(1_000_000))).unwrap();
+            let head = head(&mut &client);
+            assert!(head.starts_with(if answer.is_empty() { "HTTP/1.1 504 " } else { "HTTP/1.1 200 " }), "{head}");
+            rest(&client);
+            let took = began.elapsed();
+            assert!((Duration::from_secs(1)..Duration::from_secs(15)).contains(&took), "{took:?}");
         });
     }
+}
+
+#[test]
+fn the_end_waits_for_a_site_that_reads_on_after_its_answer() {
+    let (listener, url) = listen_narrowly();
+    let mut world = World::fronting(&[url]);
+    // More than the systems take, and less than with what may wait here.
+    let body = bytes(140_000);
+    let (go, goes) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let (listener, length) = (&listener, body.len());
+        let site = scope.spawn(move || {
+            let mut socket = listener.accept().unwrap().0;
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            head(&mut socket);
+            socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            let _ = goes.recv();
+            let mut seen = vec![0; length];
+            socket.read_exact(&mut seen).unwrap();
+            seen
+        });
+        let (head, answer) = exchange(&client(&world), &posting("Content-Length: 140000", &body));
+        assert!(head.starts_with("HTTP/1.1 200 ") && answer == b"ok", "{head}");
+        world.metric(r#"real_streaming_http_requests_total{handler="proxy",status="2xx"} 1"#);
+        world.begin_stop();
+        thread::sleep(Duration::from_millis(500));
+        assert!(!world.run.as_ref().unwrap().is_finished(), "the end has not waited");
+        // As a panic would.
+        drop(go);
+        assert_eq!(world.wait().in_flight, 0);
+        assert!(site.join().unwrap() == body, "the site has seen something else");
+    });
+}
+
+/// What a site does with the body that [`an_upload_reaches`] sends.
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    Echoes,
+    Takes,
+    Refuses,
+}
+
+/// Serves one request.
+fn does(doing: Doing, mut socket: impl Read + Write) {
+    match doing {
+        Doing::Echoes => echo(socket, 1),
+        Doing::Takes => {
+            head(&mut socket);
+            let mut seen = vec![0; MUCH];
+            socket.read_exact(&mut seen).unwrap();
+            assert!(seen == bytes(MUCH), "the site has seen something else");
+            socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            // Until the other side has read it.
+            let _ = socket.read(&mut [0]);
+        }
+        Doing::Refuses => {
+            head(&mut socket);
+            socket.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno").unwrap();
+            socket.flush().unwrap();
+            thread::sleep(Duration::from_millis(50));
+            // Much of the body is unread, so this resets the connection.
+        }
+    }
+}
+
+/// Sends much to a site that serves one connection each time.
+fn an_upload_reaches(upstream: serde_json::Value, serve: impl Fn(Doing) + Sync) {
+    let world = World::routing(json!([{"upstreams": [upstream]}]));
+    let body = bytes(MUCH);
+    for (doing, status, answer) in
+        [(Doing::Echoes, 200, &body[..]), (Doing::Takes, 200, b"ok"), (Doing::Refuses, 413, b"no")]
+    {
+        thread::scope(|scope| {
+            scope.spawn(|| serve(doing));
+            let (head, seen) = exchange(&client(&world), &posting(&format!("Content-Length: {MUCH}"), &body));
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && seen == answer, "{doing:?}: {head}");
+        });
+    }
+}
+
+#[test]
+fn a_site_behind_tls_or_a_socket_is_read_while_it_is_written_to() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let ca = authority.writes_root(folder.path(), "ca.pem");
+    let settings = Arc::new(settings(&authority, "site.internal", None, &[]));
+    let (listener, url) = listen();
+    let url = url.replace("http:", "https:");
+    an_upload_reaches(json!({"url": url, "tls": {"ca": ca, "name": "site.internal"}}), |doing| {
+        let session = rustls::ServerConnection::new(settings.clone()).unwrap();
+        does(doing, rustls::StreamOwned::new(session, listener.accept().unwrap().0));
+    });
+    let path = folder.path().join("site.sock");
+    let local = UnixListener::bind(&path).unwrap();
+    an_upload_reaches(json!(format!("unix:{}", path.display())), |doing| does(doing, local.accept().unwrap().0));
 }
 
 #[test]

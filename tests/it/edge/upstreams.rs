@@ -91,7 +91,7 @@ fn server(tls: Option<ServerConfig>, h2: bool) -> String {
 }
 
 /// Settings of a server with a certificate of this authority; it takes clients of `clients` alone, if that is said.
-fn settings(authority: &Authority, name: &str, clients: Option<&Path>, alpn: &[&str]) -> ServerConfig {
+pub fn settings(authority: &Authority, name: &str, clients: Option<&Path>, alpn: &[&str]) -> ServerConfig {
     let (certificate, key) = authority.signs(&[name]);
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
