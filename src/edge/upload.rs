@@ -56,6 +56,8 @@ struct State {
     /// A second hold on the site's connection.
     handle: Option<Arc<upstream::Handle>>,
     waiting: BytesMut,
+    /// When the site has taken some last.
+    given: Option<Instant>,
     clock: Option<Pin<Box<Sleep>>>,
     /// Why nothing more is written.
     failed: Option<io::ErrorKind>,
@@ -115,6 +117,11 @@ impl Upload {
     pub fn passed_on(&self) {
         let mut state = self.state.lock();
         state.has_news &= !state.is_quiet;
+    }
+
+    /// When the site has taken some last, as far as that can be known.
+    pub fn given(&self) -> Option<std::time::Instant> {
+        self.state.lock().given.map(Instant::into_std)
     }
 
     /// Whether the site has taken nothing for too long.
@@ -235,6 +242,7 @@ impl State {
                 Poll::Ready(Ok(0)) => self.give_up(io::ErrorKind::WriteZero),
                 Poll::Ready(Ok(written)) => {
                     self.waiting.advance(written);
+                    self.given = Some(Instant::now());
                     self.stirs();
                 }
                 Poll::Ready(Err(error)) => self.give_up(error.kind()),

@@ -60,7 +60,7 @@ pub fn connected(session: &mut Session, descriptor: RawFd, context: &mut Context
     if let Some(deadline) = &mut context.deadline {
         let upload = || context.upload.as_ref()?.handle();
         let handle = duplex(session).and_then(|duplex| duplex.handle()).or_else(upload);
-        deadline.connected(handle.or_else(|| Handle::of(descriptor)));
+        deadline.connected(handle.or_else(|| Handle::of(descriptor)), context.upload.clone());
         if session.is_body_done() {
             deadline.asked(Instant::now());
         }

@@ -8,12 +8,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::AbortHandle, time::timeout_at};
 
-use super::handle::Handle;
+use super::{super::upload::Upload, handle::Handle};
 
 /// What a route allows; at least one of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// From the end of the request to the head of the answer.
+    /// From the end of the request, as the upstream gets it, to the head of the answer.
     pub first_byte: Option<Duration>,
     /// From the beginning of the request to the end of the answer.
     pub total: Option<Duration>,
@@ -34,13 +34,13 @@ pub enum Passed {
 #[derive(Debug)]
 pub struct Deadline {
     shared: Arc<Shared>,
-    first_byte: Option<Duration>,
     clock: Option<AbortHandle>,
 }
 
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    first_byte: Option<Duration>,
     changed: Notify,
 }
 
@@ -48,6 +48,8 @@ struct Shared {
 struct State {
     /// The connection in use.
     handle: Option<Arc<Handle>>,
+    /// What takes the request, if that is long.
+    upload: Option<Arc<Upload>>,
     /// Whether the request has been sent.
     asked: bool,
     /// Whether the head of the answer is there.
@@ -62,14 +64,16 @@ impl Deadline {
     pub fn new(patience: Patience, began: Instant) -> Deadline {
         let state = State {
             handle: None,
+            upload: None,
             asked: false,
             answered: false,
             first_byte: None,
             total: patience.total.map(|total| began + total),
             passed: None,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
-        Deadline { shared, first_byte: patience.first_byte, clock: None }
+        let first_byte = patience.first_byte;
+        let shared = Arc::new(Shared { state: Mutex::new(state), first_byte, changed: Notify::new() });
+        Deadline { shared, clock: None }
     }
 
     /// What is left of the time of all, where that is bounded; zero when it is over.
@@ -77,13 +81,13 @@ impl Deadline {
         Some(self.shared.state.lock().total?.saturating_duration_since(now))
     }
 
-    /// There is a connection, perhaps after others, that can be ended by this. Call it within the runtime that the clock
-    /// may run in.
-    pub fn connected(&mut self, handle: Option<Arc<Handle>>) {
+    /// There is a connection, perhaps after others, that can be ended by this, and that takes a long request by that. Call
+    /// it within the runtime that the clock may run in.
+    pub fn connected(&mut self, handle: Option<Arc<Handle>>, upload: Option<Arc<Upload>>) {
         {
             let mut state = self.shared.state.lock();
             let total = state.total;
-            *state = State { handle, asked: false, answered: false, first_byte: None, total, passed: None };
+            *state = State { handle, upload, asked: false, answered: false, first_byte: None, total, passed: None };
         }
         self.stop();
         let shared = self.shared.clone();
@@ -98,7 +102,7 @@ impl Deadline {
             return;
         }
         state.asked = true;
-        state.first_byte = self.first_byte.map(|first_byte| now + first_byte);
+        state.first_byte = self.shared.first_byte.map(|first_byte| now + first_byte);
         drop(state);
         self.shared.changed.notify_one();
     }
@@ -150,12 +154,23 @@ impl Shared {
                 None => self.changed.notified().await,
                 Some(at) => {
                     let changed = timeout_at(at.into(), self.changed.notified()).await;
-                    if changed.is_err() && self.state.lock().pass(Instant::now()) {
+                    if changed.is_err() && self.pass(Instant::now()) {
                         return;
                     }
                 }
             }
         }
+    }
+
+    /// Ends the connection if a deadline has passed by `now`. A site that was still taking the request when its end had
+    /// come here has its time from then on.
+    fn pass(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let given = state.upload.as_ref().and_then(|upload| upload.given());
+        if let (Some(at), Some(patience), Some(given)) = (state.first_byte, self.first_byte, given) {
+            state.first_byte = Some(at.max(given + patience));
+        }
+        state.pass(now)
     }
 }
 
@@ -195,7 +210,10 @@ impl Passed {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
+    use crate::edge::Tuning;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -217,6 +235,22 @@ mod tests {
         assert_eq!(state(&deadline).next(), Some(began + 5 * SECOND));
         assert_eq!(deadline.left(began + 2 * SECOND), Some(3 * SECOND));
         assert_eq!(deadline.left(began + 7 * SECOND), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_site_that_is_still_taking_the_request_is_not_late() {
+        let upload = Arc::new(Upload::new(&Tuning::default(), Arc::default()));
+        let (near, _far) = tokio::io::duplex(100);
+        upload.connected(near, None);
+        assert!(upload.poll_write(&mut Context::from_waker(Waker::noop()), b"the last of it").is_ready());
+        let (given, now) = (upload.given().expect("it was taken"), Instant::now());
+        for (upload, late) in [(None, true), (Some(upload), false)] {
+            let deadline = Deadline::new(Patience { first_byte: Some(SECOND), total: None }, now);
+            state(&deadline).upload = upload;
+            deadline.asked(now - 2 * SECOND);
+            assert_eq!(deadline.shared.pass(now), late);
+            assert!(deadline.shared.pass(given + SECOND), "not for ever");
+        }
     }
 
     #[test]
