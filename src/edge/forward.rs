@@ -11,18 +11,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::{
     client_ip::Client,
     hops::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
-    request::{RequestId, ip_text},
+    request::{RequestId, X_REQUEST_ID, ip_text},
 };
 
 /// `X-Forwarded-Host`.
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// What many frameworks read instead of the list.
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// The headers to set and the ones to remove on the request towards the site.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// To set, in place of all values they have. Names as they are written: Pingora keeps that beside the name, and a
-    /// constant text costs it no memory.
-    pub set: Vec<(&'static str, HeaderValue)>,
+    /// To set, in place of all values they have.
+    pub set: Vec<(HeaderName, HeaderValue)>,
     /// To remove.
     pub remove: Vec<HeaderName>,
 }
@@ -42,25 +43,24 @@ pub fn changes(
 
     let peer = ip_text(client.peer);
     let before = if trusted { chain(headers, client) } else { String::new() };
-    set("x-forwarded-for", text(before + &peer));
-    // What many frameworks read instead of the list.
-    set("x-real-ip", text(if client.ip == client.peer { peer } else { ip_text(client.ip) }));
+    set(X_FORWARDED_FOR, text(before + &peer));
+    set(X_REAL_IP, text(if client.ip == client.peer { peer } else { ip_text(client.ip) }));
     if !(trusted && headers.contains_key(X_FORWARDED_PROTO)) {
-        set("x-forwarded-proto", HeaderValue::from_static(if client.secure { "https" } else { "http" }));
+        set(X_FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
     }
     if let Some(authority) = authority.filter(|_| !(trusted && headers.contains_key(X_FORWARDED_HOST))) {
-        set("x-forwarded-host", authority.clone());
+        set(X_FORWARDED_HOST, authority.clone());
     }
-    set("x-request-id", text(String::from(&**id)));
+    set(X_REQUEST_ID, text(String::from(&**id)));
     if let Some(host) = host {
-        set("Host", host.clone());
+        set(header::HOST, host.clone());
     }
     // RFC 9113, 8.2.3: over HTTP/2 browsers send each cookie on a line of its own, and sites that speak HTTP/1 know of one
     // line alone. Some join lines by commas.
     if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
         let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
         let line = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
-        set("cookie", line.expect("header values and what is between them are a header value"));
+        set(header::COOKIE, line.expect("header values and what is between them are a header value"));
     }
 
     if !trusted {
@@ -79,7 +79,7 @@ pub fn changes(
             list.push_str(", ");
         }
         list.push_str(&node(client.peer));
-        changes.set.push(("forwarded", text(list)));
+        changes.set.push((header::FORWARDED, text(list)));
     }
     changes
 }
@@ -128,12 +128,7 @@ fn text(text: String) -> HeaderValue {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{
-        super::{client_ip::Trust, request::X_REQUEST_ID},
-        *,
-    };
-
-    const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+    use super::{super::client_ip::Trust, *};
 
     fn forwarded(trusted: bool, sent: &[(HeaderName, &str)], name: HeaderName) -> Option<String> {
         let ip: IpAddr = [1, 1, 1, 1].into();
@@ -153,7 +148,7 @@ mod tests {
         let authority = HeaderValue::from_static("www.example:81");
         let changes = changes(&headers, Some(&authority), client, &RequestId::Given("id".into()), None);
         for (name, value) in changes.set {
-            headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
+            headers.insert(name, value);
         }
         for name in changes.remove {
             headers.remove(name);

@@ -193,7 +193,9 @@ impl Front {
         let received = body.len();
         let (client, id) = rules.caller(peer, tls, &request.headers);
         if live.access.shows_events() {
-            live.forget_traces(&client, |name| drop(request.headers.remove(name)));
+            for name in live.untrusted_traces(&client, &request.headers) {
+                request.headers.remove(name);
+            }
         }
 
         let head = Head::new(&request.method, &request.uri, &request.headers, &rules.router, &client);

@@ -105,7 +105,9 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
         let (client, id) = caller(session, &context.live);
-        context.live.forget_traces(&client, |name| drop(session.req_header_mut().remove_header(name)));
+        for name in context.live.untrusted_traces(&client, &session.req_header().headers) {
+            session.req_header_mut().remove_header(&name);
+        }
         // RFC 9110, 7.8: without that it is for somebody else. Pingora would say it to the site in the client's stead.
         if session.is_upgrade_req() && !means_upgrade(&session.req_header().headers) {
             session.req_header_mut().remove_header(&header::UPGRADE);
@@ -113,6 +115,7 @@ impl ProxyHttp for Gateway {
         self.greet(session, &client);
         context.caller = Some((client, id));
         context.certificate = certificate(session);
+        site_request::edit(session.req_header_mut(), |_| Ok(()))?;
         let header = session.req_header();
         context.host = request::host(&header.uri, &header.headers).into();
         Ok(())
@@ -164,15 +167,18 @@ impl ProxyHttp for Gateway {
         let header = session.req_header();
         let authority = authority(&header.uri, &header.headers);
         let host = context.chosen.as_ref().and_then(|lease| lease.server.host.as_ref());
-        site_request::sift(request, client, context);
-        let changes = forward::changes(&header.headers, authority.as_ref(), client, id, host);
-        for name in changes.remove {
-            request.remove_header(&name);
-        }
-        for (name, value) in changes.set {
-            request.insert_header(name, value)?;
-        }
-        site_request::complete(request, header, authority.as_ref(), client, context)?;
+        let authority = authority.as_ref();
+        site_request::edit(request, |headers| {
+            site_request::sift(headers, client, context);
+            let changes = forward::changes(&header.headers, authority, client, id, host);
+            for name in changes.remove {
+                headers.remove(name);
+            }
+            for (name, value) in changes.set {
+                headers.insert(name, value);
+            }
+            site_request::complete(headers, header, authority, client, context)
+        })?;
         if let Some(target) = context.target.clone() {
             request.set_uri(Uri::from(target));
         }

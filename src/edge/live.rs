@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -116,11 +116,12 @@ impl Live {
         Some(&*self.config.server.via).filter(|name| !name.is_empty())
     }
 
-    /// Removes what a client has no say about: which trace its request belongs to.
-    pub fn forget_traces(&self, client: &Client, mut remove: impl FnMut(&HeaderName)) {
-        if !(client.from_trusted_proxy || self.config.server.client_traces) {
-            TRACES.iter().for_each(&mut remove);
+    /// What this client has no say about, of what its headers say: which trace its request belongs to.
+    pub fn untrusted_traces(&self, client: &Client, headers: &HeaderMap) -> Vec<HeaderName> {
+        if client.from_trusted_proxy || self.config.server.client_traces {
+            return Vec::new();
         }
+        headers.keys().filter(|name| TRACES.contains(name)).cloned().collect()
     }
 
     /// `server:`

@@ -1,8 +1,7 @@
 //! Our cookies in requests on their way to the site, which never set them: the visitor's identity, and those that tell
-//! a visitor's server. Pure, but that it changes the header it is given.
+//! a visitor's server. Pure, but that it changes the headers it is given.
 
-use http::{HeaderValue, header};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderValue, header};
 
 use super::{route::RouteConfig, upstream::Balance};
 
@@ -29,13 +28,12 @@ impl OwnCookies {
 
     /// Takes them out of the line that the cookies stand on. All other bytes stay as they are; when nothing is left, the
     /// line goes.
-    pub fn take_out(&self, request: &mut RequestHeader) {
-        if let Some(left) = request.headers.get(header::COOKIE).and_then(|line| self.left(line.as_bytes())) {
-            request.remove_header(&header::COOKIE);
+    pub fn take_out(&self, headers: &mut HeaderMap) {
+        if let Some(left) = headers.get(header::COOKIE).and_then(|line| self.left(line.as_bytes())) {
+            headers.remove(header::COOKIE);
             if !left.is_empty() {
                 let line = HeaderValue::from_bytes(&left).expect("parts of header values are header values");
-                // Fails for a name that HTTP/1.1 does not have.
-                let _ = request.insert_header(header::COOKIE, line);
+                headers.insert(header::COOKIE, line);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Names of request headers that do not go on to the site: those that servers take for another header's, and those by
-//! which a stranger would speak in a proxy's stead. Pure.
+//! Names of request headers that do not go on to the site: those that servers take for another header's, those by which
+//! a stranger would speak in a proxy's stead, and what announces trailers, which are not read. Pure.
 
 use http::{HeaderMap, HeaderName};
 
@@ -33,7 +33,8 @@ impl Sieve {
             // CGI and its heirs (WSGI, PHP) know headers as `HTTP_NAME`, in which `-` is `_`.
             let is_twin = memchr::memchr(b'_', text.as_bytes()).is_some()
                 && (!self.keeps_underscores || is_ours(&text.replace('_', "-"), route));
-            is_twin || text == "proxy" || !from_trusted_proxy && speaks_for_a_proxy(text)
+            // `Trailer` announces what Pingora does not read; from HTTP/1 it takes that away itself.
+            is_twin || matches!(text, "proxy" | "trailer") || !from_trusted_proxy && speaks_for_a_proxy(text)
         })
     }
 }
@@ -123,6 +124,7 @@ mod tests {
             ("x-subject", true, true, true),
             ("x-other", true, true, true),
             ("proxy", false, false, false),
+            ("trailer", false, false, false),
             ("x_other", false, false, true),
             ("_", false, false, true),
             ("x_subject", false, false, false),

@@ -41,7 +41,7 @@ impl Gateway {
         let choice = choice.ok_or_else(|| Error::explain(ErrorType::HTTPStatus(502), "no upstream has an address"))?;
         context.last = Some(choice.lease.address.clone());
         context.chosen = Some(choice.lease);
-        context.chosen_at = Instant::now();
+        context.chosen_at = choice.at;
         context.cookie = choice.cookie;
         Ok(choice.peer)
     }

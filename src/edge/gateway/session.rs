@@ -32,7 +32,7 @@ pub fn single(session: &Session) -> Option<&Single> {
 
 /// Both sides of a connection that is to become a WebSocket.
 pub fn duplex(session: &Session) -> Option<&Arc<Duplex>> {
-    single(session).filter(|_| session.is_upgrade_req())?.duplex()
+    single(session)?.duplex().filter(|_| session.is_upgrade_req())
 }
 
 /// Whether there is, or may be, so much of a body to come that the site may answer before it has read all.

@@ -34,17 +34,19 @@ pub fn settle(response: &mut ResponseHeader, upgrade: bool, version: Version) ->
     for name in nominated(response) {
         response.remove_header(&name);
     }
-    for name in &HOP_BY_HOP {
-        response.remove_header(name);
-    }
     // RFC 9110, 8.6 and RFC 9112, 6.1. What a site sends behind such a head is not read as its body, either.
-    if response.status == StatusCode::NO_CONTENT || response.status.is_informational() {
-        response.remove_header(&header::CONTENT_LENGTH);
-        response.remove_header(&header::TRANSFER_ENCODING);
-    }
+    let has_no_body = response.status == StatusCode::NO_CONTENT || response.status.is_informational();
     // Pingora carries trailers from HTTP/2 to HTTP/2 only. RFC 9110, 6.6.2: whoever drops them need not announce them.
-    if response.version != Version::HTTP_2 || version != Version::HTTP_2 {
-        response.remove_header(&header::TRAILER);
+    let has_no_trailers = response.version != Version::HTTP_2 || version != Version::HTTP_2;
+    let goes = |name: &&HeaderName| match **name {
+        header::CONTENT_LENGTH | header::TRANSFER_ENCODING => has_no_body,
+        header::TRAILER => has_no_trailers,
+        _ => HOP_BY_HOP.contains(name),
+    };
+    // Of few headers hardly one is among these: a look at each costs less than a search for each of these.
+    let going: Vec<HeaderName> = response.headers.keys().filter(goes).cloned().collect();
+    for name in going {
+        response.remove_header(&name);
     }
     Ok(())
 }

@@ -100,6 +100,8 @@ pub struct Choice {
     pub lease: Lease,
     /// What the visitor's cookie should say from now on, if that is new.
     pub cookie: Option<String>,
+    /// When it was chosen.
+    pub at: Instant,
 }
 
 impl Upstreams {
@@ -142,7 +144,8 @@ impl Upstreams {
     /// none was ever resolved.
     pub fn choose(&self, route: usize, tried: &[At], seeker: &Seeker<'_>) -> Option<Choice> {
         let pool = self.pools.get(route)?;
-        let now = self.now();
+        let at = Instant::now();
+        let now = self.millis(at);
         let usable = |address: &Address| !tried.contains(&address.at);
         let fit = |address: &Address| usable(address) && address.is_fit(now);
         // A second attempt takes nobody's turn: a server that fails would else come first for every second request.
@@ -186,7 +189,7 @@ impl Upstreams {
             // Over HTTP/2 a connection would be ended under the requests beside this one, so each has its own.
             peer.options.max_h2_streams = 1;
         }
-        Some(Choice { peer, lease: Lease::new(server, &address), cookie })
+        Some(Choice { peer, lease: Lease::new(server, &address), cookie, at })
     }
 
     /// Whether a request that met this failure, and has `tried` these addresses, may try another connection.
@@ -258,7 +261,11 @@ impl Upstreams {
     }
 
     fn now(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.millis(Instant::now())
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        (now - self.started).as_millis() as u64
     }
 }
 

@@ -60,6 +60,8 @@ struct State {
     done: u64,
     /// Whether the thread is to write without waiting for more.
     is_urgent: bool,
+    /// Whether the thread waits for a first line, and not for more.
+    is_idle: bool,
     /// Whether somebody has waited for the output in vain, and it has not moved since.
     is_stuck: bool,
     /// Lines lost that no line has told of.
@@ -136,7 +138,7 @@ impl Shared {
         state.lines.extend_from_slice(line);
         state.put += line.len() as u64;
         state.is_urgent |= haste != Haste::Gathered;
-        if before == 0 || state.is_urgent || (before < FULL && after >= FULL) {
+        if state.is_idle || state.is_urgent || (before < FULL && after >= FULL) {
             self.came.notify_one();
         }
         if haste == Haste::Awaited && !state.is_stuck && !WRITES.get() {
@@ -178,14 +180,24 @@ impl Shared {
         }
     }
 
-    /// Waits for lines, and a while for more of them.
+    /// Waits for lines, and a while for more of them. The while has begun before the first one where lines come all the
+    /// time: to be woken for it as well would cost as much as all the rest.
     fn gather(&self, batch: &mut Vec<u8>) {
         let mut state = self.state.lock();
-        while state.lines.is_empty() {
-            self.came.wait(&mut state);
-        }
-        let at_latest = Instant::now() + LINGER;
-        while !state.is_urgent && state.lines.len() < FULL && !self.came.wait_until(&mut state, at_latest).timed_out() {
+        loop {
+            let at_latest = Instant::now() + LINGER;
+            while !state.is_urgent
+                && state.lines.len() < FULL
+                && !self.came.wait_until(&mut state, at_latest).timed_out()
+            {}
+            if !state.lines.is_empty() {
+                break;
+            }
+            state.is_idle = true;
+            while state.lines.is_empty() {
+                self.came.wait(&mut state);
+            }
+            state.is_idle = false;
         }
         state.is_urgent = false;
         mem::swap(batch, &mut state.lines);
@@ -303,6 +315,9 @@ mod tests {
     fn lines_go_together_after_a_while_or_when_they_are_many() {
         let (outlet, opens, writes) = outlet(usize::MAX);
         (0..3).for_each(|_| opens.send(Ok(())).unwrap());
+        while !outlet.0.state.lock().is_idle {
+            thread::sleep(Duration::from_millis(1));
+        }
         let began = Instant::now();
         for line in ["a\n", "b\n", "c\n"] {
             outlet.0.put(line.as_bytes(), Haste::Gathered);
