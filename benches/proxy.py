@@ -5,9 +5,13 @@ The server is pinned to core 0, wrk and the site (nginx, a file of 0.8 KB) to co
 medians are printed. Processor time is that of the server's whole process tree. No server writes an access log, but for ours in
 one of its two rows: that is how it comes.
 
+Each round has two measurements: as many requests as the server answers (wrk), and the same number a second for all (h2load).
+The first flatters the faster ones: they keep the other core busy, so that they hardly ever have to wake it, which on a virtual
+machine costs microseconds.
+
     cargo build --release --bin real-streaming --example bare_pingora && python3 benches/proxy.py     (or benches/proxy.sh)
 
-Needs: wrk, nginx, taskset, openssl; haproxy and caddy where they are installed.
+Needs: wrk, h2load, nginx, taskset, openssl; haproxy and caddy where they are installed.
 """
 
 import argparse
@@ -170,20 +174,38 @@ def load(port, seconds, connections, scheme="http"):
         capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         sys.exit(out)
-    return int(re.search(r"(\d+) requests in", out).group(1)), milliseconds(re.search(r"99%\s+(\S+)", out).group(1))
+    return int(re.search(r"(\d+) requests in", out).group(1)), milliseconds(re.search(r"^ +99% +(\S+)", out, re.M).group(1))
+
+
+def paced(port, seconds, connections, rate):
+    """Requests answered of so many a second; an answer that is no success ends the run."""
+    out = subprocess.run(
+        ["taskset", "-c", "1", "h2load", "--h1", f"-c{connections}", f"--rps={rate / connections}", f"-D{seconds}", f"http://127.0.0.1:{port}/index.html"],
+        capture_output=True, text=True, check=True).stdout
+    answered = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", out) or sys.exit(out)
+    return int(answered.group(1))
 
 
 def measured(world, start, site, args):
-    """`(requests/s, µs of processor time, p99 in ms)`."""
+    """`(requests/s, µs of processor time, p99 in ms, µs at the rate that is the same for all)`; None for what is not asked for."""
     child, port = start(world, site)
     load(port, 1, args.connections)
     processes = tree(child.pid)
-    before, began = sum(map(cpu_seconds, processes)), time.monotonic()
+
+    def spent():
+        return sum(map(cpu_seconds, processes))
+
+    before, began = spent(), time.monotonic()
     requests, slowest = load(port, args.seconds, args.connections)
-    spent, took = sum(map(cpu_seconds, processes)) - before, time.monotonic() - began
+    cost, took = (spent() - before) * 1e6 / requests, time.monotonic() - began
+    cost_paced = None
+    if args.rate:
+        before = spent()
+        answered = paced(port, args.seconds, args.connections, args.rate)
+        cost_paced = (spent() - before) * 1e6 / answered
     assert tree(child.pid) == processes, "a process came or went, and took its time with it"
     stop(child)
-    return requests / took, spent * 1e6 / requests, slowest
+    return requests / took, cost, slowest, cost_paced
 
 
 def idle(world, start, site, count, tls=False):
@@ -233,11 +255,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="0 is for the memory run alone")
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--rate", type=int, default=12_000, help="requests/s of the second measurement of each round, which none of them is busy with; 0 skips it")
     parser.add_argument("--idle", type=int, default=2000, help="connections for the memory run; 0 skips it")
     parser.add_argument("--binary", type=pathlib.Path, help="ours, where it is not the release build")
     parser.add_argument("--only", default="", help="parts of names, with commas between them")
     args = parser.parse_args()
-    for needed in ("wrk", "nginx", "taskset", "openssl"):
+    for needed in ("wrk", "h2load", "nginx", "taskset", "openssl"):
         shutil.which(needed) or sys.exit(f"{needed} is not installed")
     names = [name for name in SERVERS if not args.only or any(part.lower() in name.lower() for part in args.only.split(","))]
     for name in ("HAProxy", "Caddy"):
@@ -255,14 +278,14 @@ def main():
             for _ in range(args.rounds):
                 for name in names:
                     rounds[name].append(measured(world, SERVERS[name], site, args))
-            medians = {name: [statistics.median(column) for column in zip(*seen)] for name, seen in rounds.items() if seen}
+            medians = {name: [None if None in column else statistics.median(column) for column in zip(*seen)] for name, seen in rounds.items() if seen}
             memory = {name: idle(world, SERVERS[name], site, args.idle) for name in names} if args.idle else {}
             over_tls = {name: idle(world, OVER_TLS[name], site, args.idle, tls=True) for name in memory if name in OVER_TLS}
         finally:
             world.close()
 
-    def ratio(name, to):
-        return f"{medians[name][1] / medians[to][1]:.2f}" if to in medians else "-"
+    def ratio(name, to, column=1):
+        return f"{medians[name][column] / medians[to][column]:.2f}" if to in medians else "-"
 
     def weight(memory, name):
         return f"{memory[name]:,.0f}" if name in memory else "-"
@@ -275,7 +298,13 @@ def main():
         ["", "µs CPU/request", "lowest to highest", f"to {BARE}", f"to {NGINX}", "p99 ms", "requests/s", "bytes/idle connection", "with TLS"],
         [[name, f"{cost:.1f}", f"{min(r[1] for r in rounds[name]):.1f} to {max(r[1] for r in rounds[name]):.1f}", ratio(name, BARE),
           ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}", weight(memory, name), weight(over_tls, name)]
-         for name, (rate, cost, slowest) in medians.items()])
+         for name, (rate, cost, slowest, _) in medians.items()])
+    if args.rate:
+        print(f"\nat {args.rate:,} requests/s each")
+        table(
+            ["", "µs CPU/request", "lowest to highest", f"to {BARE}", f"to {NGINX}"],
+            [[name, f"{columns[3]:.1f}", f"{min(r[3] for r in rounds[name]):.1f} to {max(r[3] for r in rounds[name]):.1f}", ratio(name, BARE, 3), ratio(name, NGINX, 3)]
+             for name, columns in medians.items()])
 
 
 if __name__ == "__main__":
