@@ -105,9 +105,12 @@ impl ProxyHttp for Gateway {
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Self::CTX) -> Result<()> {
         let (client, id) = caller(session, &context.live);
-        for name in context.live.untrusted_traces(&client, &session.req_header().headers) {
-            session.req_header_mut().remove_header(&name);
-        }
+        site_request::edit(session.req_header_mut(), |headers| {
+            for name in context.live.untrusted_traces(&client, headers) {
+                headers.remove(name);
+            }
+            Ok(())
+        })?;
         // RFC 9110, 7.8: without that it is for somebody else. Pingora would say it to the site in the client's stead.
         if session.is_upgrade_req() && !means_upgrade(&session.req_header().headers) {
             session.req_header_mut().remove_header(&header::UPGRADE);
@@ -115,7 +118,6 @@ impl ProxyHttp for Gateway {
         self.greet(session, &client);
         context.caller = Some((client, id));
         context.certificate = certificate(session);
-        site_request::edit(session.req_header_mut(), |_| Ok(()))?;
         let header = session.req_header();
         context.host = request::host(&header.uri, &header.headers).into();
         Ok(())

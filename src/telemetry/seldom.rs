@@ -63,6 +63,7 @@ mod tests {
             .collect();
         assert_eq!(due, [Some(0), None, None, Some(2), None, Some(1), Some(0)]);
     }
+
     #[test]
     fn what_was_over_is_said_anew() {
         let start = Instant::now();

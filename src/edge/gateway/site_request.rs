@@ -2,7 +2,11 @@
 
 use std::mem;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, header,
+    request::Parts,
+    uri::{Authority, PathAndQuery},
+};
 use pingora::{ErrorType, OrErr, Result, http::RequestHeader};
 
 use super::{
@@ -10,28 +14,25 @@ use super::{
     context::Context,
 };
 
-/// Changes the headers of a request, as they are without Pingora's copy of how their names were written.
+/// Changes the headers of a request, and has Pingora forget how their names were written.
 ///
-/// With it, each header that is put in, taken out or copied is so twice, and read letter by letter before. Sites know
-/// names in lower case anyway: HTTP/2 has no others (RFC 9113, 8.2).
+/// As long as it knows, each header that is put in, taken out or copied is so twice, and read letter by letter before.
+/// Sites know names in lower case anyway: HTTP/2 has no others (RFC 9113, 8.2).
 ///
 /// # Errors
-/// What stood as the target is none; it has been taken before.
+/// Those of the change. A target that was taken once is taken again.
 pub fn edit(request: &mut RequestHeader, change: impl FnOnce(&mut HeaderMap) -> Result<()>) -> Result<()> {
-    let shown = request.uri.path_and_query().map_or(&b""[..], |target| target.as_str().as_bytes());
-    // Bytes that a URI does not have.
-    let target = (request.raw_path() != shown).then(|| Box::from(request.raw_path()));
-    let ends_with_header = request.send_end_stream();
-    let empty = || -> Parts { Request::new(()).into_parts().0 };
-    let mut parts = Parts::from(mem::replace(request, empty().into()));
+    let uri = &request.uri;
+    let shown = uri.path_and_query().map(PathAndQuery::as_str).or(uri.authority().map(Authority::as_str));
+    // Bytes that a URI does not have stand beside it.
+    let target = Some(request.raw_path()).filter(|raw| *raw != shown.unwrap_or_default().as_bytes());
+    let target = target.map(Box::<[u8]>::from);
+    let empty = RequestHeader::from(Request::new(()).into_parts().0);
+    let mut parts = Parts::from(mem::replace(request, empty));
     let changed = change(&mut parts.headers);
     *request = parts.into();
     if let Some(target) = target {
-        let target: Box<[u8]> = target;
         request.set_raw_path(&target)?;
-    }
-    if let Some(ends) = ends_with_header {
-        request.set_send_end_stream(ends);
     }
     changed
 }
@@ -76,4 +77,46 @@ pub fn complete(
         own.take_out(headers);
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http::Uri;
+
+    use super::*;
+
+    fn edited(mut request: RequestHeader) -> RequestHeader {
+        let added = |headers: &mut HeaderMap| {
+            headers.insert("x-b", HeaderValue::from_static("2"));
+            Ok(())
+        };
+        edit(&mut request, added).unwrap();
+        assert!(!request.has_case());
+        request
+    }
+
+    #[test]
+    fn all_but_how_names_were_written_stays() {
+        for target in [&b"/a?b=c"[..], b"/\xff?\xfe", b"*", b"http://a.example/b"] {
+            let mut request = RequestHeader::build("OPTIONS", target, None).unwrap();
+            request.append_header("X-A", "1").unwrap();
+            request.append_header("x-a", "3").unwrap();
+            let (uri, version) = (request.uri.clone(), request.version);
+            let request = edited(request);
+            assert_eq!((request.raw_path(), &request.uri, request.version), (target, &uri, version));
+            assert_eq!(request.method, "OPTIONS");
+            let lines: Vec<_> =
+                request.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+            assert_eq!(lines, [("x-a", "1"), ("x-a", "3"), ("x-b", "2")]);
+        }
+    }
+
+    /// As over HTTP/2.
+    #[test]
+    fn a_target_that_is_an_authority_stays_one() {
+        let uri: Uri = "a.example:443".parse().unwrap();
+        let parts = Request::builder().method("CONNECT").uri(uri.clone()).body(()).unwrap().into_parts().0;
+        assert_eq!(edited(parts.into()).uri, uri);
+    }
 }
