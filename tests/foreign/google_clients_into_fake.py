@@ -15,12 +15,12 @@ from loopback import FakeGoogle, ask
 
 try:
     import grpc
-    from google.api_core import client_options, exceptions
+    from google.api_core import exceptions
     from google.cloud import bigquery_storage_v1 as storage
     from google.cloud import pubsub_v1
     from google.cloud.bigquery_storage_v1 import types, writer
     from google.cloud.bigquery_storage_v1.services.big_query_write import transports
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 except ImportError as error:
     print(f"missing: {error}")
     sys.exit(3)

@@ -23,7 +23,7 @@ import time
 
 import hpack
 from hyperframe.frame import (
-    ContinuationFrame, DataFrame, ExtensionFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, PriorityFrame, PushPromiseFrame,
+    ContinuationFrame, DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, PriorityFrame, PushPromiseFrame,
     RstStreamFrame, SettingsFrame, WindowUpdateFrame)
 
 from loopback import free_port

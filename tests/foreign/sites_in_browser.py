@@ -7,7 +7,6 @@ What comes out has to be the same each time: statuses, headers, bodies, cookies,
 that the edge is meant to make are the lists `FROM_EDGE` and `TO_SITE`.
 """
 
-import base64
 import contextlib
 import hashlib
 import json
