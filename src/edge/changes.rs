@@ -29,7 +29,7 @@ pub struct Changes {
 struct Instead(Option<Bytes>);
 
 /// What headers say of a body, besides its type, and of how it was sent.
-pub const OF_A_BODY: [HeaderName; 14] = [
+pub static OF_A_BODY: [HeaderName; 14] = [
     header::ACCEPT_RANGES,
     header::CONTENT_DISPOSITION,
     header::CONTENT_ENCODING,

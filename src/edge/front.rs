@@ -106,7 +106,10 @@ impl Front {
         });
         loop {
             if buffer.is_empty() {
-                let idle = self.parts.keepalive(self.parts.live.load().rules.trust.trusts(peer));
+                let idle = {
+                    let live = self.parts.live.load();
+                    live.keepalive(live.rules.trust.trusts(peer))
+                };
                 let read = alarm.within(idle, poll_fn(|cx| poll_begin(&mut stream, ending.as_mut(), cx)));
                 buffer = read.await.ok()??;
             }
@@ -118,6 +121,7 @@ impl Front {
             let live = self.parts.live.load_full();
             let find = |buffer: &mut BytesMut| express::find(buffer, &live.rules.router, live.endpoint.max_body());
             let mut found = find(&mut buffer);
+            let mut head = None;
             if let Found::Part(whole) = found {
                 // Its header has arrived: a graceful end waits for the rest.
                 let _in_flight = self.parts.lifecycle.enter();
@@ -125,9 +129,12 @@ impl Front {
                 found = find(&mut buffer);
             } else if let Found::Other = found {
                 let before = buffer.len();
-                if let Err(unfit) = head::read(&mut stream, &mut buffer, self.parts.header()).await {
-                    self.refuse(stream, unfit).await;
-                    return None;
+                match head::read(&mut stream, &mut buffer, self.parts.header()).await {
+                    Ok(end) => head = Some(end),
+                    Err(unfit) => {
+                        self.refuse(stream, unfit).await;
+                        return None;
+                    }
                 }
                 if buffer.len() != before {
                     // It may be an event that came in pieces.
@@ -139,7 +146,7 @@ impl Front {
                     let body = buffer.split_to(request.body);
                     self.serve(stream, &live, request, body, (peer, tls), &mut alarm).await?
                 }
-                Found::Part(_) | Found::Other => self.hand_over(stream, &mut buffer, &shutdown).await?,
+                Found::Part(_) | Found::Other => self.hand_over(stream, &live, &mut buffer, head, &shutdown).await?,
             };
         }
     }
@@ -251,9 +258,17 @@ impl Front {
         None
     }
 
-    /// Lets Pingora serve the request that `buffer` begins with, and see nothing of what follows it.
-    async fn hand_over(&self, stream: Stream, buffer: &mut BytesMut, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let head = head::end(buffer, 0)?;
+    /// Lets Pingora serve the request that `buffer` begins with, and see nothing of what follows it. `head` is the length
+    /// of its header, where that is known.
+    async fn hand_over(
+        &self,
+        stream: Stream,
+        live: &Live,
+        buffer: &mut BytesMut,
+        head: Option<usize>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let head = head.or_else(|| head::end(buffer, 0))?;
         let (mut extent, is_absolute) = match framing::judge(&buffer[..head]) {
             Ok(Sound { extent, is_absolute }) => (extent, is_absolute),
             Err(fault) => {
@@ -274,7 +289,7 @@ impl Front {
         }
         let duplex = (extent == Extent::Open).then(Arc::<Duplex>::default);
         let end = duplex.clone().map(|duplex| End::new(Side::Client, duplex, self.parts.tuning.downstream_write));
-        let session = self.session(peer(&stream), Single::new(stream, extent, end), own);
+        let session = self.session(peer(&stream), live, Single::new(stream, extent, end), own);
         let served = self.proxy.process_new_http(session, shutdown).await;
         if let Some(duplex) = duplex {
             drop(served);
@@ -289,11 +304,11 @@ impl Front {
     }
 
     /// Pingora's, of one request of this peer whose first bytes are `own`.
-    fn session(&self, peer: IpAddr, single: Single, own: BytesMut) -> ServerSession {
+    fn session(&self, peer: IpAddr, live: &Live, single: Single, own: BytesMut) -> ServerSession {
         let mut session = ServerSession::new_http1(Box::new(single));
         session.set_pipelined_prefix(own);
         session.set_connection_user_context(Some(Box::new(Unread::new(self.parts.clone(), peer))));
-        session.set_keepalive(Some(self.parts.keepalive(false).as_secs()));
+        session.set_keepalive(Some(live.keepalive(false).as_secs()));
         session
     }
 }

@@ -78,6 +78,7 @@ impl ProxyHttp for Gateway {
             caller: None,
             host: Box::default(),
             certificate: None,
+            wants_upgrade: false,
             route: usize::MAX,
             active: None,
             target: None,
@@ -112,10 +113,12 @@ impl ProxyHttp for Gateway {
             Ok(())
         })?;
         // RFC 9110, 7.8: without that it is for somebody else. Pingora would say it to the site in the client's stead.
-        if session.is_upgrade_req() && !means_upgrade(&session.req_header().headers) {
+        let asks_upgrade = session.is_upgrade_req();
+        context.wants_upgrade = asks_upgrade && means_upgrade(&session.req_header().headers);
+        if asks_upgrade && !context.wants_upgrade {
             session.req_header_mut().remove_header(&header::UPGRADE);
         }
-        self.greet(session, &client);
+        self.greet(session, &client, context);
         context.caller = Some((client, id));
         context.certificate = certificate(session);
         let header = session.req_header();
@@ -176,6 +179,8 @@ impl ProxyHttp for Gateway {
             for name in changes.remove {
                 headers.remove(name);
             }
+            // With room for those that are put in: what grows bit by bit is moved as often.
+            headers.reserve(changes.set.len() + 2);
             for (name, value) in changes.set {
                 headers.insert(name, value);
             }
@@ -358,17 +363,17 @@ impl ProxyHttp for Gateway {
 
 impl Gateway {
     /// The bounds of a connection, which Pingora wants to hear again for every request.
-    fn greet(&self, session: &mut Session, client: &Client) {
+    fn greet(&self, session: &mut Session, client: &Client, context: &Context) {
         let Parts { lifecycle, tuning, .. } = &*self.parts;
         // Only what would be kept alive anyway gets a limit: HTTP/1.0, `Connection: close` and requests whose framing
         // is doubtful have been sorted out by Pingora, and setting a time would bring them back.
         if session.get_keepalive().is_some() {
-            let seconds = self.parts.keepalive(client.from_trusted_proxy).as_secs();
+            let seconds = context.live.keepalive(client.from_trusted_proxy).as_secs();
             session.set_keepalive((!lifecycle.is_ending()).then_some(seconds));
         }
         session.set_write_timeout(Some(tuning.downstream_write));
         session.set_total_drain_timeout(Some(tuning.linger));
-        if session.is_upgrade_req() {
+        if context.wants_upgrade {
             session.set_read_timeout(Some(LONG_QUIET));
         }
         // RFC 9110, 10.1.1 and 15.2: HTTP/1.0 knows no answer before the answer, and would take it for that.

@@ -3,10 +3,11 @@
 //! Pingora waits a minute for every single byte and takes a megabyte; so the front reads the header of every request
 //! that it hands over.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use memchr::memmem::{self, Finder};
 use pingora::{protocols::Stream, time::timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -35,15 +36,17 @@ pub enum Unfit {
     Gone,
 }
 
-/// Reads until the buffer holds a whole header; or nothing at all, when it held but empty lines.
-pub async fn read(stream: &mut Stream, buffer: &mut BytesMut, bounds: Bounds) -> Result<(), Unfit> {
+/// Reads until the buffer begins with a whole header, whose length that is; or has nothing at all, when it held but empty
+/// lines.
+pub async fn read(stream: &mut Stream, buffer: &mut BytesMut, bounds: Bounds) -> Result<usize, Unfit> {
     // A request may begin with empty lines (RFC 9112, 2.2).
     skip_empty_lines(buffer);
     if buffer.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
+    let fit = |end| if end > bounds.size { Err(Unfit::Large) } else { Ok(end) };
     if let Some(end) = end(buffer, 0) {
-        return if end > bounds.size { Err(Unfit::Large) } else { Ok(()) };
+        return fit(end);
     }
     let rest = async {
         loop {
@@ -56,7 +59,7 @@ pub async fn read(stream: &mut Stream, buffer: &mut BytesMut, bounds: Bounds) ->
                 return Err(Unfit::Gone);
             }
             if let Some(end) = end(buffer, seen) {
-                return if end > bounds.size { Err(Unfit::Large) } else { Ok(()) };
+                return fit(end);
             }
         }
     };
@@ -68,15 +71,14 @@ fn skip_empty_lines(buffer: &mut BytesMut) {
     buffer.advance(empty);
 }
 
-/// Where the header ends, if it does; the first `seen` bytes have been looked at before. A line feed alone ends a line
-/// here as it does for the parser; what it is worth is judged later.
+/// Where the header ends, if it does; the first `seen` bytes have been looked at before. Where there is no end as it should
+/// be, two line feeds alone are one, as they are for the parser: what they are worth is judged later, here as elsewhere.
 pub fn end(bytes: &[u8], seen: usize) -> Option<usize> {
+    static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\n\r\n"));
     let from = seen.saturating_sub(2);
-    memchr::memchr_iter(b'\n', &bytes[from..]).map(|at| from + at).find_map(|at| match bytes.get(at + 1..)? {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
+    let bytes = &bytes[from..];
+    let end = END.find(bytes).map(|at| at + 3).or_else(|| Some(memmem::find(bytes, b"\n\n")? + 2));
+    end.map(|end| from + end)
 }
 
 /// What can be read of a header that is not fit to be served: enough to answer it in a form that its sender reads, and to
@@ -159,5 +161,7 @@ mod tests {
                 assert_eq!(found, expected, "{text:?} cut at {cut}");
             }
         }
+        // A header that is refused for its second line, with all that belongs to it.
+        assert_eq!(end(b"GET / HTTP/1.1\n\nX: 1\r\n\r\nbody", 0), Some(24));
     }
 }

@@ -1,7 +1,7 @@
 //! What the public listener does with requests, as the configuration has it now. It is replaced whole; a request keeps to
 //! the end what it began with.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
@@ -29,6 +29,10 @@ use crate::{
     problem::Problem,
     telemetry::Metrics,
 };
+
+/// How long a load balancer's connection may idle between requests: it must close first, or requests meet a closing
+/// connection. Google's keeps 600 s.
+const PROXY_KEEPALIVE: Duration = Duration::from_secs(620);
 
 /// See the module.
 pub struct Live {
@@ -122,6 +126,11 @@ impl Live {
             return Vec::new();
         }
         headers.keys().filter(|name| TRACES.contains(name)).cloned().collect()
+    }
+
+    /// How long a connection may idle between requests.
+    pub fn keepalive(&self, from_trusted_proxy: bool) -> Duration {
+        if from_trusted_proxy { PROXY_KEEPALIVE } else { *self.server().timeouts.idle }
     }
 
     /// `server:`

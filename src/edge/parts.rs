@@ -1,6 +1,6 @@
 //! What both lanes of the public listener need.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
@@ -10,9 +10,6 @@ use crate::{
     acme::Challenges,
     telemetry::{Metrics, metrics::ByConnection},
 };
-
-/// How long a load balancer's connection may idle between requests: it must close first, or requests meet a closing connection. Google's keeps 600 s.
-const PROXY_KEEPALIVE: Duration = Duration::from_secs(620);
 
 /// See the module.
 pub struct Parts {
@@ -35,11 +32,6 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// How long a connection may idle.
-    pub fn keepalive(&self, from_trusted_proxy: bool) -> Duration {
-        if from_trusted_proxy { PROXY_KEEPALIVE } else { *self.live.load().server().timeouts.idle }
-    }
-
     /// A connection has been refused.
     pub fn refused(&self, reason: &'static str) {
         self.metrics.connections_refused.get_or_create(&ByConnection { reason }).inc();

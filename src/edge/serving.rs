@@ -279,7 +279,7 @@ fn server(
     let proxy = |gateway: Gateway, is_trusted| {
         let mut proxy = http_proxy(&server.configuration, gateway);
         let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(parts.keepalive(is_trusted));
+        options.h2_idle_timeout = Some(parts.live.load().keepalive(is_trusted));
         proxy.server_options = Some(options);
         Arc::new(proxy)
     };

@@ -7,7 +7,7 @@ use super::{proxies::CLIENTS, route::Route};
 
 /// Which trace a request belongs to, as W3C and Google write it. Who believes a stranger lets it write into a trace of
 /// somebody's own, and say whether that is kept (Trace Context, 7.2: a service may restart a trace at its front).
-pub const TRACES: [HeaderName; 3] = [
+pub static TRACES: [HeaderName; 3] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-cloud-trace-context"),
@@ -31,7 +31,7 @@ impl Sieve {
         headers.keys().filter(move |name| {
             let text = name.as_str();
             // CGI and its heirs (WSGI, PHP) know headers as `HTTP_NAME`, in which `-` is `_`.
-            let is_twin = memchr::memchr(b'_', text.as_bytes()).is_some()
+            let is_twin = text.bytes().any(|byte| byte == b'_')
                 && (!self.keeps_underscores || is_ours(&text.replace('_', "-"), route));
             // `Trailer` announces what Pingora does not read; from HTTP/1 it takes that away itself.
             is_twin || matches!(text, "proxy" | "trailer") || !from_trusted_proxy && speaks_for_a_proxy(text)

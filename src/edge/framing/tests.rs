@@ -28,6 +28,7 @@ fn what_parsers_disagree_over_is_a_fault() {
         "Host: a\r\nX\0: a\r\n",
         "Host: a\r\nX: \x01\r\n",
         "Host: a\r\nX: a\x7f\r\n",
+        "Host: a\r\nX: a\x0c\r\n",
         "Host: a\r\n: a\r\n",
         "Host: a\r\nHost: a\r\n",
         "Host: a b\r\n",
@@ -45,6 +46,22 @@ fn what_parsers_disagree_over_is_a_fault() {
     }
     assert!(about("GET / HTTP/1.0\nHost: a\r\n\r\n").is_some());
     assert!(about("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").is_some());
+}
+
+#[test]
+fn a_look_at_all_of_it_finds_what_a_look_at_each_line_finds() {
+    let head = b"GET /a HTTP/1.1\r\nHost: a.example\r\nX-Y:\t b\r\nZ:\r\n\r\n";
+    for at in 0..=head.len() {
+        for byte in 0..=255 {
+            let inserted = [&head[..at], &[byte], &head[at..]].concat();
+            assert_eq!(judge(&inserted), judge_lines(&inserted, false), "{}", inserted.escape_ascii());
+            if at < head.len() {
+                let replaced = [&head[..at], &[byte], &head[at + 1..]].concat();
+                assert_eq!(judge(&replaced), judge_lines(&replaced, false), "{}", replaced.escape_ascii());
+            }
+        }
+    }
+    assert!(is_tidy(head));
 }
 
 #[test]

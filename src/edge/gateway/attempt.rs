@@ -10,7 +10,7 @@ use super::{
         upstream::{Deadline, Handle, Passed, Purpose, RetryOn, Seeker},
     },
     Context, Gateway,
-    session::{cookie_named, duplex, has_begun, is_long, is_repeatable, may_be_quiet, single},
+    session::{cookie_named, duplex, has_begun, is_long, is_repeatable, single},
 };
 
 impl Gateway {
@@ -26,14 +26,14 @@ impl Gateway {
                 .map_err(|error: Box<Error>| error.into_up());
         }
         let cookie = context.live.upstreams.cookie(context.route);
-        context.upload =
-            is_long(session).then(|| Arc::new(Upload::new(&self.parts.tuning, self.parts.lifecycle.clone())));
+        context.upload = (!context.wants_upgrade && is_long(session))
+            .then(|| Arc::new(Upload::new(&self.parts.tuning, self.parts.lifecycle.clone())));
         let duplex = duplex(session).map(|duplex| Purpose::Duplex(duplex.clone(), self.parts.tuning.upstream_write));
         let seeker = Seeker {
             client: context.caller.as_ref().map_or(Ipv4Addr::UNSPECIFIED.into(), |(client, _)| client.ip),
             cookie: cookie.and_then(|name| cookie_named(&session.req_header().headers, name)),
-            quiet: may_be_quiet(session),
-            upgrade: session.is_upgrade_req(),
+            quiet: context.may_be_quiet(session),
+            upgrade: context.wants_upgrade,
             purpose: duplex.or_else(|| context.upload.clone().map(Purpose::Upload)),
             left,
         };
@@ -52,7 +52,7 @@ pub fn connected(session: &mut Session, descriptor: RawFd, context: &mut Context
     // There is none of its own where HTTP/2 may be spoken.
     context.upload.take_if(|upload| !upload.is_connected());
     if let Some(upload) = &context.upload {
-        upload.begin(context.live.upstreams.silence(context.route, may_be_quiet(session)));
+        upload.begin(context.live.upstreams.silence(context.route, context.may_be_quiet(session)));
         if let Some(single) = single(session) {
             single.heed(upload.clone());
         }

@@ -17,7 +17,7 @@ use super::{
         upload::Upload,
         upstream::{Address, At, Deadline, Lease, Passed},
     },
-    session::has_begun,
+    session::{accepts_events, has_begun},
 };
 use crate::telemetry::proxying::Active;
 
@@ -33,6 +33,8 @@ pub struct Context {
     pub host: Box<str>,
     /// What it has shown, if it was asked for that.
     pub certificate: Option<ClientCertificate>,
+    /// Whether the client asks us to speak another protocol from then on, known from the first phase on.
+    pub wants_upgrade: bool,
     /// Index of the route, once the request is found to be the site's.
     pub route: usize,
     /// Counts it among that route's.
@@ -84,8 +86,13 @@ impl Context {
             && *error.etype() == ErrorType::ReadTimedout
             && !has_begun(session)
             && !session.is_body_done()
-            && !session.is_upgrade_req()
+            && !self.wants_upgrade
             && !self.upload.as_ref().is_some_and(|upload| upload.is_behind())
+    }
+
+    /// Whether the answer may pause for long: WebSocket, server-sent events.
+    pub fn may_be_quiet(&self, session: &Session) -> bool {
+        self.wants_upgrade || accepts_events(session)
     }
 
     /// An attempt has failed, and another one follows or not.

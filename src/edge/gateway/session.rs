@@ -35,11 +35,9 @@ pub fn duplex(session: &Session) -> Option<&Arc<Duplex>> {
     single(session)?.duplex().filter(|_| session.is_upgrade_req())
 }
 
-/// Whether there is, or may be, so much of a body to come that the site may answer before it has read all.
+/// Whether there is, or may be, so much of a body to come that the site may answer before it has read all. Not for a
+/// request that wants an upgrade.
 pub fn is_long(session: &mut Session) -> bool {
-    if session.is_upgrade_req() {
-        return false;
-    }
     let length = session.req_header().headers.get(header::CONTENT_LENGTH);
     match length.and_then(|length| decimal(length.as_bytes())) {
         Some(length) => length > ENOUGH as u64,
@@ -82,10 +80,10 @@ pub fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Whether the answer may pause for long: WebSocket, server-sent events.
-pub fn may_be_quiet(session: &Session) -> bool {
+/// Whether the client asks for server-sent events.
+pub fn accepts_events(session: &Session) -> bool {
     let mut accepts = session.req_header().headers.get_all(header::ACCEPT).iter();
-    session.is_upgrade_req() || accepts.any(|value| value.as_bytes().starts_with(b"text/event-stream"))
+    accepts.any(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Whether `Connection` says that `Upgrade` is for us.

@@ -8,7 +8,7 @@ use super::super::list::members;
 
 /// What belongs to a connection whether `Connection` names it or not (RFC 9110, 7.6.1). Not among them is what frames
 /// the body: that is Pingora's to translate.
-const HOP_BY_HOP: [HeaderName; 7] = [
+static HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

@@ -13,7 +13,7 @@ use super::{
 use crate::problem::Problem;
 
 /// Headers that belong to the connection or frame the body: setting one would only break what Pingora makes of them.
-const FRAMING: [HeaderName; 7] = [
+static FRAMING: [HeaderName; 7] = [
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::TRANSFER_ENCODING,
