@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What a proxied request costs, beside the proxies that people use and the least a Pingora program can do.
 
-The server is pinned to core 0, wrk and the site (nginx, a file of 0.8 KB) to core 1; rounds alternate between the servers and
-medians are printed. Processor time is that of the server's whole process tree. No server writes an access log, but for ours in
-one of its two rows: that is how it comes.
+The server is pinned to core 0, wrk and the site (nginx, a file of 0.8 KB) to core 1; each round has all servers, in another
+order, and medians are printed. Processor time is that of the server's whole process tree. No server writes an access log, but for ours in
+one of its two rows: that is how it comes. The bare Pingora is measured twice a round: what its second row has to the first, and
+should not, is what the machine adds to every ratio by itself.
 
 Each round has two measurements: as many requests as the server answers (wrk), and the same number a second for all (h2load).
 The first flatters the faster ones: they keep the other core busy, so that they hardly ever have to wake it, which on a virtual
@@ -17,6 +18,7 @@ Needs: wrk, h2load, nginx, taskset, openssl; haproxy and caddy where they are in
 import argparse
 import os
 import pathlib
+import random
 import re
 import resource
 import shutil
@@ -32,7 +34,7 @@ from e2e import RELEASE, World, cpu_seconds, status_kb, wait_for
 from loopback import free_port
 
 BODY = 800
-BARE, NGINX = "bare Pingora", "nginx"
+BARE, AGAIN, NGINX = "bare Pingora", "bare Pingora, again", "nginx"
 
 
 def tree(pid):
@@ -145,10 +147,30 @@ class Servers(World):
         return self.proxy(["env", "GOMAXPROCS=1", "caddy", "run", "--config", conf, "--adapter", "caddyfile"], port, "caddy.log")
 
 
+# What Chromium says beside the host when somebody follows a link of the site.
+BROWSER = {
+    "Connection": "keep-alive",
+    "sec-ch-ua": '"Chromium";v="130", "Not?A_Brand";v="99"',
+    "sec-ch-ua-mobile": "?0",
+    "sec-ch-ua-platform": '"Linux"',
+    "Upgrade-Insecure-Requests": "1",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-User": "?1",
+    "Sec-Fetch-Dest": "document",
+    "Referer": "http://127.0.0.1/products/?page=2",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Accept-Language": "en-US,en;q=0.9",
+    "Cookie": "__uid__=1234567890.1700000000; sessionid=7f3a9c51d2e84b06a1c4f0e2b9d87356; csrftoken=Qm9yZWQgb2Ygd3JpdGluZyB0b2tlbnM",
+}
+
 SERVERS = {
     "ours, access log on": Servers.ours,
     "ours, access log off": Servers.ours_silent,
     BARE: Servers.bare_pingora,
+    AGAIN: Servers.bare_pingora,
     NGINX: Servers.nginx,
     "HAProxy": Servers.haproxy,
     "Caddy": Servers.caddy,
@@ -161,26 +183,31 @@ def stop(child):
     # Asked, not killed: nginx ends its workers itself. The bare Pingora waits for minutes.
     child.terminate()
     try:
-        child.wait(3)
+        child.wait(0.5)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
 
 
-def load(port, seconds, connections, scheme="http"):
+def said(headers):
+    """As wrk and h2load want to be told."""
+    return [word for name, value in headers.items() for word in ("-H", f"{name}: {value}")]
+
+
+def load(port, seconds, connections, scheme="http", headers={}):
     """`(requests, p99 in ms)`; an answer that is no success, or a broken connection, ends the run."""
     out = subprocess.run(
-        ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"{scheme}://127.0.0.1:{port}/index.html"],
+        ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *said(headers), f"{scheme}://127.0.0.1:{port}/index.html"],
         capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         sys.exit(out)
     return int(re.search(r"(\d+) requests in", out).group(1)), milliseconds(re.search(r"^ +99% +(\S+)", out, re.M).group(1))
 
 
-def paced(port, seconds, connections, rate):
+def paced(port, seconds, connections, rate, headers):
     """Requests answered of so many a second; an answer that is no success ends the run."""
     out = subprocess.run(
-        ["taskset", "-c", "1", "h2load", "--h1", f"-c{connections}", f"--rps={rate / connections}", f"-D{seconds}", f"http://127.0.0.1:{port}/index.html"],
+        ["taskset", "-c", "1", "h2load", "--h1", f"-c{connections}", f"--rps={rate / connections}", f"-D{seconds}", *said(headers), f"http://127.0.0.1:{port}/index.html"],
         capture_output=True, text=True, check=True).stdout
     answered = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", out) or sys.exit(out)
     return int(answered.group(1))
@@ -189,19 +216,20 @@ def paced(port, seconds, connections, rate):
 def measured(world, start, site, args):
     """`(requests/s, µs of processor time, p99 in ms, µs at the rate that is the same for all)`; None for what is not asked for."""
     child, port = start(world, site)
-    load(port, 1, args.connections)
+    headers = BROWSER if args.browser else {}
+    load(port, 1, args.connections, headers=headers)
     processes = tree(child.pid)
 
     def spent():
         return sum(map(cpu_seconds, processes))
 
     before, began = spent(), time.monotonic()
-    requests, slowest = load(port, args.seconds, args.connections)
+    requests, slowest = load(port, args.seconds, args.connections, headers=headers)
     cost, took = (spent() - before) * 1e6 / requests, time.monotonic() - began
     cost_paced = None
     if args.rate:
         before = spent()
-        answered = paced(port, args.seconds, args.connections, args.rate)
+        answered = paced(port, args.seconds, args.connections, args.rate, headers)
         cost_paced = (spent() - before) * 1e6 / answered
     assert tree(child.pid) == processes, "a process came or went, and took its time with it"
     stop(child)
@@ -256,6 +284,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rate", type=int, default=12_000, help="requests/s of the second measurement of each round, which none of them is busy with; 0 skips it")
+    parser.add_argument("--browser", action="store_true", help="with the headers of a browser, not with the host alone")
     parser.add_argument("--idle", type=int, default=2000, help="connections for the memory run; 0 skips it")
     parser.add_argument("--binary", type=pathlib.Path, help="ours, where it is not the release build")
     parser.add_argument("--only", default="", help="parts of names, with commas between them")
@@ -276,16 +305,24 @@ def main():
             site = world.site()
             rounds = {name: [] for name in names}
             for _ in range(args.rounds):
-                for name in names:
+                # Not always behind the same one: what that has left in caches and in the scheduler is a part of the noise.
+                for name in random.sample(names, len(names)):
                     rounds[name].append(measured(world, SERVERS[name], site, args))
             medians = {name: [None if None in column else statistics.median(column) for column in zip(*seen)] for name, seen in rounds.items() if seen}
-            memory = {name: idle(world, SERVERS[name], site, args.idle) for name in names} if args.idle else {}
+            memory = {name: idle(world, SERVERS[name], site, args.idle) for name in names if name != AGAIN} if args.idle else {}
             over_tls = {name: idle(world, OVER_TLS[name], site, args.idle, tls=True) for name in memory if name in OVER_TLS}
         finally:
             world.close()
 
     def ratio(name, to, column=1):
         return f"{medians[name][column] / medians[to][column]:.2f}" if to in medians else "-"
+
+    def in_pairs(name, column=1):
+        """To the bare Pingora of the same round, which has the same neighbours: the median, and the middle half of them."""
+        if BARE not in medians:
+            return "-"
+        ratios = sorted(ours[column] / its[column] for ours, its in zip(rounds[name], rounds[BARE]))
+        return f"{statistics.median(ratios):.2f} ({ratios[len(ratios) // 4]:.2f} to {ratios[-1 - len(ratios) // 4]:.2f})"
 
     def weight(memory, name):
         return f"{memory[name]:,.0f}" if name in memory else "-"
@@ -295,15 +332,16 @@ def main():
         return
     print(f"{BODY} bytes through one core, {args.connections} connections; medians of {args.rounds} rounds of {args.seconds} s")
     table(
-        ["", "µs CPU/request", "lowest to highest", f"to {BARE}", f"to {NGINX}", "p99 ms", "requests/s", "bytes/idle connection", "with TLS"],
+        ["", "µs CPU/request", "lowest to highest", f"to {BARE}", "in pairs", f"to {NGINX}", "p99 ms", "requests/s", "bytes/idle connection", "with TLS"],
         [[name, f"{cost:.1f}", f"{min(r[1] for r in rounds[name]):.1f} to {max(r[1] for r in rounds[name]):.1f}", ratio(name, BARE),
-          ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}", weight(memory, name), weight(over_tls, name)]
+          in_pairs(name), ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}", weight(memory, name), weight(over_tls, name)]
          for name, (rate, cost, slowest, _) in medians.items()])
     if args.rate:
         print(f"\nat {args.rate:,} requests/s each")
         table(
-            ["", "µs CPU/request", "lowest to highest", f"to {BARE}", f"to {NGINX}"],
-            [[name, f"{columns[3]:.1f}", f"{min(r[3] for r in rounds[name]):.1f} to {max(r[3] for r in rounds[name]):.1f}", ratio(name, BARE, 3), ratio(name, NGINX, 3)]
+            ["", "µs CPU/request", "lowest to highest", f"to {BARE}", "in pairs", f"to {NGINX}"],
+            [[name, f"{columns[3]:.1f}", f"{min(r[3] for r in rounds[name]):.1f} to {max(r[3] for r in rounds[name]):.1f}", ratio(name, BARE, 3),
+              in_pairs(name, 3), ratio(name, NGINX, 3)]
              for name, columns in medians.items()])
 
 
