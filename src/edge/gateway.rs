@@ -179,7 +179,7 @@ impl ProxyHttp for Gateway {
             for name in changes.remove {
                 headers.remove(name);
             }
-            // With room for those that are put in: what grows bit by bit is moved as often.
+            // These, `Forwarded` and `Via`: a map that grows bit by bit is moved as often.
             headers.reserve(changes.set.len() + 2);
             for (name, value) in changes.set {
                 headers.insert(name, value);
