@@ -2,9 +2,9 @@
 """What a proxied request costs, beside the proxies that people use and the least a Pingora program can do.
 
 The server is pinned to core 0, wrk and the site (nginx, a file of 0.8 KB) to core 1; each round has all servers, in another
-order, and medians are printed. Processor time is that of the server's whole process tree. No server writes an access log, but for ours in
-one of its two rows: that is how it comes. The bare Pingora is measured twice a round: what its second row has to the first, and
-should not, is what the machine adds to every ratio by itself.
+order, and medians are printed. Processor time is that of the server's whole process tree. No server writes an access log, but
+for ours in one of its two rows: that is how it comes. The bare Pingora is measured twice a round: the ratio of its two rows is
+what the machine adds to every ratio by itself.
 
 Each round has two measurements: as many requests as the server answers (wrk), and the same number a second for all (h2load).
 The first flatters the faster ones: they keep the other core busy, so that they hardly ever have to wake it, which on a virtual
