@@ -282,16 +282,15 @@ fn without_end(line: &[u8]) -> Option<&[u8]> {
     line.strip_suffix(b"\r\n")
 }
 
-/// Whether carriage returns and line feeds are there in pairs alone, and no other control characters but tabs.
+/// Whether carriage returns and line feeds are there in pairs alone, and no other control characters but tabs. A line feed
+/// as the first byte, or a carriage return as the last one, is not seen: no line with such an end is a whole one.
 fn is_tidy(head: &[u8]) -> bool {
     // No way out in between, as in `has_controls`.
     let is_split = |pair: (&u8, &u8)| (*pair.0 == b'\r') != (*pair.1 == b'\n');
     let pairs = head.iter().zip(head.iter().skip(1));
-    let is_odd = |byte: &u8| (*byte < b' ') & !matches!(byte, b'\t' | b'\r' | b'\n') | (*byte == 0x7f);
+    let is_odd = |byte: u8| is_control(byte) & !matches!(byte, b'\r' | b'\n');
     !pairs.fold(false, |found, pair| found | is_split(pair))
-        && !head.iter().fold(false, |found, byte| found | is_odd(byte))
-        && !head.starts_with(b"\n")
-        && !head.ends_with(b"\r")
+        && !head.iter().fold(false, |found, byte| found | is_odd(*byte))
 }
 
 /// What names and methods consist of (RFC 9110, 5.6.2).
@@ -321,7 +320,11 @@ const fn letters_digits_and(marks: &[u8]) -> [bool; 256] {
 
 /// Whether a value has bytes that none has. All of it is looked at, so that many bytes are at once.
 fn has_controls(value: &[u8]) -> bool {
-    value.iter().fold(false, |found, byte| found | (*byte < b' ') & (*byte != b'\t') | (*byte == 0x7f))
+    value.iter().fold(false, |found, byte| found | is_control(*byte))
+}
+
+fn is_control(byte: u8) -> bool {
+    (byte < b' ') & (byte != b'\t') | (byte == 0x7f)
 }
 
 /// A `Content-Length` of digits alone, so few that nothing overflows.

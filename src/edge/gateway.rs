@@ -38,7 +38,6 @@ use self::{
     },
 };
 use super::{
-    access::Handler,
     answer::close_if_ending,
     assets::Asset,
     changes::Changes,
@@ -70,30 +69,7 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Box<Context> {
-        let now = Instant::now();
-        Box::new(Context {
-            started: now,
-            live: self.parts.live.load_full(),
-            handler: Handler::Proxy,
-            caller: None,
-            host: Box::default(),
-            certificate: None,
-            wants_upgrade: false,
-            route: usize::MAX,
-            active: None,
-            target: None,
-            tried: Vec::new(),
-            chosen: None,
-            chosen_at: now,
-            deadline: None,
-            upload: None,
-            last: None,
-            cookie: None,
-            upgrade: false,
-            changes: Changes::default(),
-            replaced: None,
-            _in_flight: self.parts.lifecycle.enter(),
-        })
+        Box::new(Context::new(self.parts.live.load_full(), self.parts.lifecycle.enter()))
     }
 
     /// What the front has put there, for a request that never comes this far.

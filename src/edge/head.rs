@@ -72,7 +72,8 @@ fn skip_empty_lines(buffer: &mut BytesMut) {
 }
 
 /// Where the header ends, if it does; the first `seen` bytes have been looked at before. Where there is no end as it should
-/// be, two line feeds alone are one, as they are for the parser: what they are worth is judged later, here as elsewhere.
+/// be, two line feeds are one, as they are for the parser. A header with such lines is refused when it is judged, so that it
+/// does not matter which of the two comes first.
 pub fn end(bytes: &[u8], seen: usize) -> Option<usize> {
     static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\n\r\n"));
     let from = seen.saturating_sub(2);

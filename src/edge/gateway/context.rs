@@ -66,6 +66,34 @@ pub struct Context {
 }
 
 impl Context {
+    /// Of a request that begins now, under the configuration that there is.
+    pub fn new(live: Arc<Live>, in_flight: InFlight) -> Context {
+        let now = Instant::now();
+        Context {
+            started: now,
+            live,
+            handler: Handler::Proxy,
+            caller: None,
+            host: Box::default(),
+            certificate: None,
+            wants_upgrade: false,
+            route: usize::MAX,
+            active: None,
+            target: None,
+            tried: Vec::new(),
+            chosen: None,
+            chosen_at: now,
+            deadline: None,
+            upload: None,
+            last: None,
+            cookie: None,
+            upgrade: false,
+            changes: Changes::default(),
+            replaced: None,
+            _in_flight: in_flight,
+        }
+    }
+
     /// What is there of the answer is about to be passed on.
     pub fn passed_on(&self) {
         if let Some(upload) = &self.upload {
