@@ -18,11 +18,12 @@ pub fn start(config: &DeviceConfig, metrics: &Arc<Metrics>, runtime: &runtime::H
     let (in_use, shown) = (data.clone(), config.matomo.clone());
     let take = move |detector: Detector| {
         let (path, rules, memory) = (shown.display(), detector.rules(), detector.memory());
-        info!(%path, rules, memory, "rules of machines");
-        if detector.skipped() > 0 {
-            warn!(%path, patterns = detector.skipped(), "some patterns cannot be used and are passed over");
-        }
+        let patterns = detector.skipped();
         in_use.replace_matomo(detector);
+        info!(%path, rules, memory, "rules of machines");
+        if patterns > 0 {
+            warn!(%path, patterns, "some patterns cannot be used and are passed over");
+        }
     };
     Watched {
         key: "device.matomo",
@@ -35,8 +36,9 @@ pub fn start(config: &DeviceConfig, metrics: &Arc<Metrics>, runtime: &runtime::H
 
     let (in_use, shown) = (data.clone(), config.play_devices.clone());
     let take = move |list: PlayDevices| {
-        info!(path = %shown.display(), rows = list.len(), "list of devices");
+        let rows = list.len();
         in_use.replace_play_devices(list);
+        info!(path = %shown.display(), rows, "list of devices");
     };
     Watched {
         key: "device.play_devices",

@@ -18,8 +18,9 @@ pub fn start(path: &Path, metrics: &Arc<Metrics>, runtime: &runtime::Handle) -> 
     let atlas = Atlas::default();
     let (in_use, shown) = (atlas.clone(), path.to_owned());
     let take = move |database: Database| {
-        info!(path = %shown.display(), kind = database.kind(), built_at = database.built_at(), "geo database");
+        let (kind, built_at) = (database.kind().to_owned(), database.built_at());
         in_use.replace(database);
+        info!(path = %shown.display(), kind, built_at, "geo database");
     };
     Watched {
         key: "geo.database",

@@ -29,7 +29,7 @@ pub struct Watched<T> {
     pub files: Vec<PathBuf>,
     /// Reads it; else, what is wrong with it.
     pub read: fn(&Path) -> Result<T, String>,
-    /// Puts it to use.
+    /// Puts it to use, and says so afterwards.
     pub take: Box<dyn Fn(T) + Send + Sync>,
 }
 

@@ -177,8 +177,8 @@ impl Server {
             let since = if known.is_empty() && !self.is_late { 0 } else { self.now().max(1) };
             let addresses: Vec<_> =
                 found.iter().map(|at| keep(at).unwrap_or_else(|| Address::new(at.clone(), since))).collect();
-            tracing::info!(upstream = %self.url, addresses = ?found, "an upstream's name has been resolved");
             self.addresses.store(Arc::new(addresses));
+            tracing::info!(upstream = %self.url, addresses = ?found, "an upstream's name has been resolved");
         }
     }
 }
