@@ -4,6 +4,8 @@ use std::{
     collections::HashMap,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    process,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -181,9 +183,19 @@ pub fn request(
     client.try_answer(method == "HEAD")
 }
 
-/// An address nobody listens on.
+/// An address nobody listens on, each given once. The system gives it to nobody either: its own ports, of which tests
+/// that run beside this one take hundreds, begin above (`net.ipv4.ip_local_port_range`). A process that is slow to
+/// start, or down for a while, still finds it free.
 pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Two test processes at the same time seldom begin at the same place.
+        let turn = process::id().wrapping_mul(100).wrapping_add(GIVEN.fetch_add(1, Relaxed));
+        let addr = SocketAddr::from(([127, 0, 0, 1], 10_000 + (turn % 22_000) as u16));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 fn nonsense(text: &str) -> io::Error {

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::{
-    client::{PATIENCE, get},
+    client::{PATIENCE, free_port, get},
     site::Site,
 };
 
@@ -124,7 +124,7 @@ impl World {
 
     /// The same, with more on its command line.
     pub fn launch_with(&self, variables: &[(&str, &str)], more: &[&str]) -> Process {
-        let [public, admin] = free_ports();
+        let (public, admin) = (free_port(), free_port());
         let path = self.dir.path().join("process.yaml");
         std::fs::write(&path, self.yaml(&public.to_string(), &admin.to_string())).unwrap();
         let child = self.serve(more).envs(variables.iter().copied()).spawn().unwrap();
@@ -259,8 +259,9 @@ impl Process {
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         signal(&self.child, "TERM");
-        let ended = eventually(Duration::from_secs(20), || self.has_ended());
-        assert!(ended, "still running 20 s after SIGTERM");
+        // It syncs what it has written, which takes its time where many others write.
+        let ended = eventually(Duration::from_secs(60), || self.has_ended());
+        assert!(ended, "still running a minute after SIGTERM");
         self.child.wait().unwrap().code()
     }
 }
@@ -305,9 +306,4 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 /// Says, past the harness that keeps the output of passing tests to itself, why a test proves nothing here.
 pub fn skip(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
-}
-
-/// Ports that are free now, all at once, so that none is given twice.
-fn free_ports<const N: usize>() -> [SocketAddr; N] {
-    [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()).map(|listener| listener.local_addr().unwrap())
 }
