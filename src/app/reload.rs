@@ -89,17 +89,17 @@ impl Reloader {
     ) -> ((Fingerprint, Fingerprint), Vec<PathBuf>) {
         let mut now = (fingerprint(files), fingerprint(&certificates));
         let is_new = asked || now.0 != before.0;
-        if is_new && let Some(named) = self.reload() {
-            certificates = named;
-            now.1 = fingerprint(&certificates);
+        if is_new && let Some((named, seen)) = self.reload() {
+            (certificates, now.1) = (named, seen);
         } else if asked || now.1 != before.1 {
             self.renew();
         }
         (now, certificates)
     }
 
-    /// Reads the configuration and puts it to use. The files of its certificates, unless nothing has changed.
-    fn reload(&self) -> Option<Vec<PathBuf>> {
+    /// Reads the configuration and puts it to use. The files of its certificates, unless nothing has changed, and what
+    /// they were before they were read: one that changes while it is read is read once more.
+    fn reload(&self) -> Option<(Vec<PathBuf>, Fingerprint)> {
         let refused = |why: &str| {
             warn!(%why, "the new configuration is not used; the old one stays");
             self.count("refused");
@@ -109,6 +109,8 @@ impl Reloader {
             Ok(loaded) => loaded.config,
             Err(problems) => return refused(&problems.to_string()),
         };
+        let certificates = certificates_of(&config);
+        let seen = fingerprint(&certificates);
         let pipeline = pipeline(&config, &self.atlas, &self.devices);
         if let Err(problems) = self.replacer.replace(edge_config(&config), pipeline) {
             // Files that were readable a moment ago.
@@ -124,7 +126,7 @@ impl Reloader {
             warn!(keys = fast.join(", "), "the new configuration is in use, but for these keys, which need a restart");
             self.count("partly");
         }
-        Some(certificates_of(&config))
+        Some((certificates, seen))
     }
 
     fn renew(&self) {
