@@ -27,7 +27,7 @@ use tracing::{error, info, warn};
 
 pub use crate::edge::Inherited;
 pub use device_data::read as read_device_data;
-use reload::Reloader;
+use reload::{Reloader, Seen};
 pub use serve::{Beginning, serve};
 use signals::Ends;
 pub use signals::Signals;
@@ -133,12 +133,14 @@ impl App {
         Ok(App { runtime, intake, edge, parts, drain })
     }
 
-    /// From now on, changes of the configuration are taken: when its files change, and on SIGHUP.
-    pub fn follow(&self, sources: Sources, hang_up: Signal) {
+    /// From now on, changes of the configuration are taken: when its files are others than those that were seen, and on
+    /// SIGHUP.
+    pub fn follow(&self, sources: Sources, seen: Seen, hang_up: Signal) {
         let Reloadable { config, atlas, devices, metrics } = &self.parts;
         let reloader = Reloader {
             sources,
             began_with: config.clone(),
+            seen,
             replacer: self.edge.replacer(),
             atlas: atlas.clone(),
             devices: devices.clone(),

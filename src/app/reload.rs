@@ -32,12 +32,32 @@ fn certificates_of(config: &Config) -> Vec<PathBuf> {
     files
 }
 
+/// What tells whether the sources are others, and whether the files of certificates are.
+#[derive(Clone, PartialEq)]
+pub struct Seen {
+    sources: Fingerprint,
+    certificates: Fingerprint,
+}
+
+impl Seen {
+    /// As they are now. What is read after this and changes meanwhile is read once more.
+    pub fn now(sources: &Sources, config: &Config) -> Seen {
+        Seen { sources: fingerprint(&files_of(sources)), certificates: fingerprint(&certificates_of(config)) }
+    }
+}
+
+fn files_of(sources: &Sources) -> Vec<PathBuf> {
+    [&sources.file, &sources.env_file].into_iter().flatten().cloned().collect()
+}
+
 /// What it takes to put another configuration to use.
 pub struct Reloader {
     /// Where it is read from.
     pub sources: Sources,
     /// The one the process began with: what stands fast is compared with it.
     pub began_with: Config,
+    /// What the files were when it was read.
+    pub seen: Seen,
     /// The edge.
     pub replacer: Replacer,
     /// What the steps of the pipeline ask.
@@ -56,9 +76,8 @@ impl Reloader {
 
     async fn watch(self, mut hang_ups: Signal) {
         let this = Arc::new(self);
-        let files: Vec<PathBuf> = [&this.sources.file, &this.sources.env_file].into_iter().flatten().cloned().collect();
         let mut certificates = certificates_of(&this.began_with);
-        let mut seen = (fingerprint(&files), fingerprint(&certificates));
+        let mut seen = this.seen.clone();
         let mut clock = time::interval(LOOK_EVERY);
         clock.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         loop {
@@ -69,9 +88,8 @@ impl Reloader {
                     true
                 }
             };
-            let (reloader, files, before) = (this.clone(), files.clone(), seen.clone());
-            let named = certificates.clone();
-            let look = move || reloader.look(asked, &files, named, before);
+            let (reloader, named, before) = (this.clone(), certificates.clone(), seen.clone());
+            let look = move || reloader.look(asked, named, &before);
             // A panic there is a bug, but none that should end the watch.
             if let Ok((now, named)) = task::spawn_blocking(look).await {
                 (seen, certificates) = (now, named);
@@ -79,19 +97,13 @@ impl Reloader {
         }
     }
 
-    /// Takes what is new; the fingerprints, and the certificates' files, from now on.
-    fn look(
-        &self,
-        asked: bool,
-        files: &[PathBuf],
-        mut certificates: Vec<PathBuf>,
-        before: (Fingerprint, Fingerprint),
-    ) -> ((Fingerprint, Fingerprint), Vec<PathBuf>) {
-        let mut now = (fingerprint(files), fingerprint(&certificates));
-        let is_new = asked || now.0 != before.0;
+    /// Takes what is new; what has been seen, and the certificates' files, from now on.
+    fn look(&self, asked: bool, mut certificates: Vec<PathBuf>, before: &Seen) -> (Seen, Vec<PathBuf>) {
+        let mut now = Seen { sources: fingerprint(&files_of(&self.sources)), certificates: fingerprint(&certificates) };
+        let is_new = asked || now.sources != before.sources;
         if is_new && let Some((named, seen)) = self.reload() {
-            (certificates, now.1) = (named, seen);
-        } else if asked || now.1 != before.1 {
+            (certificates, now.certificates) = (named, seen);
+        } else if asked || now.certificates != before.certificates {
             self.renew();
         }
         (now, certificates)

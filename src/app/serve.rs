@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::{
     App, Finished, Inherited, Signals, Stop,
+    reload::Seen,
     signals::Ends,
     upgrade::{self, Predecessor, Successor},
 };
@@ -49,6 +50,8 @@ pub fn serve(config: Config, beginning: Beginning) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     log::watch(metrics.clone());
     let meeting = upgrade::socket(&config);
+    // Before the app reads certificates, and before it waits for another process, which may be long.
+    let sources = sources.map(|sources| (Seen::now(&sources, &config), sources));
     let app = if upgrade {
         let (predecessor, inherited) = Predecessor::meet(&meeting)?;
         sockets = inherited;
@@ -66,8 +69,8 @@ pub fn serve(config: Config, beginning: Beginning) -> anyhow::Result<ExitCode> {
         info!(%addr, "nothing listens here any more");
     }
     drop(sockets);
-    if let Some(sources) = sources {
-        app.follow(sources, signals.hang_up);
+    if let Some((seen, sources)) = sources {
+        app.follow(sources, seen, signals.hang_up);
     }
     for addr in app.public_addrs() {
         info!(%addr, "serving");

@@ -101,6 +101,20 @@ fn exit_code(process: &mut Process) -> Option<i32> {
 }
 
 #[test]
+fn what_changes_while_the_new_process_waits_is_taken_by_it() {
+    let world = World::new();
+    let mut old = world.spawn();
+    let new = successor(&world, &old);
+    let path = world.dir.path().join("process.yaml");
+    let yaml = std::fs::read_to_string(&path).unwrap();
+    let route = "routes: [ { path: /late, respond: { body: late } },";
+    std::fs::write(&path, yaml.replace("routes: [", route)).unwrap();
+    signal(&old.child, "QUIT");
+    assert_eq!(exit_code(&mut old), Some(0));
+    until("the new route", || get(new.public, "/late").ok().filter(|answer| answer.text() == "late"));
+}
+
+#[test]
 fn an_upgrade_under_load_loses_no_request_and_no_event() {
     let world = World::new();
     let mut process = world.spawn();
