@@ -259,7 +259,7 @@ impl Process {
     /// SIGTERM, and the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         signal(&self.child, "TERM");
-        // It syncs what it has written, which takes its time where many others write.
+        // Many times what it takes on a machine that has nothing else to do.
         let ended = eventually(Duration::from_secs(60), || self.has_ended());
         assert!(ended, "still running a minute after SIGTERM");
         self.child.wait().unwrap().code()
