@@ -26,8 +26,9 @@ impl Courier {
         } else if let Some(unsaid) = self.failing.due(now.into_std()) {
             tracing::warn!(sink, failures, unsaid, retry_in = ?wait, error = %failure, "delivery failed");
         }
-        self.office.metrics.sink_blocked.get_or_create(&self.label).set(i64::from(blocked));
+        // The reason first: whoever sees the alarm asks for that.
         self.status.in_trouble(failure.to_string());
+        self.office.metrics.sink_blocked.get_or_create(&self.label).set(i64::from(blocked));
         self.measure_lag();
 
         let already = self.office.drain.has_begun();

@@ -48,7 +48,7 @@ impl Courier {
         if self.blocked.over(now) {
             tracing::info!(sink = self.sink.name(), "delivery goes on");
         }
-        self.office.metrics.sink_blocked.get_or_create(&self.label).set(0);
         self.status.out_of_trouble();
+        self.office.metrics.sink_blocked.get_or_create(&self.label).set(0);
     }
 }
