@@ -31,9 +31,8 @@ use uaparser::{Parser, UserAgentParser};
 mod hit;
 use hit::hit;
 
-/// The binary's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+// The binary's own allocator.
+use mimalloc as _;
 
 const PASSES: usize = 9;
 /// Texts that the yardstick reads: it takes its time.
