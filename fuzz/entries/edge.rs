@@ -13,7 +13,7 @@ use real_streaming::{
         CorsConfig, RouteConfig, TrustedProxy,
         foreign::{
             Action, Asked, Asset, Client, Cors, Inject, Injection, RequestId, Router, Trace, Trust, Verdict, canonical,
-            changes, host,
+            host, tell,
         },
     },
 };
@@ -103,12 +103,8 @@ fn behind(headers: &HeaderMap, name: &str) -> HeaderMap {
 /// The site, which trusts us, sees the client that we saw.
 fn forwarded(headers: &HeaderMap, client: &Client) {
     let id = RequestId::fresh();
-    let changes = changes(headers, Some(&HeaderValue::from_static("www.example.com")), client, &id, None);
     let mut sent = headers.clone();
-    changes.remove.iter().for_each(|name| drop(sent.remove(name)));
-    for (name, value) in changes.set {
-        sent.insert(name, value);
-    }
+    tell(&mut sent, headers, Some(&HeaderValue::from_static("www.example.com")), client, &id, None);
     assert_eq!(sent["x-real-ip"], client.ip.to_string().as_str());
     let list = sent["x-forwarded-for"].to_str().expect("addresses are text");
     assert_eq!(list.rsplit(", ").next(), Some(client.peer.to_string().as_str()), "the peer is the last hop");

@@ -19,69 +19,62 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// What many frameworks read instead of the list.
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The headers to set and the ones to remove on the request towards the site.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// To set, in place of all values they have.
-    pub set: Vec<(HeaderName, HeaderValue)>,
-    /// To remove.
-    pub remove: Vec<HeaderName>,
-}
-
-/// What changes on a request with these `headers` from this `client`. `authority` is the requested host with its port;
-/// `host` replaces the `Host` header if the upstream wants its own.
-pub fn changes(
-    headers: &HeaderMap,
+/// Says it in the `headers` that go to the site, of a request that was `sent` with others by this `client`. `authority` is
+/// the requested host with its port; `host` replaces the `Host` header if the upstream wants its own.
+pub fn tell(
+    headers: &mut HeaderMap,
+    sent: &HeaderMap,
     authority: Option<&HeaderValue>,
     client: &Client,
     id: &RequestId,
     host: Option<&HeaderValue>,
-) -> Changes {
-    let mut changes = Changes { set: Vec::with_capacity(8), remove: Vec::new() };
+) {
+    // These, `Forwarded` and `Via`: a map that grows bit by bit is moved as often.
+    headers.reserve(8);
     let trusted = client.from_trusted_proxy;
-    let mut set = |name, value: HeaderValue| changes.set.push((name, value));
-
     let peer = ip_text(client.peer);
-    let before = if trusted { chain(headers, client) } else { String::new() };
-    set(X_FORWARDED_FOR, text(before + &peer));
-    set(X_REAL_IP, text(if client.ip == client.peer { peer } else { ip_text(client.ip) }));
-    if !(trusted && headers.contains_key(X_FORWARDED_PROTO)) {
-        set(X_FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
+    let before = if trusted { chain(sent, client) } else { String::new() };
+    headers.insert(X_FORWARDED_FOR, text(before + &peer));
+    headers.insert(X_REAL_IP, text(if client.ip == client.peer { peer } else { ip_text(client.ip) }));
+    if !(trusted && sent.contains_key(X_FORWARDED_PROTO)) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
     }
-    if let Some(authority) = authority.filter(|_| !(trusted && headers.contains_key(X_FORWARDED_HOST))) {
-        set(X_FORWARDED_HOST, authority.clone());
+    match authority {
+        _ if trusted && sent.contains_key(X_FORWARDED_HOST) => {}
+        Some(authority) => _ = headers.insert(X_FORWARDED_HOST, authority.clone()),
+        None => _ = headers.remove(X_FORWARDED_HOST),
     }
-    set(X_REQUEST_ID, text(String::from(&**id)));
+    headers.insert(X_REQUEST_ID, text(String::from(&**id)));
     if let Some(host) = host {
-        set(header::HOST, host.clone());
+        headers.insert(header::HOST, host.clone());
     }
     // RFC 9113, 8.2.3: over HTTP/2 browsers send each cookie on a line of its own, and sites that speak HTTP/1 know of one
     // line alone. Some join lines by commas.
-    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
-        let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if sent.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let lines: Vec<&[u8]> = sent.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
         let line = HeaderValue::from_bytes(&lines.join(&b"; "[..]));
-        set(header::COOKIE, line.expect("header values and what is between them are a header value"));
+        headers.insert(header::COOKIE, line.expect("header values and what is between them are a header value"));
     }
-
     if !trusted {
-        changes.remove.push(header::FORWARDED);
-        if authority.is_none() {
-            changes.remove.push(X_FORWARDED_HOST);
-        }
-    } else if headers.contains_key(header::FORWARDED) {
-        let mut list = String::new();
-        for line in headers.get_all(header::FORWARDED).iter().filter_map(|line| line.to_str().ok()) {
-            list.push_str(line);
-            list.push_str(", ");
-        }
-        if client.unlisted {
-            list.push_str(&node(client.ip));
-            list.push_str(", ");
-        }
-        list.push_str(&node(client.peer));
-        changes.set.push((header::FORWARDED, text(list)));
+        headers.remove(header::FORWARDED);
+    } else if sent.contains_key(header::FORWARDED) {
+        headers.insert(header::FORWARDED, continued(sent, client));
     }
-    changes
+}
+
+/// What a trusted proxy said by `Forwarded`, and how it reached us.
+fn continued(sent: &HeaderMap, client: &Client) -> HeaderValue {
+    let mut list = String::new();
+    for line in sent.get_all(header::FORWARDED).iter().filter_map(|line| line.to_str().ok()) {
+        list.push_str(line);
+        list.push_str(", ");
+    }
+    if client.unlisted {
+        list.push_str(&node(client.ip));
+        list.push_str(", ");
+    }
+    list.push_str(&node(client.peer));
+    text(list)
 }
 
 /// `Forwarded` (RFC 7239), where no proxy has begun it.
@@ -145,14 +138,8 @@ mod tests {
         for (name, value) in sent {
             headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
         }
-        let authority = HeaderValue::from_static("www.example:81");
-        let changes = changes(&headers, Some(&authority), client, &RequestId::Given("id".into()), None);
-        for (name, value) in changes.set {
-            headers.insert(name, value);
-        }
-        for name in changes.remove {
-            headers.remove(name);
-        }
+        let (authority, before) = (HeaderValue::from_static("www.example:81"), headers.clone());
+        tell(&mut headers, &before, Some(&authority), client, &RequestId::Given("id".into()), None);
         assert!(headers.get_all(&name).iter().count() < 2);
         headers.get(name).map(|value| value.to_str().unwrap().to_string())
     }

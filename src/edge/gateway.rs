@@ -151,15 +151,7 @@ impl ProxyHttp for Gateway {
         let authority = authority.as_ref();
         site_request::edit(request, |headers| {
             site_request::sift(headers, client, context);
-            let changes = forward::changes(&header.headers, authority, client, id, host);
-            for name in changes.remove {
-                headers.remove(name);
-            }
-            // These, `Forwarded` and `Via`: a map that grows bit by bit is moved as often.
-            headers.reserve(changes.set.len() + 2);
-            for (name, value) in changes.set {
-                headers.insert(name, value);
-            }
+            forward::tell(headers, &header.headers, authority, client, id, host);
             site_request::complete(headers, header, authority, client, context)
         })?;
         if let Some(target) = context.target.clone() {

@@ -92,7 +92,7 @@ pub mod foreign {
         explain::{RawRequest, Unreadable, requests},
         express::{Found, find},
         extent::Extent,
-        forward::changes,
+        forward::tell,
         framing::{Sound, judge, without_host},
         inject::{Inject, Injection},
         own_cookies::OwnCookies,
