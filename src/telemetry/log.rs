@@ -5,6 +5,7 @@
 
 mod access;
 mod bridge;
+mod entries;
 mod fields;
 mod human;
 mod json;
@@ -16,8 +17,7 @@ mod text;
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
-    cell::Cell,
-    fmt, io, panic,
+    io, panic,
     sync::{Arc, OnceLock},
     thread,
 };
@@ -87,7 +87,6 @@ pub enum InstallError {
 static LOG: OnceLock<Log> = OnceLock::new();
 
 struct Log {
-    format: Format,
     outlet: Outlet,
     /// Whether the filter lets lines of requests through that succeed, and of those that fail: asked once, not per request.
     shown: [bool; 2],
@@ -109,10 +108,10 @@ pub fn install(format: Format, filter: Option<&str>) -> Result<Guard, InstallErr
     let filter = parse(filter)?;
     // What no one will see is not even formatted: pingora's debug lines are on the path of every request.
     let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
-    let outlet = Outlet::stdout()?;
+    let outlet = Outlet::stdout(format)?;
     tracing::subscriber::set_global_default(subscriber(format, filter, outlet.clone()))?;
     let shown = [tracing::enabled!(target: ACCESS, Level::INFO), tracing::enabled!(target: ACCESS, Level::WARN)];
-    LOG.get_or_init(|| Log { format, outlet, shown });
+    LOG.get_or_init(|| Log { outlet, shown });
     if bridge::install(most.as_log()).is_err() {
         tracing::warn!("another logger took the `log` crate's lines, they are not shown here");
     }
@@ -124,28 +123,10 @@ pub fn shows_access(is_failure: bool) -> bool {
     LOG.get().is_some_and(|log| log.shown[usize::from(is_failure)])
 }
 
-/// Writes the line of one request: a warning when it is a failure.
-pub fn access(is_failure: bool, access: &Access<'_>) {
-    let Some(Log { format, outlet, .. }) = LOG.get() else { return };
-    let level = if is_failure { Level::WARN } else { Level::INFO };
-    let mut line = LINE.take();
-    if access_line(*format, level, access, &mut line).is_ok() {
-        outlet.access(level, &line);
-    }
-    line.clear();
-    line.shrink_to(MAX_KEPT);
-    LINE.set(line);
-}
-
-thread_local! {
-    /// Memory for a line.
-    static LINE: Cell<String> = const { Cell::new(String::new()) };
-}
-
-fn access_line(format: Format, level: Level, access: &Access<'_>, line: &mut String) -> fmt::Result {
-    match format {
-        Format::Human { colour } => human::Human { colour }.access(level, access, line),
-        Format::Json => json::Json.access(level, access, line),
+/// Has the line of one request written: a warning when it is a failure.
+pub fn access(is_failure: bool, access: &Access<&str>) {
+    if let Some(log) = LOG.get() {
+        log.outlet.access(is_failure, access);
     }
 }
 

@@ -113,7 +113,7 @@ impl Style {
     }
 }
 
-fn line<'a>(handler: Handler, status: u16, client: Option<&'a str>, about: About<'a>) -> Access<'a> {
+fn line<'a>(handler: Handler, status: u16, client: Option<&'a str>, about: About<&'a str>) -> Access<&'a str> {
     Access { status, client, handler: HANDLERS[handler as usize].1, about }
 }
 

@@ -5,39 +5,39 @@ use std::time::Duration;
 
 use itoa::Buffer;
 
-/// A request at its end. Texts are what may be shown, none longer than a few kilobytes.
+/// A request at its end. Texts are what may be shown, none longer than a few kilobytes; `T` is how they are there.
 #[derive(Clone, Copy, Debug)]
-pub struct Access<'a> {
+pub struct Access<T> {
     /// Of the answer; 0 when there was none.
     pub status: u16,
     /// The client's address.
-    pub client: Option<&'a str>,
+    pub client: Option<T>,
     /// Who answered.
     pub handler: &'static str,
     /// What is known beside that.
-    pub about: About<'a>,
+    pub about: About<T>,
 }
 
 /// What is known of a request.
 #[derive(Clone, Copy, Debug)]
-pub enum About<'a> {
+pub enum About<T> {
     /// Its header could not be read, for this reason.
     Unreadable(&'static str),
     /// All.
-    Request(Request<'a>),
+    Request(Request<T>),
 }
 
 /// A request whose header was read.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct Request<T> {
     /// As sent.
-    pub method: &'a str,
+    pub method: T,
     /// Scheme, host, path and what may be shown of the query.
-    pub url: &'a str,
+    pub url: T,
     /// `HTTP/1.1` and the like.
     pub protocol: &'static str,
     /// The client's name for itself.
-    pub agent: Option<&'a str>,
+    pub agent: Option<T>,
     /// Bytes of its body.
     pub received: usize,
     /// Bytes of the answer's body.
@@ -45,24 +45,36 @@ pub struct Request<'a> {
     /// From the complete header to the end of the answer.
     pub took: Duration,
     /// The name by which the other lines of its trace are found.
-    pub trace: Option<&'a str>,
+    pub trace: Option<T>,
     /// The span that the request belongs to.
-    pub span: Option<&'a str>,
+    pub span: Option<T>,
     /// Whether the trace is kept.
     pub sampled: Option<bool>,
     /// The route, by its label.
-    pub route: Option<&'a str>,
+    pub route: Option<T>,
     /// The server that was asked last.
-    pub upstream: Option<&'a str>,
+    pub upstream: Option<T>,
     /// How many servers were asked.
     pub attempts: usize,
     /// Whether it ended before its time.
     pub aborted: bool,
     /// As told to client and site.
-    pub id: &'a str,
+    pub id: T,
 }
 
-impl Access<'_> {
+impl<T: Copy> Access<T> {
+    /// The same with its texts in another form, which are asked for in the same order each time.
+    pub fn map<U>(&self, mut change: impl FnMut(T) -> U) -> Access<U> {
+        let Access { status, client, handler, about } = *self;
+        let about = match about {
+            About::Unreadable(reason) => About::Unreadable(reason),
+            About::Request(request) => About::Request(request.map(&mut change)),
+        };
+        Access { status, client: client.map(change), handler, about }
+    }
+}
+
+impl Access<&str> {
     /// The line for people, in pieces: `GET http://a.example/ 200 in 1.2ms`.
     pub fn message(&self, mut put: impl FnMut(Part<'_>)) {
         let mut number = Buffer::new();
@@ -103,7 +115,30 @@ impl<'a> Part<'a> {
     }
 }
 
-impl Request<'_> {
+impl<T: Copy> Request<T> {
+    fn map<U>(&self, mut change: impl FnMut(T) -> U) -> Request<U> {
+        let Request { protocol, received, bytes, took, sampled, attempts, aborted, .. } = *self;
+        Request {
+            method: change(self.method),
+            url: change(self.url),
+            protocol,
+            agent: self.agent.map(&mut change),
+            received,
+            bytes,
+            took,
+            trace: self.trace.map(&mut change),
+            span: self.span.map(&mut change),
+            sampled,
+            route: self.route.map(&mut change),
+            upstream: self.upstream.map(&mut change),
+            attempts,
+            aborted,
+            id: change(self.id),
+        }
+    }
+}
+
+impl Request<&str> {
     /// As `{:.1?}` has it.
     fn time(&self, put: impl FnMut(&str)) {
         let nanos = self.took.as_nanos();
@@ -131,7 +166,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A request with every value.
-    pub fn full() -> Access<'static> {
+    pub fn full() -> Access<&'static str> {
         let request = Request {
             method: "GET",
             url: "http://a.example/?q=\"1\"",
@@ -153,7 +188,7 @@ pub(super) mod tests {
     }
 
     /// One that knows as little as there can be.
-    pub fn bare() -> Access<'static> {
+    pub fn bare() -> Access<&'static str> {
         let About::Request(request) = full().about else { unreachable!("it is one") };
         let (trace, span, sampled, route, upstream) = (None, None, None, None, None);
         let request =

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use itoa::Buffer;
-use jiff::ZonedDateTime;
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::format::Writer;
@@ -24,7 +24,7 @@ pub struct Human {
 impl Line for Human {
     fn write(&self, metadata: &Metadata<'_>, fields: &Fields<'_>, writer: &mut Writer<'_>) -> fmt::Result {
         let target = metadata.target();
-        self.head(*metadata.level(), target, writer)?;
+        self.head(*metadata.level(), Timestamp::now(), target, writer)?;
         let (mut message, mut others) = (String::new(), String::new());
         fields.each(|name, value| {
             // It cannot fail on a text, but for a value that fails itself, and then its beginning is shown.
@@ -43,8 +43,8 @@ impl Line for Human {
         writeln!(writer)
     }
 
-    fn access(&self, level: Level, access: &Access<'_>, line: &mut String) -> fmt::Result {
-        self.head(level, ACCESS, line)?;
+    fn access(&self, level: Level, time: Timestamp, access: &Access<&str>, line: &mut String) -> fmt::Result {
+        self.head(level, time, ACCESS, line)?;
         access.message(|part| line.push_str(part.text()));
         // What only a program can use is left out; people read it in the message.
         let Access { client, handler, .. } = *access;
@@ -74,7 +74,7 @@ impl Line for Human {
 
 impl Human {
     /// Everything before the message.
-    fn head(&self, level: Level, target: &str, writer: &mut impl Write) -> fmt::Result {
+    fn head(&self, level: Level, time: Timestamp, target: &str, writer: &mut impl Write) -> fmt::Result {
         let (level, colour) = match level {
             Level::ERROR => ("ERROR", 31),
             Level::WARN => ("WARNING", 33),
@@ -88,8 +88,8 @@ impl Human {
         }
         // Our own name on every line would say nothing.
         let module = target.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::")).unwrap_or(target);
-        let now = ZonedDateTime::now().strftime("%Y-%m-%d %H:%M:%S%.3f");
-        write!(writer, "{now} - {module} - ")
+        let time = time.to_zoned_datetime(TimeZone::system());
+        write!(writer, "{} - {module} - ", time.strftime("%Y-%m-%d %H:%M:%S%.3f"))
     }
 }
 

@@ -42,8 +42,8 @@ impl Line for Json {
         written
     }
 
-    fn access(&self, level: Level, access: &Access<'_>, line: &mut String) -> fmt::Result {
-        head(level, line)?;
+    fn access(&self, level: Level, time: Timestamp, access: &Access<&str>, line: &mut String) -> fmt::Result {
+        head(level, time, line)?;
         // An address is looked at once, though it stands there twice.
         let url = message(access, line);
         line.push_str(r#"","module":""#);
@@ -69,7 +69,7 @@ impl Line for Json {
 }
 
 /// What people read, and where the address stands in it, as it stands between quotes.
-fn message(access: &Access<'_>, line: &mut String) -> Range<usize> {
+fn message(access: &Access<&str>, line: &mut String) -> Range<usize> {
     let mut url = 0..0;
     access.message(|part| match part {
         Part::Plain(text) => line.push_str(text),
@@ -84,7 +84,7 @@ fn message(access: &Access<'_>, line: &mut String) -> Range<usize> {
 }
 
 /// The rest of `httpRequest`, and what stands beside it.
-fn about(request: &Request<'_>, url: Range<usize>, line: &mut String) {
+fn about(request: &Request<&str>, url: Range<usize>, line: &mut String) {
     let mut number = Buffer::new();
     member_text(r#","requestMethod":""#, Some(request.method), line);
     line.push_str(r#","requestUrl":""#);
@@ -136,7 +136,7 @@ fn plain(text: &str, line: &mut String) {
 }
 
 /// Everything before the message.
-fn head(level: Level, writer: &mut impl Write) -> fmt::Result {
+fn head(level: Level, now: Timestamp, writer: &mut impl Write) -> fmt::Result {
     let severity = match level {
         Level::ERROR => "ERROR",
         Level::WARN => "WARNING",
@@ -146,7 +146,7 @@ fn head(level: Level, writer: &mut impl Write) -> fmt::Result {
     for part in [r#"{"severity":""#, severity, r#"","time":""#] {
         writer.write_str(part)?;
     }
-    time(Timestamp::now(), writer)?;
+    time(now, writer)?;
     writer.write_str(r#"","message":""#)
 }
 
@@ -195,7 +195,7 @@ impl Parts {
     }
 
     fn write(&self, metadata: &Metadata<'_>, writer: &mut Writer<'_>) -> fmt::Result {
-        head(*metadata.level(), writer)?;
+        head(*metadata.level(), Timestamp::now(), writer)?;
         writer.write_str(&self.message)?;
         writer.write_str(r#"","module":""#)?;
         escape(metadata.target(), writer)?;

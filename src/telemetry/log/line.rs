@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_log::NormalizeEvent;
 use tracing_subscriber::{
@@ -19,8 +20,8 @@ pub trait Line {
     /// Writes one event, with the end of the line.
     fn write(&self, metadata: &Metadata<'_>, fields: &Fields<'_>, writer: &mut Writer<'_>) -> fmt::Result;
 
-    /// Writes the line of one request, likewise.
-    fn access(&self, level: Level, access: &Access<'_>, line: &mut String) -> fmt::Result;
+    /// Adds the line of one request that ended then, likewise.
+    fn access(&self, level: Level, time: Timestamp, access: &Access<&str>, line: &mut String) -> fmt::Result;
 }
 
 /// Events in this format.

@@ -1,4 +1,5 @@
-//! The way of the lines out: they are gathered in memory, and one thread writes them to standard output.
+//! The way of the lines out: they are gathered in memory, and one thread writes them to standard output. The text of
+//! those that tell of requests is made there.
 //!
 //! A line that tells of a request waits for others to go with it, a tenth of a second at most. Every other line goes at
 //! once, with those before it, and whoever logs it waits until the system has it: it is there whatever becomes of the
@@ -26,10 +27,18 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::{
+    Format,
+    access::Access,
+    entries::{Entries, Entry},
+};
+
 /// How long a line waits for others.
 const LINGER: Duration = Duration::from_millis(100);
-/// Bytes that wait for no more.
-const FULL: usize = 64 << 10;
+/// Bytes that wait for no more: some six hundred requests.
+const FULL: usize = 256 << 10;
+/// Bytes of lines that are made before they are written: they are still in the processor's caches then.
+const CHUNK: usize = 32 << 10;
 /// Bytes in memory above which lines are lost, while the output takes nothing.
 const ROOM: usize = 1 << 20;
 /// Room beside that for lines that tell of no request: those say what is wrong.
@@ -46,6 +55,7 @@ const AGAIN: Duration = Duration::from_millis(5);
 pub struct Outlet(Arc<Shared>);
 
 struct Shared {
+    format: Format,
     state: Mutex<State>,
     /// For the thread that writes: there is something to do.
     came: Condvar,
@@ -56,10 +66,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Not taken by the thread yet.
-    lines: Vec<u8>,
-    /// Bytes of all lines so far.
+    entries: Entries,
+    /// Bytes of all entries so far.
     put: u64,
-    /// Those of them that are written, or given up.
+    /// Those of them whose lines are written, or given up.
     done: u64,
     /// Whether the thread is to write without waiting for more.
     is_urgent: bool,
@@ -84,27 +94,27 @@ enum Haste {
 }
 
 impl Outlet {
-    /// To standard output.
-    pub fn stdout() -> io::Result<Outlet> {
+    /// To standard output; requests get lines in this format.
+    pub fn stdout(format: Format) -> io::Result<Outlet> {
         // Not by the handle of the standard library, which looks for ends of lines and writes up to the last one.
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         // Files take any number of bytes undivided.
         let piece = if out.metadata()?.is_file() { usize::MAX } else { UNDIVIDED };
-        Outlet::start(out, piece)
+        Outlet::start(format, out, piece)
     }
 
     /// Whole lines are written together, up to so many bytes.
-    fn start(out: impl Write + Send + 'static, piece: usize) -> io::Result<Outlet> {
-        let shared = Arc::new(Shared { state: Mutex::default(), came: Condvar::new(), went: Condvar::new() });
+    fn start(format: Format, out: impl Write + Send + 'static, piece: usize) -> io::Result<Outlet> {
+        let shared = Arc::new(Shared { format, state: Mutex::default(), came: Condvar::new(), went: Condvar::new() });
         let writing = shared.clone();
         thread::Builder::new().name("log".into()).spawn(move || writing.write(out, piece))?;
         Ok(Outlet(shared))
     }
 
-    /// Takes the line of a request.
-    pub fn access(&self, level: Level, line: &str) {
-        let haste = if level > Level::WARN { Haste::Gathered } else { Haste::AtOnce };
-        self.0.put(line.as_bytes(), haste);
+    /// Takes a request that ends now.
+    pub fn access(&self, is_failure: bool, access: &Access<&str>) {
+        let haste = if is_failure { Haste::AtOnce } else { Haste::Gathered };
+        self.0.put(&Entry::access(is_failure, *access), haste);
     }
 
     /// Counts lost lines here, with those that were lost before.
@@ -117,7 +127,7 @@ impl Outlet {
     /// Returns when all lines so far are written, or when the output takes nothing for a moment.
     pub fn flush(&self) {
         let mut state = self.0.state.lock();
-        state.is_urgent |= !state.lines.is_empty();
+        state.is_urgent |= !state.entries.is_empty();
         self.0.came.notify_one();
         self.0.wait(&mut state);
     }
@@ -129,17 +139,18 @@ thread_local! {
 }
 
 impl Shared {
-    fn put(&self, line: &[u8], haste: Haste) {
+    fn put(&self, entry: &Entry<&str>, haste: Haste) {
         let mut state = self.state.lock();
         let room = if haste == Haste::Gathered { ROOM } else { ROOM + RESERVE };
-        let (before, after) = (state.lines.len(), state.lines.len() + line.len());
+        let (before, more) = (state.entries.bytes(), entry.bytes());
+        let after = before + more;
         // A line longer than all room goes out by itself.
         if before > 0 && after > room {
             state.lose(1);
             return;
         }
-        state.lines.extend_from_slice(line);
-        state.put += line.len() as u64;
+        state.entries.push(entry);
+        state.put += more as u64;
         state.is_urgent |= haste != Haste::Gathered;
         if state.is_idle || state.is_urgent || (before < FULL && after >= FULL) {
             self.came.notify_one();
@@ -158,24 +169,31 @@ impl Shared {
     /// The thread that writes, as long as the process lives.
     fn write(&self, mut out: impl Write, piece: usize) {
         WRITES.set(true);
-        let mut batch = Vec::new();
+        let (mut batch, mut lines) = (Entries::default(), String::new());
         loop {
             self.gather(&mut batch);
-            let written = write_lines(&mut out, &batch, piece);
-            let mut state = self.state.lock();
-            state.done += batch.len() as u64;
-            state.is_stuck = false;
-            let untold = match &written {
-                Ok(()) => mem::take(&mut state.untold),
-                Err((lines, _)) => {
-                    state.lose(*lines);
-                    0
-                }
+            let mut lost = 0;
+            let mut write = |lines: &mut String| {
+                lost += write_lines(&mut out, lines.as_bytes(), piece).err().unwrap_or(0);
+                lines.clear();
+                lines.shrink_to(2 * CHUNK);
             };
+            for entry in batch.iter() {
+                // A text takes whatever is written.
+                let _ = entry.write(self.format, &mut lines);
+                if lines.len() >= CHUNK {
+                    write(&mut lines);
+                }
+            }
+            write(&mut lines);
+            let mut state = self.state.lock();
+            state.done += batch.bytes() as u64;
+            state.is_stuck = false;
+            state.lose(lost);
+            let untold = if lost == 0 { mem::take(&mut state.untold) } else { 0 };
             drop(state);
             self.went.notify_all();
-            batch.clear();
-            batch.shrink_to(2 * FULL);
+            batch.clear(2 * FULL);
             // Only after a success: this line would be lost as well.
             if untold > 0 {
                 tracing::warn!(lines = untold, "log lines are lost, standard output did not take them");
@@ -185,25 +203,25 @@ impl Shared {
 
     /// Waits for lines, and a while for more of them. The while has begun before the first one where lines come all the
     /// time: to be woken for it as well would cost as much as all the rest.
-    fn gather(&self, batch: &mut Vec<u8>) {
+    fn gather(&self, batch: &mut Entries) {
         let mut state = self.state.lock();
         loop {
             let at_latest = Instant::now() + LINGER;
             while !state.is_urgent
-                && state.lines.len() < FULL
+                && state.entries.bytes() < FULL
                 && !self.came.wait_until(&mut state, at_latest).timed_out()
             {}
-            if !state.lines.is_empty() {
+            if !state.entries.is_empty() {
                 break;
             }
             state.is_idle = true;
-            while state.lines.is_empty() {
+            while state.entries.is_empty() {
                 self.came.wait(&mut state);
             }
             state.is_idle = false;
         }
         state.is_urgent = false;
-        mem::swap(batch, &mut state.lines);
+        mem::swap(batch, &mut state.entries);
     }
 }
 
@@ -214,12 +232,12 @@ impl State {
     }
 }
 
-/// How many lines were not written, at least in part, when it fails, and why.
-fn write_lines(out: &mut impl Write, mut lines: &[u8], most: usize) -> Result<(), (u64, io::Error)> {
+/// How many lines were not written, at least in part, when it fails.
+fn write_lines(out: &mut impl Write, mut lines: &[u8], most: usize) -> Result<(), u64> {
     while !lines.is_empty() {
         let (piece, rest) = lines.split_at(piece(lines, most));
-        if let Err(error) = write_all(out, piece) {
-            return Err((lines.iter().filter(|byte| **byte == b'\n').count() as u64, error));
+        if write_all(out, piece).is_err() {
+            return Err(lines.iter().filter(|byte| **byte == b'\n').count() as u64);
         }
         lines = rest;
     }
@@ -272,7 +290,7 @@ pub struct Pen<'w> {
 
 impl Write for Pen<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.shared.put(line, self.haste);
+        self.shared.put(&Entry::Line(&String::from_utf8_lossy(line)), self.haste);
         Ok(line.len())
     }
 
