@@ -10,6 +10,10 @@ Each round has two measurements: as many requests as the server answers (wrk), a
 The first flatters the faster ones: they keep the other core busy, so that they hardly ever have to wake it, which on a virtual
 machine costs microseconds.
 
+After the rounds come turns: all servers are there, and each in its turn answers some thousand requests (h2load), a quarter of
+a second or so, in another order each time. What neighbours on the machine take is much the same for all servers within a turn,
+so that ratios by turns tell differences of a few per cent, which rounds do not.
+
     cargo build --release --bin real-streaming --example bare_pingora && python3 benches/proxy.py     (or benches/proxy.sh)
 
 Needs: wrk, h2load, nginx, taskset, openssl; haproxy and caddy where they are installed.
@@ -30,17 +34,24 @@ import sys
 import tempfile
 import time
 
-from e2e import RELEASE, World, cpu_seconds, status_kb, wait_for
+from e2e import RELEASE, World, status_kb, wait_for
 from loopback import free_port
 
 BODY = 800
 BARE, AGAIN, NGINX = "bare Pingora", "bare Pingora, again", "nginx"
+# Requests of one turn, and turns of one set of processes: where their memory lies makes a difference, too.
+TURN, FRESH = 8000, 10
 
 
 def tree(pid):
     """A process and all below it."""
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid] + [below for child in children for below in tree(int(child))]
+
+
+def cpu_nanoseconds(pid):
+    """Processor time of a process's threads, finer than the ticks of `/proc/PID/stat`. Without threads that have ended."""
+    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
 def milliseconds(text):
@@ -86,13 +97,13 @@ class Servers(World):
         if tls:
             cert, key = self.certificate()
             listen = f"listen: ['127.0.0.1:{free_port()}'], tls: {{ listen: ['127.0.0.1:{port}'], certificates: [ {{ cert: {cert}, key: {key} }} ] }}"
-        shutil.rmtree(self.folder / "data", ignore_errors=True)
-        conf = self.conf("ours.yaml", (
+        data = self.folder / f"data-{port}"
+        conf = self.conf(f"ours-{port}.yaml", (
             f"environment: PROD\n"
             f"server: {{ {listen}, admin: '127.0.0.1:{admin}', threads: 1, access_log: {{ enabled: {access_log} }} }}\n"
             f"routes: [ {{ upstreams: ['http://127.0.0.1:{site}'] }} ]\n"
-            f"writers: {{ local: {{ directory: {self.folder}/data }}, spool: {{ directory: {self.folder}/data/spool }} }}\n"))
-        return self.proxy([self.binary, "serve", "--config", conf], port, "ours.log")
+            f"writers: {{ local: {{ directory: {data} }}, spool: {{ directory: {data}/spool }} }}\n"))
+        return self.proxy([self.binary, "serve", "--config", conf], port, f"ours-{port}.log")
 
     def ours(self, site):
         return self.real_streaming(site, "true")
@@ -204,6 +215,15 @@ def load(port, seconds, connections, scheme="http", headers={}):
     return int(re.search(r"(\d+) requests in", out).group(1)), milliseconds(re.search(r"^ +99% +(\S+)", out, re.M).group(1))
 
 
+def counted(port, requests, connections, headers):
+    """Has so many requests answered; an answer that is no success ends the run."""
+    out = subprocess.run(
+        ["taskset", "-c", "1", "h2load", "--h1", f"-c{connections}", f"-n{requests}", *said(headers), f"http://127.0.0.1:{port}/index.html"],
+        capture_output=True, text=True, check=True).stdout
+    if f"status codes: {requests} 2xx" not in out:
+        sys.exit(out)
+
+
 def paced(port, seconds, connections, rate, headers):
     """Requests answered of so many a second; an answer that is no success ends the run."""
     out = subprocess.run(
@@ -221,19 +241,39 @@ def measured(world, start, site, args):
     processes = tree(child.pid)
 
     def spent():
-        return sum(map(cpu_seconds, processes))
+        return sum(map(cpu_nanoseconds, processes)) / 1000
 
     before, began = spent(), time.monotonic()
     requests, slowest = load(port, args.seconds, args.connections, headers=headers)
-    cost, took = (spent() - before) * 1e6 / requests, time.monotonic() - began
+    cost, took = (spent() - before) / requests, time.monotonic() - began
     cost_paced = None
     if args.rate:
         before = spent()
         answered = paced(port, args.seconds, args.connections, args.rate, headers)
-        cost_paced = (spent() - before) * 1e6 / answered
+        cost_paced = (spent() - before) / answered
     assert tree(child.pid) == processes, "a process came or went, and took its time with it"
     stop(child)
     return requests / took, cost, slowest, cost_paced
+
+
+def in_turns(world, names, site, args):
+    """Microseconds of processor time per request, a list for each server: in turns, with new processes now and then."""
+    turns, headers = {name: [] for name in names}, BROWSER if args.browser else {}
+    for turn in range(args.turns):
+        if turn % FRESH == 0:
+            running = {name: SERVERS[name](world, site) for name in names}
+            for _, port in running.values():
+                load(port, 1, args.connections, headers=headers)
+        for name in random.sample(names, len(names)):
+            child, port = running[name]
+            processes = tree(child.pid)
+            before = sum(map(cpu_nanoseconds, processes))
+            counted(port, TURN, args.connections, headers)
+            turns[name].append((sum(map(cpu_nanoseconds, processes)) - before) / 1000 / TURN)
+        if turn % FRESH == FRESH - 1 or turn == args.turns - 1:
+            for child, _ in running.values():
+                stop(child)
+    return turns
 
 
 def idle(world, start, site, count, tls=False):
@@ -280,10 +320,11 @@ def table(head, rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="0 is for the memory run alone")
+    parser.add_argument("--rounds", type=int, default=5, help="0 skips them")
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rate", type=int, default=12_000, help="requests/s of the second measurement of each round, which none of them is busy with; 0 skips it")
+    parser.add_argument("--turns", type=int, default=40, help="0 skips them")
     parser.add_argument("--browser", action="store_true", help="with the headers of a browser, not with the host alone")
     parser.add_argument("--idle", type=int, default=2000, help="connections for the memory run; 0 skips it")
     parser.add_argument("--binary", type=pathlib.Path, help="ours, where it is not the release build")
@@ -308,6 +349,7 @@ def main():
                 # Not always behind the same one: what that has left in caches and in the scheduler is a part of the noise.
                 for name in random.sample(names, len(names)):
                     rounds[name].append(measured(world, SERVERS[name], site, args))
+            turns = in_turns(world, names, site, args) if args.turns else {}
             medians = {name: [None if None in column else statistics.median(column) for column in zip(*seen)] for name, seen in rounds.items() if seen}
             memory = {name: idle(world, SERVERS[name], site, args.idle) for name in names if name != AGAIN} if args.idle else {}
             over_tls = {name: idle(world, OVER_TLS[name], site, args.idle, tls=True) for name in memory if name in OVER_TLS}
@@ -317,32 +359,43 @@ def main():
     def ratio(name, to, column=1):
         return f"{medians[name][column] / medians[to][column]:.2f}" if to in medians else "-"
 
-    def in_pairs(name, column=1):
-        """To the bare Pingora of the same round, which has the same neighbours: the median, and the middle half of them."""
-        if BARE not in medians:
-            return "-"
-        ratios = sorted(ours[column] / its[column] for ours, its in zip(rounds[name], rounds[BARE]))
-        return f"{statistics.median(ratios):.2f} ({ratios[len(ratios) // 4]:.2f} to {ratios[-1 - len(ratios) // 4]:.2f})"
+    def in_pairs(ours, its):
+        """To the bare Pingora of the same round, or turn, which has the same neighbours: the median, and the middle half of them."""
+        ratios = sorted(one / other for one, other in zip(ours, its))
+        quarter = len(ratios) // 4
+        return f"{statistics.median(ratios):.2f} ({ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f})" if ratios else "-"
+
+    def pairs(name, column=1):
+        return in_pairs([seen[column] for seen in rounds[name]], [seen[column] for seen in rounds.get(BARE, [])])
 
     def weight(memory, name):
         return f"{memory[name]:,.0f}" if name in memory else "-"
 
-    if not args.rounds:
-        table(["bytes/idle connection", "without TLS", "with TLS"], [[name, weight(memory, name), weight(over_tls, name)] for name in memory])
-        return
-    print(f"{BODY} bytes through one core, {args.connections} connections; medians of {args.rounds} rounds of {args.seconds} s")
-    table(
-        ["", "µs CPU/request", "lowest to highest", f"to {BARE}", "in pairs", f"to {NGINX}", "p99 ms", "requests/s", "bytes/idle connection", "with TLS"],
-        [[name, f"{cost:.1f}", f"{min(r[1] for r in rounds[name]):.1f} to {max(r[1] for r in rounds[name]):.1f}", ratio(name, BARE),
-          in_pairs(name), ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}", weight(memory, name), weight(over_tls, name)]
-         for name, (rate, cost, slowest, _) in medians.items()])
-    if args.rate:
+    if medians:
+        print(f"{BODY} bytes through one core, {args.connections} connections; medians of {args.rounds} rounds of {args.seconds} s")
+        table(
+            ["", "µs CPU/request", "lowest to highest", f"to {BARE}", "in pairs", f"to {NGINX}", "p99 ms", "requests/s"],
+            [[name, f"{cost:.1f}", f"{min(r[1] for r in rounds[name]):.1f} to {max(r[1] for r in rounds[name]):.1f}", ratio(name, BARE),
+              pairs(name), ratio(name, NGINX), f"{slowest:.2f}", f"{rate:,.0f}"]
+             for name, (rate, cost, slowest, _) in medians.items()])
+    if medians and args.rate:
         print(f"\nat {args.rate:,} requests/s each")
         table(
             ["", "µs CPU/request", "lowest to highest", f"to {BARE}", "in pairs", f"to {NGINX}"],
             [[name, f"{columns[3]:.1f}", f"{min(r[3] for r in rounds[name]):.1f} to {max(r[3] for r in rounds[name]):.1f}", ratio(name, BARE, 3),
-              in_pairs(name, 3), ratio(name, NGINX, 3)]
+              pairs(name, 3), ratio(name, NGINX, 3)]
              for name, columns in medians.items()])
+    if turns:
+        print(f"\nin {args.turns} turns of {TURN:,} requests, {args.connections} connections")
+        bare = statistics.median(turns[BARE]) if BARE in turns else None
+        table(
+            ["", "µs CPU/request", "lowest", f"to {BARE}", "in pairs"],
+            [[name, f"{statistics.median(costs):.1f}", f"{min(costs):.1f}", f"{statistics.median(costs) / bare:.2f}" if bare else "-",
+              in_pairs(costs, turns.get(BARE, []))]
+             for name, costs in turns.items()])
+    if memory:
+        print()
+        table(["bytes/idle connection", "without TLS", "with TLS"], [[name, weight(memory, name), weight(over_tls, name)] for name in memory])
 
 
 if __name__ == "__main__":
