@@ -43,6 +43,15 @@ fn help_and_version_go_to_standard_output() {
     assert_eq!((code, out.as_str()), (0, concat!("real-streaming ", env!("CARGO_PKG_VERSION"), "\n")));
 }
 
+/// A linker that found another `malloc` first would cost a tenth of every request, and say nothing.
+#[test]
+fn memory_is_that_of_mimalloc() {
+    let folder = TempDir::new().unwrap();
+    let output = binary(&folder).arg("--version").env("MIMALLOC_VERBOSE", "1").output().unwrap();
+    let (code, _, err) = seen(output);
+    assert!(code == 0 && err.starts_with("mimalloc: v2."), "{err}");
+}
+
 #[test]
 fn wrong_usage_is_exit_code_2_on_standard_error() {
     let folder = TempDir::new().unwrap();

@@ -33,7 +33,7 @@ impl<T: Copy> Entry<T> {
         Entry::Access { time: Timestamp::now(), is_failure, access }
     }
 
-    /// Likewise `Access::map`.
+    /// As [`Access::map`].
     fn map<U>(&self, mut change: impl FnMut(T) -> U) -> Entry<U> {
         match *self {
             Entry::Line(line) => Entry::Line(change(line)),
@@ -81,7 +81,7 @@ impl Entries {
     /// Adds one.
     pub fn push(&mut self, entry: &Entry<&str>) {
         let entry = entry.map(|text| {
-            // No text is longer than what waits may be.
+            // No line is 4 GiB long.
             self.texts.push_str(text);
             text.len() as u32
         });
