@@ -174,7 +174,7 @@ impl Shared {
             self.gather(&mut batch);
             let mut lost = 0;
             let mut write = |lines: &mut String| {
-                lost += write_lines(&mut out, lines.as_bytes(), piece).err().unwrap_or(0);
+                lost += write_lines(&mut out, lines.as_bytes(), piece);
                 lines.clear();
                 lines.shrink_to(2 * CHUNK);
             };
@@ -232,16 +232,16 @@ impl State {
     }
 }
 
-/// How many lines were not written, at least in part, when it fails.
-fn write_lines(out: &mut impl Write, mut lines: &[u8], most: usize) -> Result<(), u64> {
+/// How many lines were not written, at least in part.
+fn write_lines(out: &mut impl Write, mut lines: &[u8], most: usize) -> u64 {
     while !lines.is_empty() {
         let (piece, rest) = lines.split_at(piece(lines, most));
         if write_all(out, piece).is_err() {
-            return Err(lines.iter().filter(|byte| **byte == b'\n').count() as u64);
+            break;
         }
         lines = rest;
     }
-    Ok(())
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// Length of as many whole lines as are not longer than this together, or of one that is.
