@@ -49,9 +49,10 @@ def tree(pid):
     return [pid] + [below for child in children for below in tree(int(child))]
 
 
-def cpu_nanoseconds(pid):
-    """Processor time of a process's threads, finer than the ticks of `/proc/PID/stat`. Without threads that have ended."""
-    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"))
+def spent(processes):
+    """Microseconds that their threads have run, finer than the ticks of `/proc/PID/stat`. Without threads that have ended."""
+    threads = [thread for pid in processes for thread in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1000
 
 
 def milliseconds(text):
@@ -215,19 +216,10 @@ def load(port, seconds, connections, scheme="http", headers={}):
     return int(re.search(r"(\d+) requests in", out).group(1)), milliseconds(re.search(r"^ +99% +(\S+)", out, re.M).group(1))
 
 
-def counted(port, requests, connections, headers):
-    """Has so many requests answered; an answer that is no success ends the run."""
+def h2load(port, connections, headers, *how):
+    """Requests answered; an answer that is no success ends the run."""
     out = subprocess.run(
-        ["taskset", "-c", "1", "h2load", "--h1", f"-c{connections}", f"-n{requests}", *said(headers), f"http://127.0.0.1:{port}/index.html"],
-        capture_output=True, text=True, check=True).stdout
-    if f"status codes: {requests} 2xx" not in out:
-        sys.exit(out)
-
-
-def paced(port, seconds, connections, rate, headers):
-    """Requests answered of so many a second; an answer that is no success ends the run."""
-    out = subprocess.run(
-        ["taskset", "-c", "1", "h2load", "--h1", f"-c{connections}", f"--rps={rate / connections}", f"-D{seconds}", *said(headers), f"http://127.0.0.1:{port}/index.html"],
+        ["taskset", "-c", "1", "h2load", "--h1", f"-c{connections}", *how, *said(headers), f"http://127.0.0.1:{port}/index.html"],
         capture_output=True, text=True, check=True).stdout
     answered = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", out) or sys.exit(out)
     return int(answered.group(1))
@@ -240,17 +232,14 @@ def measured(world, start, site, args):
     load(port, 1, args.connections, headers=headers)
     processes = tree(child.pid)
 
-    def spent():
-        return sum(map(cpu_nanoseconds, processes)) / 1000
-
-    before, began = spent(), time.monotonic()
+    before, began = spent(processes), time.monotonic()
     requests, slowest = load(port, args.seconds, args.connections, headers=headers)
-    cost, took = (spent() - before) / requests, time.monotonic() - began
+    cost, took = (spent(processes) - before) / requests, time.monotonic() - began
     cost_paced = None
     if args.rate:
-        before = spent()
-        answered = paced(port, args.seconds, args.connections, args.rate, headers)
-        cost_paced = (spent() - before) / answered
+        before = spent(processes)
+        answered = h2load(port, args.connections, headers, f"--rps={args.rate / args.connections}", f"-D{args.seconds}")
+        cost_paced = (spent(processes) - before) / answered
     assert tree(child.pid) == processes, "a process came or went, and took its time with it"
     stop(child)
     return requests / took, cost, slowest, cost_paced
@@ -267,9 +256,9 @@ def in_turns(world, names, site, args):
         for name in random.sample(names, len(names)):
             child, port = running[name]
             processes = tree(child.pid)
-            before = sum(map(cpu_nanoseconds, processes))
-            counted(port, TURN, args.connections, headers)
-            turns[name].append((sum(map(cpu_nanoseconds, processes)) - before) / 1000 / TURN)
+            before = spent(processes)
+            answered = h2load(port, args.connections, headers, f"-n{TURN}")
+            turns[name].append((spent(processes) - before) / answered)
         if turn % FRESH == FRESH - 1 or turn == args.turns - 1:
             for child, _ in running.values():
                 stop(child)
